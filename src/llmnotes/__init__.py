@@ -1,0 +1,1 @@
+"""Large language models, every line proved: the code of the llmnotes book."""

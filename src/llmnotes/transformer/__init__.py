@@ -1,0 +1,1 @@
+"""The Transformer, from attention to GPT-2."""
