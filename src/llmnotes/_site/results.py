@@ -1,4 +1,4 @@
-"""Result files: every measured or computed number of the book, with its source.
+"""Result files: every number of the book that was run, with its source.
 
 One file per chapter, docs/results/<part>/<slug>.json, written only by the
 chapter's tests/<part>/bench_<slug>.py. A result is a table with a kind:
@@ -157,7 +157,7 @@ def load(reference: str, root: Path = ROOT) -> dict:
 
 
 def write(chapter: str, name: str, result: dict, root: Path = ROOT) -> None:
-    """Put one result into its chapter's file; the old file stays until done."""
+    """Put a result into its chapter's file; the old one stays until done."""
     path = path_of(chapter, root)
     data = {"schema": 1, "chapter": chapter, "results": {}}
     if path.exists():

@@ -1,0 +1,130 @@
+"""The fixtures that benchmarks and experiments share.
+
+record       write a result file, or compare with it
+race         time several functions fairly
+peak_memory  bytes a call needs above what was there before
+"""
+
+import ctypes
+import itertools
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch  # first: a numba kernel launched before it slows SDPA 4-6x
+
+from llmnotes._site import results
+
+QUIET = 20  # percent of the CPU that others may use before a race starts
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--results",
+        choices=("check", "write"),
+        default="check",
+        help="compare recomputed results with docs/results, or write them",
+    )
+
+
+@pytest.fixture
+def record(request):
+    """Record a table under a name; the file is that of the chapter's bench."""
+    home = Path(request.path)
+    slug = home.stem.removeprefix("bench_")
+    chapter = f"{home.parent.name}/{slug}"
+    mode = request.config.getoption("--results")
+
+    def save(name, *, columns, rows, labels=None, gpu=None, **fields):
+        result = {
+            "kind": fields.pop("kind"),
+            "title": fields.pop("title"),
+            "prediction": fields.pop("prediction"),
+            "command": f"make bench name={chapter}",
+            "seed": fields.pop("seed", None),
+            **fields,
+            "run": results.provenance(torch.get_num_threads(), gpu),
+            "columns": [
+                {"name": n, "unit": u, "label": (labels or {}).get(n, n)}
+                for n, u in columns.items()
+            ],
+            "rows": [list(row) for row in rows],
+        }
+        if mode == "write":
+            results.write(chapter, name, result)
+        elif result["kind"] != "timing":
+            found = results.differences(
+                results.load(f"{chapter}:{name}"), result
+            )
+            assert not found, "\n".join([f"{chapter}:{name}", *found])
+
+    return save
+
+
+@pytest.fixture
+def race(benchmark):
+    """Time functions interleaved: {key: function} -> {key: [seconds, ...]}.
+
+    Every round runs each function for about `slice_s` seconds, in an order
+    that alternates, after one round of warm-up; a value is the mean seconds
+    per call of one round. All sizes of a benchmark go into one race.
+    """
+
+    def run(contestants, rounds=7, slice_s=0.05):
+        counts = {}
+        for key, go in contestants.items():
+            go()
+            start = time.perf_counter()
+            go()
+            spent = time.perf_counter() - start
+            counts[key] = max(1, round(slice_s / spent))
+        seconds = {key: [] for key in contestants}
+        orders = itertools.cycle([list(contestants), list(contestants)[::-1]])
+
+        def one_round():
+            for key in next(orders):
+                start = time.perf_counter()
+                for _ in range(counts[key]):
+                    contestants[key]()
+                spent = time.perf_counter() - start
+                seconds[key].append(spent / counts[key])
+
+        wait_until_quiet()
+        benchmark.pedantic(one_round, rounds=rounds, warmup_rounds=1)
+        return {key: values[1:] for key, values in seconds.items()}
+
+    return run
+
+
+def wait_until_quiet(patience_s=120):
+    """Wait for other programs to leave the CPU alone."""
+    deadline = time.monotonic() + patience_s
+    while psutil.cpu_percent(interval=1.0) > QUIET:
+        if time.monotonic() > deadline:
+            pytest.fail(f"the CPU stayed busier than {QUIET} % for 2 minutes")
+
+
+@pytest.fixture
+def peak_memory():
+    """Bytes of memory a call needs at its peak, its result included.
+
+    Linux only: the kernel's own high-water mark of this process, reset
+    before the call, so that every allocator counts.
+    """
+
+    def measure(go):
+        ctypes.CDLL(None).malloc_trim(0)  # freed pages would hide new ones
+        before = _status("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")
+        result = go()
+        peak = _status("VmHWM")
+        del result
+        return max(0, peak - before)
+
+    return measure
+
+
+def _status(field):
+    text = Path("/proc/self/status").read_text()
+    return int(text.split(f"{field}:")[1].split()[0]) * 1024
