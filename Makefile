@@ -1,0 +1,55 @@
+# Everything starts here: `make help`.
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+name ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve site test check bench bench-gpu lighthouse chapter clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
+	  awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m llmnotes._site.math install
+	touch $@
+
+serve: site ## build the site and read it at http://127.0.0.1:8000
+	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(PORT)
+
+site: $(READY) ## build the site into site/, strictly
+	$(BIN)/mkdocs build --strict --quiet
+
+test: site ## run every test: package, pages, results, browser
+	$(BIN)/python -m pytest
+
+check: $(READY) ## what CI runs: style, spelling, then every test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/typos
+	$(MAKE) --no-print-directory test
+
+bench: $(READY) ## measure and write the result files (name=part/slug for one)
+	$(BIN)/python -m pytest --results=write -m 'not gpu' -s \
+	  $(if $(name),$(addprefix tests/,$(dir $(name)))bench_$(notdir $(name)).py,\
+	  $(wildcard tests/*/bench_*.py))
+
+bench-gpu: $(READY) ## measure the CUDA kernels; needs an NVIDIA GPU
+	$(BIN)/python -m pytest --results=write -m gpu -s \
+	  $(wildcard tests/*/bench_*.py)
+
+lighthouse: site ## audit a chapter page with Lighthouse; needs npm, Chromium
+	$(BIN)/python -m pytest --results=write -m timing -s \
+	  tests/site/bench_lighthouse.py
+
+chapter: $(READY) ## lay the homes of a new chapter: name=part/slug
+	$(BIN)/python -m llmnotes._site.template $(name)
+
+clean: ## remove what was built, keep the virtual environment
+	rm -rf build site docs/assets/katex

@@ -1,0 +1,1 @@
+"""Machinery of the site: what turns the package and its results into pages."""
