@@ -1,0 +1,264 @@
+"""The `results` fence: a result file as a chart, a table or a listing.
+
+    ```results
+    chart: kernels/attention_speed:forward
+    x: n
+    y: seconds
+    by: method
+    scale: log-log
+    alt: what the chart shows, in words
+    ```
+
+What to show, each a reference `part/slug:name`: `chart`, `table` (both may
+be given), `text` (columns as a listing); or `overview: part/slug` for all
+results of a chapter. A chart without a table carries its data in <details>.
+
+    x, y, by   columns; a table with all three has one column per `by`
+    columns    the columns of a table or listing, in this order
+    where      rows: column=value, or column=a|b; several after commas
+    labels     words for values of `by` (of `x` in a bar chart): a=word, …
+    kind       line (default), scatter or bar;  lines: series of a scatter
+               that are drawn as plain lines (a roof, a bound)
+    scale      linear-linear (default), log-log, log-linear, linear-log
+    format     of table columns: seconds=si, error=.1e
+    best       min or max of each row where there is a `by`; else
+               `min column`, `min column per other`
+    alt        what the chart shows, in words (required for a chart)
+    caption    the point of the figure; else the result's title
+"""
+
+import hashlib
+from html import escape
+from pathlib import Path
+
+from llmnotes._site import drawing, results, tables
+from llmnotes._site.kept import kept
+from llmnotes._site.page import PageError, page_of
+
+SHOWS = ("overview", "chart", "table", "text")
+OPTIONS = {
+    *SHOWS,
+    *("x", "y", "by", "columns", "where", "labels", "kind", "lines"),
+    *("scale", "format", "best", "alt", "caption"),
+}
+SCALES = {f"{a}-{b}" for a in ("linear", "log") for b in ("linear", "log")}
+MOST = 6  # series in one chart: as many as there are colours
+
+
+def fence(source, language, css_class, options, md, **_):
+    """Render the fence, as pymdownx.superfences asks for it."""
+    page = page_of(md)
+    reference = "results fence"
+    try:
+        given = _options(source)
+        reference = next(given[k] for k in SHOWS if k in given)
+        parts = []
+        if "overview" in given:
+            parts.append(_overview(page, given["overview"]))
+        if "chart" in given:
+            parts.append(_figure(page, given))
+        if "table" in given:
+            parts.append(_table(page, given))
+        if "text" in given:
+            parts.append(_listing(page, given))
+        result = _load(page, reference) if ":" in reference else None
+    except PageError:
+        raise
+    except (LookupError, ValueError, TypeError) as error:
+        raise page.error(f"{reference}: {error}") from None
+    if result is None:
+        return "".join(parts)
+    return _surround(page, md, reference, result, "".join(parts))
+
+
+def _options(source: str) -> dict[str, str]:
+    found, last = {}, None
+    for line in filter(str.strip, source.splitlines()):
+        name, colon, value = line.partition(":")
+        if line[0].isspace() and last:  # a long value goes on
+            found[last] += " " + line.strip()
+        elif colon and name.strip() in OPTIONS:
+            last = name.strip()
+            found[last] = value.strip()
+        else:
+            known = ", ".join(sorted(OPTIONS))
+            raise LookupError(f"unknown option {line!r}; one of {known}")
+    if not set(SHOWS) & set(found):
+        raise LookupError(f"needs one of {', '.join(SHOWS)}")
+    return found
+
+
+def _load(page, reference: str) -> dict:
+    return results.load(reference, page.root / results.ROOT)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    return {k: v[0] for k, v in tables.conditions(text).items()}
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _surround(page, md, reference, result, body) -> str:
+    """Put the prediction before, once on a page, and provenance after."""
+    told = md.__dict__.setdefault("llmnotes_predictions", set())
+    before = "" if reference in told else tables.prediction(result)
+    told.add(reference)
+    return before + body + tables.provenance(result, _data(page, reference))
+
+
+def _data(page, reference: str) -> str | None:
+    chapter = reference.partition(":")[0]
+    uri = results.path_of(chapter, Path("results")).as_posix()
+    return page.url(uri) if page.exists(uri) else None
+
+
+def _cells(result: dict, given: dict):
+    """Return columns, rows and whether they are a pivot."""
+    where = given.get("where", "")
+    if {"x", "y", "by"} <= set(given):
+        names = _pairs(given.get("labels", ""))
+        keys = (given["x"], given["by"], given["y"])
+        return *tables.pivot(result, *keys, where, names), True
+    listed = _list(given.get("columns", ""))
+    return *tables.selection(result, listed, where), False
+
+
+def _table(page, given: dict) -> str:
+    result = _load(page, given["table"])
+    columns, rows, pivoted = _cells(result, given)
+    forms = _pairs(given.get("format", ""))
+    if pivoted and given["y"] in forms:
+        forms |= {c["name"]: forms[given["y"]] for c in columns[1:]}
+    best = tables.best_cells(columns, rows, given.get("best", ""), pivoted)
+    # A figure above may have its own caption: a table keeps the title.
+    title = given.get("caption") if "chart" not in given else None
+    return tables.table(columns, rows, title or result["title"], forms, best)
+
+
+def _figure(page, given: dict) -> str:
+    result = _load(page, given["chart"])
+    if not given.get("alt"):
+        raise LookupError("a chart needs `alt`: what it shows, in words")
+    chart = _chart(result, given)
+    identity = _identity(given)
+    version = Path(drawing.__file__).read_text(encoding="utf-8")
+    key = (chart, identity, given["alt"], version)
+    drawn = kept(
+        page.root, key, lambda: drawing.svg(chart, identity, given["alt"])
+    )
+    caption = tables.prose(given.get("caption") or result["title"])
+    data = "" if "table" in given else _data_below(result, given)
+    return (
+        f'<figure class="chart">{drawn}<figcaption>{caption}</figcaption>'
+        f"</figure>{data}"
+    )
+
+
+def _identity(given: dict) -> str:
+    """A prefix for the ids in the SVG: the same fence, the same ids."""
+    digest = hashlib.sha256(repr(sorted(given.items())).encode())
+    return f"c{digest.hexdigest()[:8]}"
+
+
+def _chart(result: dict, given: dict) -> drawing.Chart:
+    for name in ("x", "y"):
+        if name not in given:
+            raise LookupError(f"a chart needs `{name}`: a column")
+    kind = given.get("kind", "line")
+    if kind not in ("line", "scatter", "bar"):
+        raise LookupError(f"kind {kind!r} is not line, scatter or bar")
+    scale = given.get("scale", "linear-linear")
+    if scale not in SCALES:
+        raise LookupError(f"scale {scale!r} is not one of {sorted(SCALES)}")
+    i, j = (tables.column(result, given[name]) for name in ("x", "y"))
+    return drawing.Chart(
+        series=_series(result, given, i, j),
+        x=result["columns"][i],
+        y=result["columns"][j],
+        kind=kind,
+        scale=scale,
+        names=_pairs(given.get("labels", "")),
+        lines=frozenset(_list(given.get("lines", ""))),
+    )
+
+
+def _series(result, given, i, j) -> dict[str, tuple[list, list]]:
+    by = tables.column(result, given["by"]) if "by" in given else None
+    series = {}
+    for row in tables.rows_where(result, given.get("where", "")):
+        if row[j] is None:
+            continue
+        name = "" if by is None else str(row[by])
+        xs, ys = series.setdefault(name, ([], []))
+        xs.append(row[i])
+        ys.append(row[j])
+    if len(series) > MOST:
+        raise LookupError(
+            f"{len(series)} series ({', '.join(series)}), expected at most "
+            f"{MOST}; pick some with `where`"
+        )
+    return series
+
+
+def _data_below(result: dict, given: dict) -> str:
+    columns, rows, _ = _cells(result, given)
+    if not {"x", "y", "by"} <= set(given):
+        kept_names = [given["x"], given["y"]]
+        columns, rows = tables.selection(
+            result, kept_names, given.get("where", "")
+        )
+    forms = _pairs(given.get("format", ""))
+    shown = tables.table(columns, rows, result["title"], forms)
+    return (
+        '<details class="data"><summary>The data of this figure</summary>'
+        f"{shown}</details>"
+    )
+
+
+def _listing(page, given: dict) -> str:
+    result = _load(page, given["text"])
+    listed = _list(given.get("columns", ""))
+    columns, rows = tables.selection(result, listed, given.get("where", ""))
+    forms = _pairs(given.get("format", ""))
+    cells = [
+        [
+            tables.number(v, forms.get(c["name"], ""), c["unit"])
+            for v, c in zip(row, columns, strict=True)
+        ]
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    numeric = [not isinstance(value, str) for value in rows[0]]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    name = escape(given.get("caption") or result["title"])
+    return (
+        f'<div class="highlight"><pre class="results-text" tabindex="0" '
+        f'role="group" aria-label="{name}"><code>'
+        f"{escape(chr(10).join(lines))}</code></pre></div>"
+    )
+
+
+def _overview(page, chapter: str) -> str:
+    """Every result of a chapter, each with the anchor numbers link to."""
+    data = results.read(chapter, page.root / results.ROOT)
+    return "".join(
+        f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
+        + tables.prediction(result)
+        + tables.table(result["columns"], result["rows"], result["title"], {})
+        + tables.provenance(result, _data(page, chapter))
+        + "</section>"
+        for name, result in data["results"].items()
+    )
+
+
+def anchor(reference: str) -> str:
+    """Return the anchor of a result on the overview page."""
+    return reference.replace("/", "-").replace(":", "-")

@@ -1,0 +1,304 @@
+"""Charts as inline SVG: matplotlib's drawing, the page's colours and font.
+
+One picture serves light and dark: matplotlib draws in stand-in colours that
+become currentColor and the variables --c1 … --c6. Lines are labelled at
+their end, in the order in which they end, pushed apart where they would
+touch. The same data gives the same bytes.
+"""
+
+import functools
+import io
+import itertools
+import math
+import re
+from dataclasses import dataclass, field
+
+from llmnotes._site import tables
+
+INK = "#c0ffee"  # becomes currentColor
+SERIES = [f"#c{i}c0c0" for i in range(1, 7)]  # become --c1 … --c6
+MARKERS = "os^DvP"
+WIDTH, HEIGHT = 5.6, 3.3  # inches of 72 units each: a viewBox of 403 units
+SIZE = 10.5  # of the text, in the same units
+GAP = 1.25 * SIZE  # between two labels
+SI_UNITS = {"s", "B", "FLOP", "FLOP/s", "B/s", "Hz"}
+STYLE = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "font.family": "sans-serif",
+    "font.size": SIZE,
+    "grid.alpha": 0.15,
+    "grid.color": INK,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "xtick.minor.size": 0,
+    "ytick.color": INK,
+    "ytick.minor.size": 0,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """What to draw: named series of points, and the words around them."""
+
+    series: dict[str, tuple[list, list]]  # name -> (x values, y values)
+    x: dict  # column: name, unit, label
+    y: dict
+    kind: str = "line"  # line | scatter | bar
+    scale: str = "linear-linear"  # of x and of y: linear or log
+    names: dict[str, str] = field(default_factory=dict)
+    lines: frozenset[str] = frozenset()  # series of a scatter drawn as lines
+
+
+def svg(chart: Chart, identity: str, alt: str) -> str:
+    """Return the chart as an <svg> element; `identity` is unique on a page."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    salt = {"svg.hashsalt": identity}
+    with pyplot.rc_context({**STYLE, **salt}):
+        figure, axes = pyplot.subplots(
+            figsize=(WIDTH, _height(chart)), layout="constrained"
+        )
+        draw = _bars if chart.kind == "bar" else _lines
+        draw(axes, chart)
+        out = io.StringIO()
+        figure.savefig(
+            out, format="svg", transparent=True, metadata={"Date": None}
+        )
+        pyplot.close(figure)
+    return _clean(out.getvalue(), identity, alt)
+
+
+def _height(chart: Chart) -> float:
+    if chart.kind != "bar":
+        return HEIGHT
+    bars = sum(len(xs) for xs, _ in chart.series.values())
+    return 0.7 + 0.3 * bars
+
+
+def words(col: dict, with_unit: bool = True) -> str:
+    """Return the words of an axis: label, and unit unless the ticks say it."""
+    text = col.get("label") or col["name"]
+    show = with_unit and col["unit"] and col["unit"] not in SI_UNITS
+    return f"{text} ({col['unit']})" if show else text
+
+
+def _tick(value, unit: str) -> str:
+    if value == 0:
+        return "0"
+    if unit in SI_UNITS:
+        return tables.number(value, "si", unit)
+    if value == round(value):
+        return tables.number(round(value))
+    text = tables.number(value)
+    return text.rstrip("0") if "·" not in text else text
+
+
+def _lines(axes, chart: Chart) -> None:
+    for i, name, xs, ys in _numbered(chart):
+        scatter = chart.kind == "scatter" and name not in chart.lines
+        rule = chart.kind == "scatter" and name in chart.lines
+        axes.plot(
+            xs,
+            ys,
+            color=INK if rule else SERIES[i % 6],
+            linestyle="none" if scatter else "-",
+            linewidth=1 if rule else None,
+            marker=None if rule else MARKERS[i % 6],
+        )
+    across, _, up = chart.scale.partition("-")
+    axes.set_xscale(across)
+    axes.set_yscale(up or across)
+    _ticks(axes.xaxis, [x for xs, _ in chart.series.values() for x in xs])
+    _ticks(axes.yaxis, [y for _, ys in chart.series.values() for y in ys])
+    if axes.get_yscale() == "linear" and axes.get_ylim()[0] > 0:
+        axes.set_ylim(bottom=0)
+    _format(axes.xaxis, chart.x["unit"])
+    _format(axes.yaxis, chart.y["unit"])
+    axes.set_xlabel(words(chart.x))
+    axes.set_title(words(chart.y), loc="left", fontsize=SIZE, x=0, pad=9)
+    axes.grid(axis="y")
+    _direct_labels(axes, chart)
+
+
+def _numbered(chart: Chart):
+    """Yield colour number, name and points; rules do not use up colours."""
+    order = sorted(chart.series, key=lambda name: name in chart.lines)
+    for i, name in enumerate(order):
+        yield i, name, *chart.series[name]
+
+
+def _format(axis, unit: str) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda v, _: _tick(v, unit)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _ticks(axis, values) -> None:
+    """Put ticks where a reader expects them on a logarithmic axis."""
+    from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
+
+    if axis.get_scale() != "log":
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        return
+    low, high = min(values), max(values)
+    if all(math.log2(v).is_integer() for v in values):
+        powers = range(int(math.log2(low)), int(math.log2(high)) + 1)
+        step = max(1, math.ceil(len(powers) / 8))
+        axis.set_major_locator(FixedLocator([2.0**p for p in powers[::step]]))
+    else:
+        short = high / low < 100
+        subs = (1, 2, 5) if short else (1,)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=9))
+
+
+def _direct_labels(axes, chart: Chart) -> None:
+    """Write each series' name beside its end, none over another."""
+    ends = []
+    for i, name, xs, ys in _numbered(chart):
+        x, y = max(zip(xs, ys, strict=True))
+        height = axes.transData.transform((x, y))[1] * 72 / axes.figure.dpi
+        color = INK if name in chart.lines else SERIES[i % 6]
+        ends.append((height, x, y, chart.names.get(name, name), color))
+    if len(ends) == 1:  # one line needs no name
+        return
+    ends.sort(key=lambda end: end[0])
+    places = spread([end[0] for end in ends], GAP)
+    for (height, x, y, name, color), place in zip(ends, places, strict=True):
+        axes.annotate(
+            name,
+            (x, y),
+            xytext=(14, place - height),
+            textcoords="offset points",
+            va="center_baseline",
+            annotation_clip=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": color,
+                "linewidth": 0.8,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+                "shrinkB": 4,
+            },
+        )
+
+
+def spread(heights: list[float], gap: float) -> list[float]:
+    """Move sorted heights as little as need be, so that none are nearer.
+
+    Groups of labels that touch are spaced evenly around their mean.
+    """
+    groups = []  # [mean, members]
+    for height in heights:
+        groups.append([height, 1])
+        while len(groups) > 1 and _touch(groups[-2], groups[-1], gap):
+            (a, n), (b, m) = groups[-2:]
+            groups[-2:] = [[(a * n + b * m) / (n + m), n + m]]
+    return [
+        mean + (i - (n - 1) / 2) * gap for mean, n in groups for i in range(n)
+    ]
+
+
+def _touch(lower, upper, gap) -> bool:
+    half = (lower[1] + upper[1]) / 2
+    return upper[0] - lower[0] < half * gap - 1e-9
+
+
+def _bars(axes, chart: Chart) -> None:
+    """Draw horizontal bars; each says its value and, if several, its name."""
+    many = len(chart.series) > 1
+    places = list(
+        dict.fromkeys(
+            itertools.chain(*(xs for xs, _ in chart.series.values()))
+        )
+    )
+    height = 0.8 / len(chart.series)
+    for i, (name, (xs, ys)) in enumerate(chart.series.items()):
+        at = [places.index(x) + i * height for x in xs]
+        axes.barh(at, ys, height * 0.9, color=SERIES[i % 6])
+        for place, y in zip(at, ys, strict=True):
+            text = _tick(y, chart.y["unit"])
+            text = f"{text}  {chart.names.get(name, name)}" if many else text
+            axes.annotate(
+                text,
+                (y, place),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center_baseline",
+            )
+    middle = (len(chart.series) - 1) / 2 * height
+    axes.set_yticks(
+        [p + middle for p in range(len(places))],
+        [chart.names.get(str(p), tables.number(p)) for p in places],
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set_xscale("log" if "log" in chart.scale else "linear")
+    axes.set_xlabel(words(chart.y))
+    if axes.get_xscale() == "linear":
+        _ticks(axes.xaxis, [])
+        axes.set_xlim(left=0)
+    _format(axes.xaxis, chart.y["unit"])
+
+
+def _clean(text: str, identity: str, alt: str) -> str:
+    """Make matplotlib's file an element of the page, and small."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.S)
+    for i, color in enumerate(SERIES, 1):
+        text = text.replace(color, f"var(--c{i})")
+    text = text.replace(INK, "currentColor")
+    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
+    text = re.sub(r" *font-family: [^;\"]*;?", "", text)
+    text = _ids(text, identity)
+    text = re.sub(r"<defs>\s*</defs>", "", text)
+    text = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", text)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
+    text = re.sub(r"(\d\.\d)\d{2,}", r"\1", text)
+    while (shorter := re.sub(r"<g/>|<g>\s*</g>", "", text)) != text:
+        text = shorter
+    text = text.replace("xlink:href", "href").replace("; ", ";")
+    text = text.replace(": ", ":").replace('style=""', "")
+    text = re.sub(r"[ \n]*\n\s*", "\n", text).replace(">\n<", "><")
+    head = re.search(r'viewBox="[^"]*"', text)[0]
+    words = _escape(alt)
+    return (
+        f'<svg class="chart" role="img" aria-label="{words}" {head} '
+        f'style="font-family:inherit"><title>{words}</title>'
+        + text[text.index(">") + 1 :].strip()
+    )
+
+
+def _ids(text: str, identity: str) -> str:
+    """Keep only ids that something refers to, made unique on the page."""
+    used = set(re.findall(r'(?:href="#|url\(#)([\w.]+)', text))
+
+    @functools.cache
+    def new(old):
+        return f"{identity}-{sorted(used).index(old)}"
+
+    text = re.sub(
+        r' id="([\w.]+)"',
+        lambda m: f' id="{new(m[1])}"' if m[1] in used else "",
+        text,
+    )
+    return re.sub(
+        r'(href="#|url\(#)([\w.]+)', lambda m: m[1] + new(m[2]), text
+    )
+
+
+def _escape(text: str) -> str:
+    for raw, safe in (("&", "&amp;"), ("<", "&lt;"), ('"', "&quot;")):
+        text = text.replace(raw, safe)
+    return text
