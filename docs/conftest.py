@@ -20,7 +20,7 @@ FENCE = re.compile(
     r"(?P<body>.*?)^(?P=pad)(?P=ticks)[ \t]*$",
     re.MULTILINE | re.DOTALL,
 )
-SHOWN_ONLY = {"results", "map", "console", "markdown", "toml", "json"}
+SHOWN_ONLY = {"results", "grid", "map", "console", "markdown", "toml", "json"}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

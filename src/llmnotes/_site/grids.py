@@ -1,0 +1,107 @@
+"""The `grid` fence: a matrix of weights as a drawing of filled cells.
+
+    ```grid
+    grid: transformer/attention:masks
+    x: key
+    y: query
+    value: weight
+    by: mask
+    alt: what the grids show, in words
+    ```
+
+`value` is between 0 (empty) and the largest of its grid (filled); there is
+one grid per value of `by`, if given. The numbers follow in <details>.
+"""
+
+from html import escape
+
+from llmnotes._site import charts, tables
+from llmnotes._site.page import PageError, page_of
+
+CELL = 16
+NEEDED = {"grid", "x", "y", "value", "alt"}
+OPTIONS = NEEDED | {"by", "caption", "format"}
+
+
+def fence(source, language, css_class, options, md, **_):
+    """Render the fence, as pymdownx.superfences asks for it."""
+    page = page_of(md)
+    reference = "grid fence"
+    try:
+        given = _options(source)
+        reference = given["grid"]
+        result = charts._load(page, reference)
+        body = _figure(result, given)
+    except PageError:
+        raise
+    except (LookupError, ValueError) as error:
+        raise page.error(f"{reference}: {error}") from None
+    return charts._surround(page, md, reference, result, body)
+
+
+def _options(source: str) -> dict[str, str]:
+    lines = [line.partition(":") for line in source.splitlines() if line]
+    given = {name.strip(): value.strip() for name, _, value in lines}
+    if missing := NEEDED - given.keys():
+        raise LookupError(f"missing {', '.join(sorted(missing))}")
+    if unknown := given.keys() - OPTIONS:
+        raise LookupError(f"unknown option {', '.join(sorted(unknown))}")
+    return given
+
+
+def _figure(result: dict, given: dict) -> str:
+    pictures, data = [], []
+    for name in _names(result, given):
+        where = f"{given['by']}={name}" if "by" in given else ""
+        columns, rows = _matrix(result, given, where)
+        title = f"<span>{escape(name)}</span>" if name else ""
+        pictures.append(f"<div>{title}{svg([r[1:] for r in rows])}</div>")
+        form = given.get("format", ".2g")
+        forms = {c["name"]: form for c in columns[1:]}
+        words = f"{result['title']}: {name}" if name else result["title"]
+        data.append(tables.table(columns, rows, words, forms))
+    caption = tables.prose(given.get("caption", result["title"]))
+    return (
+        f'<figure class="chart"><div class="grids" role="img" '
+        f'aria-label="{escape(given["alt"])}">{"".join(pictures)}</div>'
+        f"<figcaption>{caption}</figcaption></figure>"
+        '<details class="data"><summary>The data of this figure</summary>'
+        f"{''.join(data)}</details>"
+    )
+
+
+def _names(result: dict, given: dict) -> list[str]:
+    if "by" not in given:
+        return [""]
+    column = tables.column(result, given["by"])
+    return list(dict.fromkeys(str(row[column]) for row in result["rows"]))
+
+
+def _matrix(result: dict, given: dict, where: str):
+    """Return the columns and rows of one grid: a row per value of y."""
+    keys = (given["y"], given["x"], given["value"])
+    columns, rows = tables.pivot(result, *keys, where, {})
+    top = {**columns[0], "label": f"{given['y']} \\ {given['x']}"}
+    return [top, *columns[1:]], rows
+
+
+def svg(weights: list[list[float]]) -> str:
+    """Return one grid as an <svg>; the figure around it has the words."""
+    high = max(max(row) for row in weights) or 1
+    width, height = CELL * len(weights[0]), CELL * len(weights)
+    cells = "".join(
+        f'<rect x="{j * CELL + 1}" y="{i * CELL + 1}" width="{CELL - 2}" '
+        f'height="{CELL - 2}" fill="var(--c1)" '
+        f'fill-opacity="{weight / high:.2f}"/>'
+        for i, row in enumerate(weights)
+        for j, weight in enumerate(row)
+        if weight / high > 0.005
+    )
+    lines = "".join(f"M{x} 0V{height}" for x in range(0, width + 1, CELL))
+    lines += "".join(f"M0 {y}H{width}" for y in range(0, height + 1, CELL))
+    return (
+        f'<svg viewBox="-1 -1 {width + 2} {height + 2}" width="{width + 2}" '
+        f'height="{height + 2}" aria-hidden="true"><path d="{lines}" '
+        'stroke="currentColor" stroke-opacity=".25" fill="none"/>'
+        f"{cells}</svg>"
+    )
