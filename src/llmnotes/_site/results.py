@@ -199,13 +199,14 @@ def differences(old: dict, new: dict) -> list[str]:
     for field in ("kind", "columns", "tolerance"):
         if old.get(field) != new.get(field):
             return [f"{field}: {old.get(field)} became {new.get(field)}"]
+    tolerance = old["tolerance"] if old["kind"] == "tolerance" else 0.0
     if len(old["rows"]) != len(new["rows"]):
         return [f"rows: {len(old['rows'])} became {len(new['rows'])}"]
     return [
         f"row {i}, {column['name']}: {a!r} became {b!r}"
         for i, rows in enumerate(zip(old["rows"], new["rows"], strict=True))
         for column, a, b in zip(old["columns"], *rows, strict=True)
-        if not _same(a, b, old.get("tolerance", 0.0))
+        if not _same(a, b, tolerance)
     ]
 
 
