@@ -45,12 +45,12 @@ SCALES = {f"{a}-{b}" for a in ("linear", "log") for b in ("linear", "log")}
 MOST = 6  # series in one chart: as many as there are colours
 
 
-def fence(source, language, css_class, options, md, **_):
+def fence(source, language, css_class, attributes, md, **_):
     """Render the fence, as pymdownx.superfences asks for it."""
     page = page_of(md)
     reference = "results fence"
     try:
-        given = _options(source)
+        given = options(source)
         reference = next(given[k] for k in SHOWS if k in given)
         parts = []
         if "overview" in given:
@@ -71,7 +71,8 @@ def fence(source, language, css_class, options, md, **_):
     return _surround(page, md, reference, result, "".join(parts))
 
 
-def _options(source: str) -> dict[str, str]:
+def options(source: str) -> dict[str, str]:
+    """Read the lines of a fence; `LookupError` for an unknown option."""
     found, last = {}, None
     for line in filter(str.strip, source.splitlines()):
         name, colon, value = line.partition(":")

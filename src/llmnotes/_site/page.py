@@ -7,6 +7,7 @@ string) the page has no name and the working directory is the root.
 """
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Page:
 
     uri: str  # "kernels/flash_attention.md", relative to docs/
     root: Path  # of the repository
-    config: dict
+    config: Mapping  # mkdocs.yml
     files: object = None  # mkdocs.structure.files.Files
 
     def error(self, message: str) -> PageError:
@@ -70,8 +71,8 @@ class Page:
 
 def page_of(md: Markdown) -> Page:
     """Return the page that this `Markdown` instance is converting."""
-    if "mkdocs_relpath" not in md.treeprocessors:
+    if "relpath" not in md.treeprocessors:
         return Page("(no page)", Path.cwd(), {})
-    held = md.treeprocessors["mkdocs_relpath"]
+    held = md.treeprocessors["relpath"]
     root = Path(held.config.config_file_path).resolve().parent
     return Page(held.file.src_uri, root, held.config, held.files)

@@ -53,12 +53,17 @@ def source_of(root: Path, module: str, name: str, words=()) -> Source:
         raise LookupError(f"{module}:{name}: unknown option {min(unknown)}")
     path = _file(root, module)
     text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        where = f"{module}, line {error.lineno}"
+        raise LookupError(f"{where}: {error.msg}") from None
     node = _find(tree, name, f"{module}:{name}")
     first = min(n.lineno for n in [node, *_decorators(node)])
     drop = _docstring_lines(node, text) if "nodoc" in words else set()
+    strings = _inside_strings(node)
     kept = [
-        line.removeprefix(" " * node.col_offset)
+        line if i in strings else line.removeprefix(" " * node.col_offset)
         for i, line in enumerate(text.splitlines(), 1)
         if first <= i <= node.end_lineno and i not in drop
     ]
@@ -132,6 +137,17 @@ def _docstring_lines(node, text) -> set[int]:
     return drop
 
 
+def _inside_strings(node) -> set[int]:
+    """Return the lines whose leading spaces are part of a string's value."""
+    bare = {id(n.value) for n in ast.walk(node) if isinstance(n, ast.Expr)}
+    return {
+        line
+        for n in ast.walk(node)
+        if isinstance(n, ast.Constant | ast.JoinedStr) and id(n) not in bare
+        for line in range(n.lineno + 1, n.end_lineno + 1)
+    }
+
+
 def _imports(tree, node) -> dict[str, set[str]]:
     used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
     found = {}
@@ -174,7 +190,7 @@ def _write_imports(imports: dict[str, set[str]]) -> list[str]:
 
 
 @dataclass
-class _Block:
+class Block:
     """The lines of one fence, or of the text between two fences."""
 
     opening: re.Match | None = None
@@ -182,18 +198,18 @@ class _Block:
     closing: str | None = None
 
 
-def _blocks(lines):
-    """Split Markdown into its fences and what lies between them."""
-    block = _Block()
+def blocks(lines):
+    """Yield the fences of a Markdown text and what lies between them."""
+    block = Block()
     for line in lines:
         m = FENCE.fullmatch(line)
         if block.opening is None and m:
             yield block
-            block = _Block(opening=m)
+            block = Block(opening=m)
         elif m and m[0].strip("> \t") == block.opening["ticks"]:
             block.closing = line
             yield block
-            block = _Block()
+            block = Block()
         else:
             block.lines.append(line)
     yield block
@@ -230,7 +246,7 @@ def expand(text: str, root: Path | None = None) -> str:
     The same text as on the page, without the links to the source.
     """
     out = []
-    for block in _blocks(text.split("\n")):
+    for block in blocks(text.split("\n")):
         if block.opening:
             out.append(block.opening[0])
         out += _expand_block(root or Path.cwd(), block.lines)[0]
@@ -259,10 +275,10 @@ class SymbolPreprocessor(Preprocessor):
         """Return the lines of the page with the sources in their place."""
         page = page_of(self.md)
         out = []
-        for block in _blocks(lines):
+        for block in blocks(lines):
             try:
                 body, sources = _expand_block(page.root, block.lines)
-            except (LookupError, SyntaxError) as error:
+            except LookupError as error:
                 raise page.error(error.args[0]) from None
             if sources and block.closing is None:
                 raise page.error(

@@ -1,0 +1,77 @@
+"""The pages as plain Markdown, for readers that are programs.
+
+Leaves in each page's metadata, under `plain`, its Markdown with the code,
+the numbers and the tables in it. The templates docs/llms.txt and
+docs/llms-full.txt, which MkDocs fills in, print them.
+"""
+
+from markdown import Extension
+from markdown.preprocessors import Preprocessor
+
+from llmnotes._site import charts, numbers, results, symbols, tables
+from llmnotes._site.page import page_of
+
+
+def plain(text: str, root) -> str:
+    """Return a page's Markdown with everything it refers to in it."""
+    out = []
+    for block in symbols.blocks(symbols.expand(text, root).split("\n")):
+        body = "\n".join(block.lines)
+        if block.opening is None:
+            out += [numbers.plain(body, root)] if block.lines else []
+        elif block.opening["info"].strip() == "results":
+            out.append(_tables(body, root))
+        elif block.opening["info"].strip() != "map":
+            out += [block.opening[0], body, block.closing or ""]
+    return "\n".join(out)
+
+
+def _tables(source: str, root) -> str:
+    """Return what a results fence shows as Markdown tables."""
+    given = charts.options(source)
+    if "overview" in given:
+        shown = results.read(given["overview"], root / results.ROOT)
+        return "\n\n".join(map(_table, shown["results"].values()))
+    reference = next(given[k] for k in charts.SHOWS if k in given)
+    return _table(results.load(reference, root / results.ROOT))
+
+
+def _table(result: dict) -> str:
+    heads = [
+        f"{c.get('label') or c['name']} ({c['unit']})".removesuffix(" ()")
+        for c in result["columns"]
+    ]
+    rows = [heads, ["---"] * len(heads)]
+    rows += [list(map(tables.number, row)) for row in result["rows"]]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    head = f"Table: {result['title']}"
+    return "\n".join([head, "", *lines, "", tables.provenance_text(result)])
+
+
+class PlainPreprocessor(Preprocessor):
+    """Keep the plain Markdown of each page; change nothing."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        """Return the lines as they are."""
+        page = page_of(self.md)
+        if page.files is None:
+            return lines
+        meta = page.files.get_file_from_path(page.uri).page.meta
+        try:
+            meta["plain"] = plain("\n".join(lines), page.root)
+        except (LookupError, ValueError, TypeError, SyntaxError):
+            pass  # the extension concerned ends the build and says why
+        return lines
+
+
+class PlainExtension(Extension):
+    """Markdown extension `llmnotes._site.llms`."""
+
+    def extendMarkdown(self, md):
+        """Register before all that replaces something."""
+        md.preprocessors.register(PlainPreprocessor(md), "llmnotes-llms", 34)
+
+
+def makeExtension(**options):
+    """Return the extension, as Python-Markdown asks for it."""
+    return PlainExtension(**options)

@@ -1,0 +1,234 @@
+"""The code on the page is the package's code, or the build fails."""
+
+import pytest
+
+from llmnotes._site import symbols
+
+MODULE = '''"""A module."""
+
+from __future__ import annotations
+
+import math
+import os.path
+from collections import ChainMap as Chain
+from collections import OrderedDict, defaultdict, namedtuple, deque, Counter
+
+try:
+    import missing_package as gone
+except ImportError:
+    gone = None
+
+#: a constant
+LIMIT: int = (
+    3
+)
+LOW, HIGH = 1, 2
+
+
+def cached(fn):
+    return fn
+
+
+@cached
+@cached
+def area(radius: float) -> float:
+    """Return an area.
+
+    Over two lines.
+    """
+
+    # why
+    return math.pi * radius**2
+
+
+class Shape:
+    """A shape."""
+
+    sides = 4
+
+    def outline(self):
+        """Only a docstring."""
+
+    @property
+    def name(self):
+        text = """
+    less indented"""
+        return Chain({"name": text})
+
+    class Inner:
+        def deep(self):
+            def deeper():
+                return gone
+            return deeper
+
+
+def counters():
+    return OrderedDict, defaultdict, namedtuple, deque, Counter, os.path
+'''
+
+
+@pytest.fixture
+def repository(site):
+    site.write("src/package/module.py", MODULE)
+    site.write("tests/things.py", "def claim():\n    assert 1\n")
+    return site
+
+
+def code_of(root, line):
+    return symbols.expand(f"--8<-- {line}", root)
+
+
+def test_a_function_comes_with_decorators_and_nothing_else(repository):
+    code = code_of(repository.root, '"package.module:area"')
+    assert code in MODULE
+    assert code.startswith("@cached\n@cached\ndef area(")
+    assert code.endswith("radius**2")
+
+
+@pytest.mark.parametrize(
+    "name, code",
+    [
+        ("LIMIT", "LIMIT: int = (\n    3\n)"),
+        ("HIGH", "LOW, HIGH = 1, 2"),
+        ("gone", "gone = None"),
+        ("Shape.sides", "sides = 4"),
+        (
+            "Shape.Inner.deep.deeper",
+            "def deeper():\n    return gone",
+        ),
+        (
+            "Shape.name",
+            '@property\ndef name(self):\n    text = """\n    less indented"""'
+            '\n    return Chain({"name": text})',
+        ),
+    ],
+)
+def test_a_dotted_path_reaches_every_definition(repository, name, code):
+    assert code_of(repository.root, f'"package.module:{name}"') == code
+
+
+def test_tests_are_found_at_the_root(repository):
+    code = code_of(repository.root, '"tests.things:claim"')
+    assert code == "def claim():\n    assert 1"
+
+
+def test_a_package_is_found(repository):
+    repository.write("src/package/__init__.py", "ONE = 1\n")
+    assert code_of(repository.root, '"package:ONE"') == "ONE = 1"
+
+
+def test_imports_are_those_that_the_block_uses(repository):
+    code = code_of(repository.root, '"package.module:area" imports')
+    assert code.startswith(
+        "from __future__ import annotations\nimport math\n\n\n@cached"
+    )
+    code = code_of(repository.root, '"package.module:Shape.name" imports')
+    assert code.startswith("from collections import ChainMap as Chain\n\n\n@")
+    code = code_of(repository.root, '"package.module:Shape.Inner" imports')
+    assert code.startswith("import missing_package as gone\n\n\nclass Inner")
+
+
+def test_long_imports_are_wrapped_to_the_page(repository):
+    code = code_of(repository.root, '"package.module:counters" imports')
+    assert max(map(len, code.splitlines())) <= symbols.WIDTH
+    exec(code, namespace := {})
+    assert namespace["counters"]()
+
+
+def test_two_blocks_of_a_fence_share_their_imports(repository):
+    text = (
+        '--8<-- "package.module:area" imports\n\n'
+        '--8<-- "package.module:counters" imports'
+    )
+    code = symbols.expand(text, repository.root)
+    assert code.count("import") == code[: code.index("@cached")].count(
+        "import"
+    )
+
+
+def test_nodoc_drops_docstrings_and_keeps_comments(repository):
+    code = code_of(repository.root, '"package.module:area" nodoc')
+    assert code.endswith("float:\n    # why\n    return math.pi * radius**2")
+    code = code_of(repository.root, '"package.module:Shape" nodoc')
+    assert "A shape" not in code and "Only a docstring" in code
+
+
+PAGE = (
+    '# T\n\n```python title="x"\n--8<-- "package.module:{}"\n```\n\nAfter.\n'
+)
+
+
+def test_the_page_shows_the_source_and_links_to_its_lines(repository):
+    html = repository.html("page", PAGE.format("Shape.outline"))
+    assert 'class="filename">x<' in html
+    first = MODULE[: MODULE.index("def outline")].count("\n") + 1
+    url = "https://example.org/repository/blob/main/src/package/module.py"
+    assert f'href="{url}#L{first}-L{first + 1}"' in html
+    assert '<p class="source-link">' in html
+    assert "<code>Shape.outline</code> in" in html
+    assert html.index("source-link") < html.index("After.")
+
+
+def test_a_fence_inside_a_tab_keeps_its_place(repository):
+    text = PAGE.format("Shape.sides").replace("# T\n\n", "")
+    inside = "".join(f"    {line}\n" for line in text.splitlines())
+    html = repository.html("page", f'# T\n\n=== "One"\n\n{inside}\nOut.\n')
+    tab = html[html.index("tabbed-content") : html.index("Out.")]
+    assert "sides" in tab and "source-link" in tab and "After." in tab
+
+
+def test_a_semicolon_shows_the_line_itself(repository):
+    text = '# T\n\n```markdown\n;--8<-- "package.module:area"\n```\n'
+    html = repository.html("page", text)
+    assert "--8&lt;--" in html and "radius" not in html
+    assert ";--8" not in html
+
+
+@pytest.mark.parametrize(
+    "line, cause",
+    [
+        ("package.nowhere:area", "no module package.nowhere"),
+        ("package.module:volume", "no symbol package.module:volume"),
+        ("package.module:Shape.edge", "no symbol package.module:Shape.edge"),
+    ],
+)
+def test_a_missing_symbol_ends_the_build(repository, line, cause):
+    text = f'# T\n\n```python\n--8<-- "{line}"\n```\n'
+    assert cause in repository.failure("basics__page", text)
+
+
+def test_an_unknown_option_ends_the_build(repository):
+    text = PAGE.format("area").replace('area"', 'area" nodocs')
+    assert "unknown option nodocs" in repository.failure("page", text)
+
+
+def test_a_symbol_outside_a_fence_ends_the_build(repository):
+    text = '# T\n\n--8<-- "package.module:area"\n'
+    assert "must stand in a fence" in repository.failure("page", text)
+
+
+def test_a_module_with_a_syntax_error_ends_the_build(repository):
+    repository.write("src/package/module.py", "def broken(:\n")
+    said = repository.failure("page", PAGE.format("area"))
+    assert said.startswith("package.module, line 1: invalid syntax")
+
+
+def test_expanding_a_page_leaves_the_rest_alone(repository):
+    page = PAGE.format("Shape.sides")
+    plain = symbols.expand(page, repository.root)
+    assert plain == page.replace(
+        '--8<-- "package.module:Shape.sides"', "sides = 4"
+    )
+
+
+def test_llms_get_the_code_itself(repository):
+    config = repository.root / "mkdocs.yml"
+    text = config.read_text() + "extra_templates: [all.txt]\n"
+    config.write_text(text)
+    repository.write(
+        "docs/all.txt",
+        "{% for file in pages %}{{ file.page.meta.plain }}{% endfor %}",
+    )
+    repository.html("page", PAGE.format("Shape.sides"))
+    written = (repository.root / "site/all.txt").read_text()
+    assert '```python title="x"\nsides = 4\n```\n\nAfter.' in written
