@@ -1,0 +1,219 @@
+"""Rotary positions (RoPE): turn queries and keys, and scores see the lag.
+
+    head_dim, half = d, d/2 (pairs)
+    positions      = m of a query, n of a key (counted from 0)
+    frequencies    = θ_i = base^(-2i/d), i = 0 … d/2-1 (the paper counts from
+                     1 and writes i-1)
+    angles         = m·θ_i (radians)
+    factor         = s (how many times longer than in training)
+    trained_length = L (positions seen in training)
+
+Sources
+1. Su et al. 2021, "RoFormer", arXiv 2104.09864, §3.2-3.4 (sections, because
+   equation numbers differ between versions).
+2. Chen et al. 2023, "Extending Context Window of Large Language Models via
+   Positional Interpolation", arXiv 2306.15595, §2.3.
+3. Peng et al. 2023, "YaRN", arXiv 2309.00071, §3.1 (NTK-aware), §3.2-3.4.
+"""
+
+import functools
+import math
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from llmnotes.transformer.positions import frequencies
+
+
+def checked(function):
+    """Make `function(x, angles)` refuse angles that do not fit x.
+
+    Raises `ValueError` naming the argument, what came and what was expected.
+    """
+
+    @functools.wraps(function)
+    def wrapper(x, angles):
+        if not (x.is_floating_point() and angles.is_floating_point()):
+            raise ValueError(
+                f"x: got {x.dtype} with angles of {angles.dtype}, expected "
+                "float dtypes"
+            )
+        if x.ndim < 2 or angles.shape[-2:-1] != x.shape[-2:-1]:
+            raise ValueError(
+                f"angles: got shape {tuple(angles.shape)}, expected one row "
+                f"per position of x {tuple(x.shape)}: (..., length, half)"
+            )
+        return function(x, angles)
+
+    return wrapper
+
+
+def check_width(x: Tensor, angles: Tensor) -> None:
+    """Raise `ValueError` unless there is one angle per pair of x."""
+    if 2 * angles.shape[-1] != x.shape[-1]:
+        raise ValueError(
+            f"angles: got {angles.shape[-1]} per position, expected half of "
+            f"x's head_dim {x.shape[-1]}"
+        )
+
+
+def angles_at(
+    positions: Int[Tensor, "... length"],
+    frequencies: Float[Tensor, "half"],
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "... length half"]:
+    """m·θ_i, in float32 at least: bfloat16 cannot count beyond 256.
+
+    Raises `ValueError` for a dtype of fewer than 32 bits.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"dtype: got {dtype}, expected float32 or float64")
+    theta = frequencies.to(dtype).to(positions.device)
+    return positions[..., None].to(dtype) * theta
+
+
+def angles(
+    positions: Int[Tensor, "... length"],
+    head_dim: int,
+    base: float = 10000.0,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "... length half"]:
+    """Angles of plain RoPE at any positions, cached ones or new ones [1]."""
+    return angles_at(positions, frequencies(head_dim, base), dtype)
+
+
+@checked
+def rotate_interleaved(
+    x: Float[Tensor, "... length head_dim"],
+    angles: Float[Tensor, "... length half"],
+) -> Float[Tensor, "... length head_dim"]:
+    """Turn the pairs (x_0, x_1), (x_2, x_3), … as the paper does [1, §3.2].
+
+    Computed in the dtype of the angles or x, whichever is finer; returned
+    in x's.
+
+    Raises `ValueError` naming the argument that does not fit.
+    """
+    check_width(x, angles)
+    cos, sin = angles.cos(), angles.sin()
+    even, odd = rearrange(x, "... (half two) -> two ... half", two=2)
+    turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin])
+    return rearrange(turned, "two ... half -> ... (half two)").to(x.dtype)
+
+
+@checked
+def rotate(
+    x: Float[Tensor, "... length head_dim"],
+    angles: Float[Tensor, "... length half"],
+) -> Float[Tensor, "... length head_dim"]:
+    """Turn the pairs (x_0, x_d/2), (x_1, x_d/2+1), …: the half-split layout.
+
+    That of Llama and GPT-NeoX in Hugging Face's transformers. Precision and
+    errors as in `rotate_interleaved`.
+    """
+    check_width(x, angles)
+    cos, sin = angles.cos(), angles.sin()
+    first, second = x.chunk(2, dim=-1)
+    turned = (first * cos - second * sin, second * cos + first * sin)
+    return torch.cat(turned, dim=-1).to(x.dtype)
+
+
+@checked
+def rotate_partial(
+    x: Float[Tensor, "... length head_dim"],
+    angles: Float[Tensor, "... length half"],
+) -> Float[Tensor, "... length head_dim"]:
+    """Turn the first 2·half dimensions of x and leave the others as they are.
+
+    That of GPT-NeoX and Phi: what is not turned carries no position.
+    """
+    width = 2 * angles.shape[-1]
+    return torch.cat([rotate(x[..., :width], angles), x[..., width:]], -1)
+
+
+def interleaved_to_half_split(head_dim: int) -> Int[Tensor, "head_dim"]:
+    """The order 0, 2, 4, …, 1, 3, 5, …: from one layout to the other.
+
+    rotate(x[..., order], angles) = rotate_interleaved(x, angles)[..., order]
+    """
+    index = torch.arange(head_dim)
+    return rearrange(index, "(half two) -> (two half)", two=2)
+
+
+def decay_bound(
+    lags: Int[Tensor, "lags"], frequencies: Float[Tensor, "half"]
+) -> Float[Tensor, "lags"]:
+    """Mean over i of |Σ_{j<i} e^(i·lag·θ_j)|, the bound of [1, §3.4.3]."""
+    turn = angles_at(lags, frequencies, torch.float64)
+    return torch.polar(torch.ones_like(turn), turn).cumsum(-1).abs().mean(-1)
+
+
+def check_factor(factor: float) -> None:
+    """Raise `ValueError` unless the context is stretched, not shrunk."""
+    if not factor >= 1:
+        raise ValueError(f"factor: got {factor}, expected at least 1")
+
+
+def position_interpolation(
+    head_dim: int, factor: float, base: float = 10000.0
+) -> Float[Tensor, "half"]:
+    """θ_i/s: squeeze all positions into the range seen in training [2]."""
+    check_factor(factor)
+    return frequencies(head_dim, base) / factor
+
+
+def ntk(
+    head_dim: int, factor: float, base: float = 10000.0
+) -> Float[Tensor, "half"]:
+    """θ_i·s^(-i/(d/2-1)): a larger base, base·s^(d/(d-2)) [3, §3.1].
+
+    The fastest pair keeps its frequency, the slowest is interpolated.
+
+    Raises `ValueError` if head_dim is below 4.
+    """
+    check_factor(factor)
+    if head_dim < 4:
+        raise ValueError(f"head_dim: got {head_dim}, expected at least 4")
+    stretched = base * factor ** (head_dim / (head_dim - 2))
+    return frequencies(head_dim, stretched)
+
+
+def yarn(
+    head_dim: int,
+    factor: float,
+    trained_length: int,
+    base: float = 10000.0,
+    *,
+    fast: float = 32.0,
+    slow: float = 1.0,
+) -> Float[Tensor, "half"]:
+    """Keep the fast pairs, interpolate the slow ones, mix between [3, §3.2].
+
+    A pair is fast that turns more than `fast` times in `trained_length`
+    positions, slow that turns less than `slow` times. The mix is linear in
+    the pair's index, as in the authors' code. Use with `yarn_scale`.
+
+    Raises `ValueError` naming the argument that is out of range.
+    """
+    check_factor(factor)
+    if not 0 < slow < fast:
+        raise ValueError(f"slow: got {slow}, expected 0 < slow < {fast}")
+
+    def index_at(turns):
+        ratio = trained_length / (2 * math.pi * turns)
+        return head_dim * math.log(ratio) / (2 * math.log(base))
+
+    low = max(math.floor(index_at(fast)), 0)
+    high = min(math.ceil(index_at(slow)), head_dim - 1)
+    index = torch.arange(head_dim // 2, dtype=torch.float64)
+    mix = ((index - low) / max(high - low, 1e-3)).clamp(0, 1)
+    theta = frequencies(head_dim, base)
+    return theta * (1 - mix) + theta / factor * mix
+
+
+def yarn_scale(factor: float) -> float:
+    """0.1·ln s + 1: YaRN multiplies queries and keys by it [3, §3.4]."""
+    check_factor(factor)
+    return 0.1 * math.log(factor) + 1
