@@ -1,6 +1,5 @@
 """What the positions chapter measures: blindness, waves, biases, length."""
 
-import math
 from itertools import product
 
 import pytest
@@ -297,32 +296,6 @@ def bench_length_beyond_training(record):
             "scheme": "positions",
             "position": "position in the text, up to",
             "loss": "validation loss",
-        },
-        rows=rows,
-    )
-
-
-def bench_scaled_words_against_positions(record):
-    rows = []
-    for d_model in (64, 512, 1024):
-        place = sinusoidal(1, d_model)[0].norm().item()
-        rows.append((d_model, 1.0, math.sqrt(d_model), place))
-    record(
-        "norms",
-        kind="tolerance",
-        tolerance=1e-6,
-        seed=None,
-        title="Length of an embedding with entries of variance 1/d, and of PE",
-        prediction=(
-            "The embedding has norm 1, the encoding √(d/2): 16 at 512. "
-            "Scaled by √d the embedding has norm 22.6, √2 times the "
-            "encoding's, at every d."
-        ),
-        columns={"d_model": "", "plain": "", "scaled": "", "position": ""},
-        labels={
-            "plain": "embedding",
-            "scaled": "embedding times √d",
-            "position": "encoding",
         },
         rows=rows,
     )
