@@ -18,7 +18,6 @@ Sources
 """
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +26,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
 from llmnotes import data
+from llmnotes.progress import Meter, svg
+from llmnotes.run import History, Run, stop_on_ctrl_c
+
+EVALUATION = 2**62  # batches from here on are never trained on
+CHOICES = {
+    "schedule": ("cosine", "linear"),
+    "dtype": ("float32", "bfloat16"),
+}
 
 
 @dataclass(frozen=True)
@@ -59,22 +65,29 @@ class TrainConfig:
     dtype: str = "float32"
     compile: bool = False
 
-
-@dataclass(frozen=True)
-class Row:
-    """What one evaluation saw; `loss` is the mean since the row before."""
-
-    step: int
-    loss: float
-    validation_loss: float
-    learning_rate: float
-    tokens_per_second: float
-
-
-class History(list[Row]):
-    """One row per evaluation; `final_loss` is over all validation text."""
-
-    final_loss: float = math.nan
+    def __post_init__(self):
+        counts = "steps batch_size block accumulate eval_every eval_batches"
+        for name in counts.split():
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected at least 1"
+                )
+        for name in ("learning_rate", "warmup", "clip", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)}, expected 0 or more"
+                )
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"{name}: got {getattr(self, name)!r}, expected one of "
+                    f"{', '.join(choices)}"
+                )
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"accumulate: got {self.accumulate}, expected a divisor of "
+                f"batch_size = {self.batch_size}"
+            )
 
 
 def loss(
@@ -150,6 +163,17 @@ def update(model, optimizer, inputs, targets, config, step) -> Tensor:
     return total
 
 
+def batch(ids: Tensor, config: TrainConfig, step: int) -> tuple:
+    """Inputs and targets of a step."""
+    return data.batch(
+        ids,
+        batch_size=config.batch_size,
+        block=config.block,
+        seed=config.seed,
+        step=step,
+    )
+
+
 @torch.no_grad()
 def mean_loss(model, batches, config) -> float:
     """Mean loss per token over (inputs, targets), without dropout."""
@@ -169,36 +193,31 @@ def evaluate(
     model: nn.Module, ids: Int[Tensor, "tokens"], config: TrainConfig
 ) -> float:
     """Loss on `eval_batches` random batches, the same ones every time."""
-    return mean_loss(
-        model,
-        (
-            data.batch(
-                ids,
-                batch_size=config.batch_size,
-                block=config.block,
-                seed=config.seed,
-                step=2**63 + i,  # no training step has these numbers
-            )
-            for i in range(config.eval_batches)
-        ),
-        config,
-    )
+    numbers = range(EVALUATION, EVALUATION + config.eval_batches)
+    return mean_loss(model, (batch(ids, config, i) for i in numbers), config)
 
 
 def evaluate_all(
     model: nn.Module, ids: Int[Tensor, "tokens"], config: TrainConfig
 ) -> float:
-    """Loss on all of `ids`: every token but the first predicted once."""
+    """Loss on all of `ids`: every token but the first predicted once.
+
+    The text is cut into blocks; a token at the head of a block is predicted
+    from one token only, as it is in training.
+    """
+    data.check_block(ids, config.block)
     whole = (len(ids) - 1) // config.block * config.block
-    blocks = [
-        x.unfold(0, config.block, config.block)
-        for x in (ids[:whole], ids[1 : whole + 1])
-    ]
+    inputs, targets = ids[:-1], ids[1:]
+    size = (-1, config.block)
     batches = list(
-        zip(*(x.split(config.batch_size) for x in blocks), strict=True)
+        zip(
+            inputs[:whole].view(size).split(config.batch_size),
+            targets[:whole].view(size).split(config.batch_size),
+            strict=True,
+        )
     )
-    if whole < len(ids) - 1:  # what is left is shorter than a block
-        batches.append((ids[whole:-1][None], ids[whole + 1 :][None]))
+    if whole < len(inputs):  # what is left is shorter than a block
+        batches.append((inputs[None, whole:], targets[None, whole:]))
     return mean_loss(model, batches, config)
 
 
@@ -212,48 +231,47 @@ def train(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train for `config.steps` steps and evaluate as you go."""
-    device = next(model.parameters()).device
-    train_ids, validation_ids = train_ids.to(device), validation_ids.to(device)
-    data.check_block(train_ids, config.block)
-    data.check_block(validation_ids, config.block)
-    optimizer = adamw(model, config)
-    forward = torch.compile(model) if config.compile else model
-    history, losses = History(), []
-    model.train()
-    tokens = config.batch_size * config.block
-    bar = tqdm(
-        total=config.steps * tokens,
-        unit="tok",
-        unit_scale=True,
-        disable=None if progress else True,
-    )
-    clock, since = time.perf_counter(), 0
-    for step in range(config.steps):
-        batch = data.batch(
-            train_ids,
-            batch_size=config.batch_size,
-            block=config.block,
-            seed=config.seed,
-            step=step,
-        )
-        losses.append(update(forward, optimizer, *batch, config, step))
-        if bar.update(tokens):
-            bar.set_postfix_str(f"loss {losses[-1].item():.3f}", False)
-        if (step + 1) % config.eval_every == 0 or step + 1 == config.steps:
-            values = torch.stack(losses).tolist()
-            speed = (step + 1 - since) * tokens / (time.perf_counter() - clock)
-            history.append(
-                Row(
-                    step + 1,
-                    math.fsum(values) / len(values),
-                    evaluate(forward, validation_ids, config),
-                    learning_rate(step, config),
-                    speed,
-                )
+    """Train a model in place, on the device it is on.
+
+    With a folder `out`, a checkpoint is written before the first step, at
+    every evaluation and on Ctrl-C. `resume` goes on from the newest one, to
+    the same bits as if nothing had happened, and starts where there is
+    none. `progress` shows a bar and the curve so far on stderr.
+
+    Raises `ValueError` for texts shorter than a block and for checkpoints
+    of another run, `RuntimeError` when the disk is full or the loss is not
+    a number, `KeyboardInterrupt` after the save that Ctrl-C asks for.
+    """
+    texts = train_ids, validation_ids
+    for ids in texts:
+        data.check_block(ids, config.block)
+    run = Run.begin(model, adamw(model, config), config, texts, out, resume)
+    with stop_on_ctrl_c(run) as asked, Meter(run, progress) as meter:
+        steps(run, texts, asked, meter)
+    last = validation_ids.to(run.device)
+    run.history.final_loss = evaluate_all(model, last, config)
+    if run.out is not None:
+        (run.out / "curve.svg").write_text(svg(run.history), "utf-8")
+    return run.history
+
+
+def steps(run: Run, texts: tuple[Tensor, Tensor], asked, meter) -> None:
+    """The loop itself: from the step a run is at to the last one."""
+    config = run.config
+    train_ids, validation_ids = (ids.to(run.device) for ids in texts)
+    forward = torch.compile(run.model) if config.compile else run.model
+    run.model.train()
+    for step in range(run.step, config.steps):
+        inputs, targets = batch(train_ids, config, step)
+        part = update(forward, run.optimizer, inputs, targets, config, step)
+        run.add(part)
+        meter.tick(part)
+        if run.step % config.eval_every == 0 or run.step == config.steps:
+            run.note(
+                learning_rate(step, config),
+                lambda: evaluate(forward, validation_ids, config),
             )
-            losses, since = [], step + 1
-            clock = time.perf_counter()
-    bar.close()
-    history.final_loss = evaluate_all(forward, validation_ids, config)
-    return history
+            meter.tell()
+            run.save()
+        if asked.is_set():
+            raise run.stopped()

@@ -1,0 +1,174 @@
+"""A run: what changes while a model trains, saved and brought back.
+
+Legend
+step    = optimizer steps done; the data's position too, because a batch
+          is a function of seed and step
+history = one row per evaluation
+facts   = configuration and text; the same, or it is another run
+"""
+
+import json
+import math
+import signal
+import threading
+import time
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from llmnotes import checkpoint
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one evaluation saw; `loss` is the mean since the row before."""
+
+    step: int
+    loss: float
+    validation_loss: float
+    learning_rate: float
+    tokens_per_second: float
+
+
+class History(list[Row]):
+    """One row per evaluation; `final_loss` is over all validation text."""
+
+    final_loss: float = math.nan
+
+
+@dataclass
+class Run:
+    """All that a checkpoint holds, and where it is kept."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    config: object
+    out: Path | None
+    facts: dict
+    step: int = 0
+    losses: list[Tensor] = field(default_factory=list)  # since the last row
+    history: History = field(default_factory=History)
+    since: tuple[float, int] = (0.0, 0)  # time and step of the last row
+
+    @classmethod
+    def begin(cls, model, optimizer, config, texts, out, resume) -> "Run":
+        """A new run, or the one in `out` if we are to resume it."""
+        check = 0
+        for ids in texts:
+            check = zlib.crc32(ids.cpu().contiguous().numpy(), check)
+        facts = json.loads(json.dumps(asdict(config))) | {"text": check}
+        out = None if out is None else Path(out)
+        run = cls(model, optimizer, config, out, facts)
+        found = [] if out is None else checkpoint.steps(out)
+        if found and not resume:
+            raise ValueError(
+                f"out: got {out}, which holds a run at step {found[-1]}; "
+                "expected resume, or another folder"
+            )
+        run.load() if found else run.save()
+        run.since = time.perf_counter(), run.step
+        return run
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in one step."""
+        return self.config.batch_size * self.config.block
+
+    def save(self) -> None:
+        """Write a checkpoint, if there is a folder for it."""
+        if self.out is None:
+            return
+        notes = {
+            "facts": self.facts,
+            "threads": torch.get_num_threads(),
+            "losses": [float(loss) for loss in self.losses],
+            "history": [asdict(row) for row in self.history],
+        }
+        checkpoint.save(self.out, self.step, self.model, self.optimizer, notes)
+
+    def load(self) -> None:
+        """Go on from the newest checkpoint, if it is of the same run."""
+        notes = checkpoint.read(self.out)
+        for name, now in self.facts.items():
+            was = notes["facts"].get(name)
+            if now != was:
+                raise ValueError(
+                    f"{name}: got {now}, expected {was}, with which the run "
+                    f"in {self.out} began; give that, or another folder"
+                )
+        if notes["threads"] != torch.get_num_threads():
+            warnings.warn(
+                f"{self.out} comes from {notes['threads']} threads, this is "
+                f"{torch.get_num_threads()}: the last bits will differ",
+                stacklevel=2,
+            )
+        checkpoint.load(self.out, self.model, self.optimizer)
+        self.step = notes["step"]
+        self.losses = list(torch.tensor(notes["losses"], device=self.device))
+        self.history = History(Row(**row) for row in notes["history"])
+
+    def add(self, loss: Tensor) -> None:
+        """Count a step. The loss stays on its device: no waiting for it."""
+        self.losses.append(loss)
+        self.step += 1
+
+    def note(self, learning_rate: float, look: Callable[[], float]) -> None:
+        """Add a row; `look` evaluates, and its time does not count."""
+        losses = torch.stack(self.losses).tolist()  # waits for the device
+        seconds = time.perf_counter() - self.since[0]
+        mean = math.fsum(losses) / len(losses)
+        if not math.isfinite(mean):
+            raise RuntimeError(
+                f"loss: got {mean} by step {self.step}, expected a finite "
+                "number; a lower learning_rate or a longer warmup may help"
+            )
+        speed = (self.step - self.since[1]) * self.tokens / seconds
+        row = Row(self.step, mean, look(), learning_rate, speed)
+        self.history.append(row)
+        self.losses = []
+        self.since = time.perf_counter(), self.step
+
+    def stopped(self) -> KeyboardInterrupt:
+        """Save, and say how to go on."""
+        self.save()
+        return KeyboardInterrupt(
+            f"stopped after step {self.step} and saved in {self.out}; "
+            "resume=True goes on from there"
+        )
+
+
+@contextmanager
+def stop_on_ctrl_c(run: Run) -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C sets; a second Ctrl-C stops at once.
+
+    A step that is cut in the middle would leave weights half updated. Where
+    nothing can be saved, or in a thread that gets no signals, Ctrl-C stays
+    as it is.
+    """
+    asked = threading.Event()
+
+    def ask(number, frame):
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    main = threading.current_thread() is threading.main_thread()
+    if run.out is None or not main:
+        yield asked
+        return
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
