@@ -42,6 +42,14 @@ class History(list[Row]):
     final_loss: float = math.nan
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, after a save."""
+
+    def __init__(self, saved: str):
+        super().__init__(f"{saved}; resume=True goes on from there")
+        self.saved = saved
+
+
 @dataclass
 class Run:
     """All that a checkpoint holds, and where it is kept."""
@@ -139,13 +147,10 @@ class Run:
         self.losses = []
         self.since = time.perf_counter(), self.step
 
-    def stopped(self) -> KeyboardInterrupt:
-        """Save, and say how to go on."""
+    def stopped(self) -> Stopped:
+        """Save, and return what to raise."""
         self.save()
-        return KeyboardInterrupt(
-            f"stopped after step {self.step} and saved in {self.out}; "
-            "resume=True goes on from there"
-        )
+        return Stopped(f"stopped after step {self.step}, saved in {self.out}")
 
 
 @contextmanager
