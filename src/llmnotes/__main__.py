@@ -212,9 +212,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args(arguments)
-    warnings.showwarning = warn
     try:
-        options.go(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            options.go(options)
     except Stopped as stopped:
         resume = [a for a in arguments if a != "--resume"] + ["--resume"]
         tell(f"{stopped.saved}; go on with: llmnotes {shlex.join(resume)}")
