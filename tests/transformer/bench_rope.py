@@ -170,7 +170,7 @@ def bench_decay(record):
     rows = []
     for base in (1e4, 5e5):
         bound = decay_bound(lag, frequencies(128, base)).tolist()
-        name = f"base {base:,.0f}"
+        name = f"{base / 1000:.0f}k"
         rows += [(name, *r) for r in zip(lag.tolist(), bound, strict=True)]
     record(
         "decay",

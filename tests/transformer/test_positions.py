@@ -279,6 +279,9 @@ def test_alibi_of_a_cached_step_is_the_last_row():
 
 ERRORS = {
     "width: got 5, expected an even number": lambda: frequencies(5),
+    "d_model: got 5, expected an even number": lambda: sinusoidal(3, 5),
+    "d_model: got 0, expected an even number": lambda: shift_matrix(3, 0),
+    "query: got 4, expected at most key = 2": lambda: alibi_bias(3, 4, 2),
     "base: got 1.0, expected a number above 1": lambda: frequencies(4, 1.0),
     "x: got positions 3 to 9, expected at most 8": lambda: LearnedPositions(
         9, 12

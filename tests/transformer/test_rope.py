@@ -404,7 +404,14 @@ ERRORS = {
     "dtype: got torch.bfloat16": lambda: angles(
         torch.arange(3), 4, dtype=torch.bfloat16
     ),
-    "width: got 7": lambda: angles(torch.arange(3), 7),
+    "head_dim: got 7, expected an even": lambda: angles(torch.arange(3), 7),
+    "head_dim: got 9, expected an even": lambda: yarn(9, 2.0, 64),
+    "head_dim: got 5, expected an even": lambda: ntk(5, 2.0),
+    "head_dim: got 3, expected an even": lambda: position_interpolation(
+        3, 2.0
+    ),
+    "trained_length: got 0": lambda: yarn(8, 2.0, 0),
+    "base: got 1.0": lambda: yarn(8, 2.0, 64, 1.0),
     "factor: got 0.5": lambda: position_interpolation(8, 0.5),
     "factor: got nan": lambda: yarn_scale(math.nan),
     "head_dim: got 2": lambda: ntk(2, 4.0),

@@ -25,13 +25,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
+def check_even(name: str, width: int) -> None:
+    """Raise `ValueError` unless dimensions can be paired."""
+    if width < 2 or width % 2:
+        raise ValueError(f"{name}: got {width}, expected an even number")
+
+
 def frequencies(width: int, base: float = 10000.0) -> Float[Tensor, "half"]:
     """base^(-2i/width) for i = 0 … width/2-1, in float64 [1].
 
     Raises `ValueError` if width is not even or base not above 1.
     """
-    if width < 2 or width % 2:
-        raise ValueError(f"width: got {width}, expected an even number")
+    check_even("width", width)
     if not base > 1:
         raise ValueError(f"base: got {base}, expected a number above 1")
     exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
@@ -57,6 +62,7 @@ def sinusoidal(
 
     Raises `ValueError` if d_model is not even.
     """
+    check_even("d_model", d_model)
     position = torch.arange(start, start + length, dtype=torch.float64)
     angle = position[:, None] * frequencies(d_model, base)
     pairs = torch.stack([angle.sin(), angle.cos()], dim=-1)
@@ -70,6 +76,7 @@ def shift_matrix(
 
     One 2 × 2 block per pair, (s, c) → (s·cos + c·sin, c·cos - s·sin).
     """
+    check_even("d_model", d_model)
     angle = lag * frequencies(d_model, base)
     cos, sin = angle.cos(), angle.sin()
     blocks = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)
@@ -118,7 +125,11 @@ def lags(
     """Position of the query minus position of the key; the future is < 0.
 
     The last query stands at the last key, as it does with a cache.
+
+    Raises `ValueError` for more queries than keys.
     """
+    if query > key:
+        raise ValueError(f"query: got {query}, expected at most key = {key}")
     keys = torch.arange(key, device=device)
     return keys[key - query :, None] - keys
 

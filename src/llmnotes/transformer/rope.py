@@ -24,7 +24,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llmnotes.transformer.positions import frequencies
+from llmnotes.transformer.positions import check_even, frequencies
 
 
 def checked(function):
@@ -80,7 +80,11 @@ def angles(
     base: float = 10000.0,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "... length half"]:
-    """Angles of plain RoPE at any positions, cached ones or new ones [1]."""
+    """Angles of plain RoPE at any positions, cached ones or new ones [1].
+
+    Raises `ValueError` if head_dim is not even.
+    """
+    check_even("head_dim", head_dim)
     return angles_at(positions, frequencies(head_dim, base), dtype)
 
 
@@ -160,6 +164,7 @@ def position_interpolation(
     head_dim: int, factor: float, base: float = 10000.0
 ) -> Float[Tensor, "half"]:
     """θ_i/s: squeeze all positions into the range seen in training [2]."""
+    check_even("head_dim", head_dim)
     check_factor(factor)
     return frequencies(head_dim, base) / factor
 
@@ -173,6 +178,7 @@ def ntk(
 
     Raises `ValueError` if head_dim is below 4.
     """
+    check_even("head_dim", head_dim)
     check_factor(factor)
     if head_dim < 4:
         raise ValueError(f"head_dim: got {head_dim}, expected at least 4")
@@ -197,9 +203,13 @@ def yarn(
 
     Raises `ValueError` naming the argument that is out of range.
     """
+    check_even("head_dim", head_dim)
     check_factor(factor)
+    if trained_length < 1:
+        raise ValueError(f"trained_length: got {trained_length}, expected > 0")
     if not 0 < slow < fast:
         raise ValueError(f"slow: got {slow}, expected 0 < slow < {fast}")
+    theta = frequencies(head_dim, base)
 
     def index_at(turns):
         ratio = trained_length / (2 * math.pi * turns)
@@ -209,7 +219,6 @@ def yarn(
     high = min(math.ceil(index_at(slow)), head_dim - 1)
     index = torch.arange(head_dim // 2, dtype=torch.float64)
     mix = ((index - low) / max(high - low, 1e-3)).clamp(0, 1)
-    theta = frequencies(head_dim, base)
     return theta * (1 - mix) + theta / factor * mix
 
 
