@@ -55,9 +55,7 @@ def bigram_loss(
 class Bigram(nn.Module):
     """The counts as a language model: `model(ids)` are log-chances."""
 
-    def __init__(
-        self, counts: Int[Tensor, "vocab vocab"], add: float = 0.001
-    ):
+    def __init__(self, counts: Int[Tensor, "vocab vocab"], add: float = 0.001):
         super().__init__()
         self.register_buffer("table", log_chances(counts, add).float())
 

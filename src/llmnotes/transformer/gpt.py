@@ -110,7 +110,9 @@ class Attention(nn.Module):
         self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
         self.c_proj = Conv1D(config.n_embd, config.n_embd)
 
-    def split(self, x: Float[Tensor, "batch length d_model"]) -> list[Tensor]:
+    def split(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "three batch heads length head_dim"]:
         """Return query, key, value: (batch, heads, length, head_dim)."""
         split = "batch t (three h width) -> three batch h t width"
         return rearrange(self.c_attn(x), split, three=3, h=self.heads)

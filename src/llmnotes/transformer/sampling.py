@@ -15,6 +15,7 @@ Sources
 """
 
 import functools
+import math
 
 import torch
 from jaxtyping import Float, Int
@@ -56,26 +57,25 @@ def keep_min_p(
 
 
 def checked(function):
-    """Make `function(..., temperature=…, top_k=…)` refuse impossible ones."""
+    """Make `function(logits, …)` refuse options that make no distribution."""
 
     @functools.wraps(function)
-    def wrapper(*arguments, temperature=1.0, top_k=None, **options):
-        if not 0 <= temperature < float("inf"):
-            raise ValueError(
-                f"temperature: got {temperature}, expected 0 (greedy) or more"
-            )
+    def wrapper(logits, *, top_k=None, **options):
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k: got {top_k}, expected at least 1")
-        for name, above in (("top_p", 0), ("min_p", -1)):
+        ranges = {
+            "temperature": (lambda x: 0 <= x < math.inf, "0 (greedy) or more"),
+            "top_p": (lambda x: 0 < x <= 1, "0 < top_p <= 1"),
+            "min_p": (lambda x: 0 <= x <= 1, "0 <= min_p <= 1"),
+        }
+        for name, (fits, expected) in ranges.items():
             got = options.get(name)
-            if got is not None and not (above < got <= 1 and got >= 0):
-                raise ValueError(
-                    f"{name}: got {got}, expected "
-                    f"{'0 <' if above == 0 else '0 <='} {name} <= 1"
-                )
-        return function(
-            *arguments, temperature=temperature, top_k=top_k, **options
-        )
+            if got is None:
+                continue
+            if not fits(got):
+                raise ValueError(f"{name}: got {got}, expected {expected}")
+            options[name] = float(got)  # 0 and 1 are welcome as integers
+        return function(logits, top_k=top_k, **options)
 
     return wrapper
 
@@ -97,10 +97,11 @@ def next_distribution(
     Raises `ValueError` for values outside their range; top_k above the
     vocabulary keeps everything.
     """
-    logits = logits.float()
     if temperature == 0:
         top_k, temperature = 1, 1.0
-    # Subtracting the maximum first: 0/T stays 0 however small T is.
+    # Subtracting the maximum first, 0/T stays 0 however small T is, as long
+    # as T itself is not rounded to 0: float64 holds every T Python has.
+    logits = logits.double()
     logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
@@ -108,7 +109,7 @@ def next_distribution(
         logits = keep_top_p(logits, top_p)
     if min_p is not None:
         logits = keep_min_p(logits, min_p)
-    return logits.softmax(-1)
+    return logits.softmax(-1).float()
 
 
 def check_prompt(function):

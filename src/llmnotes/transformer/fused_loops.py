@@ -1,0 +1,239 @@
+"""The loops behind `fused`, compiled by numba: one pass over the numbers.
+
+Arrays are float32 and contiguous. Loops write into arrays they are given.
+
+    z       = output of c_attn, (batch, length, 3·d_model)
+    q, k, v = (batch·heads, length, head_dim)
+    p, s    = attention weights and the gradient of the scores,
+              (batch·heads, length, length)
+    inv     = 1/√(mean square + ε), one per row
+    slope   = derivative of y by x, element by element
+    cos, sin = of RoPE's angles, (length, half); half may be 0
+
+Sources
+1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
+   gradient of softmax attention).
+"""
+
+import inspect
+import math
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+EPS = np.float32(1e-6)
+one, zero = np.float32(1), np.float32(0)
+
+compile_loop = njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
+
+
+def jit(function):
+    """Compile a loop, once per machine: numba keeps it on disk.
+
+    Under pytest, jaxtyping wraps every function of the package; numba could
+    not store such a wrapper, and there is nothing in it to check.
+    """
+    return compile_loop(inspect.unwrap(function))
+
+
+@intrinsic
+def bits_to_float(context, bits):
+    """Read an int32's bits as a float32."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.int32), codegen
+
+
+@jit
+def exp(x):
+    """eˣ as 2ᵏ·eᶠ: k into the exponent's bits, eᶠ by its Taylor series.
+
+    numba's own `math.exp` is a call per number; this one vectorises. Its
+    relative error grows with |x|, from 2e-7 to less than 1e-5 at 87.
+    """
+    t = x * np.float32(1.4426950408889634)
+    t = min(max(t, np.float32(-126)), np.float32(126))
+    k = np.int32(t + np.float32(126.5)) - np.int32(126)
+    f = (t - np.float32(k)) * np.float32(0.6931471805599453)
+    p = np.float32(1 / 720)
+    p = p * f + np.float32(1 / 120)
+    p = p * f + np.float32(1 / 24)
+    p = p * f + np.float32(1 / 6)
+    p = p * f + np.float32(1 / 2)
+    p = p * f + one
+    p = p * f + one
+    return p * bits_to_float((k + np.int32(127)) << np.int32(23))
+
+
+@jit
+def gelu_loop(x, y, slope):
+    """Y = x·σ(2u) with u = √(2/π)(x + 0.044715x³), which is the tanh form."""
+    a, b = np.float32(2 * math.sqrt(2 / math.pi)), np.float32(0.044715)
+    for i in range(x.size):
+        v = max(x[i], np.float32(-20))  # below it y and its slope are 0
+        w = b * v * v
+        # Capped, so that no product of e with the rest overflows.
+        e = exp(min(-a * v * (one + w), np.float32(60)))
+        s = one / (one + e)
+        y[i] = x[i] * s
+        slope[i] = s + v * s * (s * e) * a * (one + np.float32(3) * w)
+
+
+@jit
+def relu_squared_loop(x, y, slope):
+    """Y = max(x, 0)²."""
+    for i in range(x.size):
+        v = max(x[i], zero)
+        y[i] = v * v
+        slope[i] = v + v
+
+
+@jit
+def norm_loop(x, weight, y, inv):
+    """Y = x·inv, plus `weight` times the row before in its sequence."""
+    batch, length, width = x.shape
+    for b in range(batch):
+        for t in range(length):
+            total = zero
+            for c in range(width):
+                total += x[b, t, c] * x[b, t, c]
+            r = one / math.sqrt(total / np.float32(width) + EPS)
+            inv[b, t] = r
+            for c in range(width):
+                y[b, t, c] = x[b, t, c] * r
+        for t in range(length - 1, 0, -1):  # backwards: t - 1 is unmixed yet
+            for c in range(width):
+                y[b, t, c] += weight[c] * y[b, t - 1, c]
+
+
+@jit
+def norm_gradient_loop(x, weight, inv, grad, dx, dweight):
+    """Dx and dweight of `norm_loop`."""
+    batch, length, width = x.shape
+    row = np.empty(width, np.float32)
+    for b in range(batch):
+        for t in range(length):
+            dot = zero
+            for c in range(width):
+                g = grad[b, t, c]
+                if t + 1 < length:
+                    after = grad[b, t + 1, c]
+                    dweight[c] += after * x[b, t, c] * inv[b, t]
+                    g += weight[c] * after
+                row[c] = g
+                dot += g * x[b, t, c]
+            r = inv[b, t]
+            scale = dot * r * r / np.float32(width)
+            for c in range(width):
+                dx[b, t, c] = r * (row[c] - x[b, t, c] * scale)
+
+
+@jit
+def split_loop(z, heads, cos, sin, q, k, v):
+    """Z to q, k, v, head after head, turned by the angle of the position."""
+    batch, length, width3 = z.shape
+    width, half = width3 // 3, cos.shape[1]
+    head_dim = width // heads
+    for n in range(batch * heads):
+        b, at = n // heads, n % heads * head_dim
+        for t in range(length):
+            for d in range(head_dim):
+                v[n, t, d] = z[b, t, 2 * width + at + d]
+            for d in range(half):
+                c, s, e = cos[t, d], sin[t, d], at + d + half
+                q[n, t, d] = z[b, t, at + d] * c - z[b, t, e] * s
+                q[n, t, d + half] = z[b, t, e] * c + z[b, t, at + d] * s
+                x, y = z[b, t, width + at + d], z[b, t, width + e]
+                k[n, t, d] = x * c - y * s
+                k[n, t, d + half] = y * c + x * s
+            for d in range(2 * half, head_dim):
+                q[n, t, d] = z[b, t, at + d]
+                k[n, t, d] = z[b, t, width + at + d]
+
+
+@jit
+def merge_loop(q, k, v, heads, cos, sin, z):
+    """Undo `split_loop`: turn back, and put every head in its columns."""
+    batch, length, width3 = z.shape
+    width, half = width3 // 3, cos.shape[1]
+    head_dim = width // heads
+    for n in range(batch * heads):
+        b, at = n // heads, n % heads * head_dim
+        for t in range(length):
+            for d in range(head_dim):
+                z[b, t, 2 * width + at + d] = v[n, t, d]
+            for d in range(half):
+                c, s, e = cos[t, d], sin[t, d], at + d + half
+                x, y = q[n, t, d], q[n, t, d + half]
+                z[b, t, at + d], z[b, t, e] = x * c + y * s, y * c - x * s
+                x, y = k[n, t, d], k[n, t, d + half]
+                z[b, t, width + at + d] = x * c + y * s
+                z[b, t, width + e] = y * c - x * s
+            for d in range(2 * half, head_dim):
+                z[b, t, at + d] = q[n, t, d]
+                z[b, t, width + at + d] = k[n, t, d]
+
+
+@jit
+def unit_loop(x, y, inv):
+    """Y = x·inv, row by row: RMSNorm of every head of queries and keys."""
+    rows, length, width = x.shape
+    for n in range(rows):
+        for t in range(length):
+            total = zero
+            for d in range(width):
+                total += x[n, t, d] * x[n, t, d]
+            r = one / math.sqrt(total / np.float32(width) + EPS)
+            inv[n, t] = r
+            for d in range(width):
+                y[n, t, d] = x[n, t, d] * r
+
+
+@jit
+def unit_gradient_loop(y, inv, grad):
+    """Turn the gradient of y into that of x, in place."""
+    rows, length, width = y.shape
+    for n in range(rows):
+        for t in range(length):
+            dot = zero
+            for d in range(width):
+                dot += grad[n, t, d] * y[n, t, d]
+            dot /= np.float32(width)
+            for d in range(width):
+                grad[n, t, d] = inv[n, t] * (grad[n, t, d] - y[n, t, d] * dot)
+
+
+@jit
+def causal_softmax_loop(p, scale):
+    """Scores to weights in place: row i sees columns 0..i, the rest is 0."""
+    rows, length, _ = p.shape
+    for n in range(rows):
+        for i in range(length):
+            high = p[n, i, 0]
+            for j in range(1, i + 1):
+                high = max(high, p[n, i, j])
+            total = zero
+            for j in range(length):
+                e = exp((min(p[n, i, j], high) - high) * scale)
+                e = e if j <= i else zero
+                p[n, i, j] = e
+                total += e
+            for j in range(length):
+                p[n, i, j] /= total
+
+
+@jit
+def softmax_gradient_loop(p, s, scale):
+    """S = p∘(s - Σp∘s)·scale in place [1]."""
+    rows, length, _ = p.shape
+    for n in range(rows):
+        for i in range(length):
+            total = zero
+            for j in range(length):
+                total += p[n, i, j] * s[n, i, j]
+            for j in range(length):
+                s[n, i, j] = p[n, i, j] * (s[n, i, j] - total) * scale
