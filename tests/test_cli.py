@@ -1,0 +1,275 @@
+"""What the command line claims, proved: one line for every accident."""
+
+import hashlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pooch
+import pytest
+import torch
+
+from llmnotes import __main__ as cli
+from llmnotes import checkpoint, data
+from llmnotes import train as loop
+from llmnotes.transformer import gpt
+
+SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
+TRAIN = "train gpt --data song --preset tiny --steps 6 --eval-every 2 --out"
+
+
+@pytest.fixture(autouse=True)
+def small_world(monkeypatch, tmp_path):
+    """A short text, a tiny preset, one thread and no cache."""
+    tiny = gpt.GPTConfig(99, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+    monkeypatch.setattr(gpt, "TINY", tiny, raising=False)
+    for name, words in (("song", SONG), ("empty", ""), ("short", "ab" * 9)):
+        body = words.encode()
+        known = data.Download(
+            about=f"a {name} text",
+            file=f"{name}.txt",
+            url="http://127.0.0.1:9/nobody",
+            sha256=hashlib.sha256(body).hexdigest(),
+        )
+        monkeypatch.setitem(data.DOWNLOADS, name, known)
+        (tmp_path / "texts").mkdir(exist_ok=True)
+        (tmp_path / "texts" / known.file).write_bytes(body)
+    monkeypatch.setenv("LLMNOTES_DATA_DIR", str(tmp_path / "texts"))
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def llmnotes(capsys):
+    """Run a command: exit status, lines on stdout, lines on stderr."""
+
+    def run(command):
+        try:
+            status = cli.main(shlex.split(command))
+        except SystemExit as left:
+            status = left.code
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def fails(result, *words):
+    status, out, err = result
+    assert (status, out, len(err)) == (2, [], 1), result
+    assert err[0].startswith("llmnotes")
+    for word in words:
+        assert word in err[0]
+
+
+def test_the_last_line_names_the_final_loss_and_the_checkpoint(llmnotes):
+    status, out, err = llmnotes(f"{TRAIN} run")
+    assert status == 0
+    assert len(err) == 3
+    words, value, *rest = out[-1].rpartition(",")[0].rpartition(" ")
+    assert out[-1].endswith(
+        f", checkpoint {os.path.join('run', 'step-000006')}"
+    )
+    assert words == "final validation loss"
+    model, vocabulary = cli.recall("run")
+    ids = data.split(vocabulary.encode(SONG))[1]
+    config = loop.TrainConfig(block=8)
+    exact = loop.evaluate_all(model, ids.to(cli.device()), config)
+    assert rest == [f"{exact:.4f}"]
+
+
+def test_options_change_the_preset_and_the_seed_changes_the_weights(llmnotes):
+    llmnotes(f"{TRAIN} a --seed 1 --batch-size 4 --learning-rate 0.01")
+    facts = checkpoint.read("a")["facts"]
+    assert facts["batch_size"] == 4
+    assert facts["learning_rate"] == 0.01
+    assert facts["block"] == 8
+    llmnotes(f"{TRAIN} b")
+    llmnotes(f"{TRAIN} c")
+    a, b, c = (cli.recall(run)[0].state_dict() for run in "abc")
+    name = "transformer.wte.weight"
+    assert torch.equal(b[name], c[name])
+    assert not torch.equal(a[name], b[name])
+
+
+def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_bit(
+    llmnotes, monkeypatch
+):
+    last = llmnotes(f"{TRAIN} whole")[1][-1]
+    update = loop.update
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            loop,
+            "update",
+            lambda *a: (
+                a[-1] == 2 and signal.raise_signal(signal.SIGINT),
+                update(*a),
+            )[1],
+        )
+        status, out, err = llmnotes(f"{TRAIN} run")
+    assert (status, out) == (130, [])
+    said, _, command = err[-1].partition("; go on with: llmnotes ")
+    assert said == "llmnotes: stopped after step 3, saved in run"
+    status, out, _ = llmnotes(command)
+    assert status == 0
+    assert out[-1] == last.replace("whole", "run")
+
+
+def test_the_same_seed_writes_the_same_text(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    command = "sample run --prompt 'the c' --length 40 --seed"
+    first, again, other = (llmnotes(f"{command} {s}")[1] for s in (1, 1, 2))
+    assert first == again != other
+    assert "\n".join(first).startswith("the c")
+    assert len("\n".join(first)) == 45
+
+
+def test_a_greedy_sample_does_not_depend_on_the_seed(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    for choice in ("--temperature 0", "--top-k 1", "--min-p 1"):
+        command = f"sample run --prompt the --length 20 {choice} --seed"
+        assert llmnotes(f"{command} 1") == llmnotes(f"{command} 2")
+
+
+def test_data_list_names_every_text(llmnotes):
+    status, out, err = llmnotes("data list")
+    assert (status, err) == (0, [])
+    assert [line.split()[0] for line in out] == list(data.names())
+
+
+@pytest.mark.parametrize("command", ["", "train ", "sample ", "data "])
+def test_help_shows_examples_that_parse(llmnotes, command):
+    status, out, err = llmnotes(f"{command}--help")
+    assert (status, err) == (0, [])
+    text = "\n".join(out).replace("\\\n", "")
+    examples = text.partition("examples:\n")[2].splitlines()
+    assert len(examples) == 4
+    for example in examples:
+        cli.parser().parse_args(shlex.split(example)[1:])
+
+
+def test_python_m_llmnotes_works(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "llmnotes", "data", "list"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "tiny_shakespeare" in done.stdout
+
+
+# Accidents
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("train gpt --data nope --preset tiny --out run", "'nope'"),
+        ("train gpt --data song --preset nope --out run", "'nope'"),
+        ("train gpt --data empty --preset tiny --out run", "empty string"),
+        ("train gpt --data short --preset tiny --out run", "expected at"),
+        (f"{TRAIN} run --steps 0", "steps: got 0"),
+        (f"{TRAIN} run --dtype float8", "dtype: got 'float8'"),
+        (f"{TRAIN} texts/song.txt", "texts/song.txt"),
+        ("train gpt", "--out"),
+        ("train bert --out run", "bert"),
+        ("walk", "walk"),
+        ("", "command"),
+        ("sample run", "run.json"),
+        ("data show", "show"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing_behind(
+    llmnotes, tmp_path, command, words
+):
+    fails(llmnotes(command), words)
+    assert not list((tmp_path).glob("run/step-*"))
+
+
+def test_no_network_is_one_line(llmnotes, monkeypatch):
+    monkeypatch.delenv("LLMNOTES_DATA_DIR")
+    fails(llmnotes(f"{TRAIN} run"), "could not download", "no network")
+
+
+def test_a_wrong_hash_is_one_line(llmnotes, tmp_path):
+    (tmp_path / "texts/song.txt").write_text("another song")
+    fails(llmnotes(f"{TRAIN} run"), "song.txt", "SHA-256")
+
+
+def test_a_run_is_kept_when_another_wants_its_folder(llmnotes, tmp_path):
+    llmnotes(f"{TRAIN} run")
+    before = (tmp_path / "run/run.json").read_bytes()
+    fails(llmnotes(f"{TRAIN} run --seed 3"), "run at step 6", "resume")
+    other = f"{TRAIN} run --preset minigpt"
+    fails(llmnotes(other), "run at step 6")
+    fails(llmnotes(f"{other} --resume"), "block: got 32, expected 8")
+    assert (tmp_path / "run/run.json").read_bytes() == before
+    assert llmnotes(f"{TRAIN} run --resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "training.safetensors", "state.json"]
+)
+def test_a_truncated_checkpoint_is_one_line(llmnotes, tmp_path, file):
+    llmnotes(f"{TRAIN} run")
+    path = tmp_path / "run/step-000006" / file
+    path.write_bytes(path.read_bytes()[:-9])
+    fails(llmnotes(f"{TRAIN} run --resume"), file, "step 4 is the newest")
+    if file != "training.safetensors":
+        fails(llmnotes("sample run"), file)
+
+
+def test_a_foreign_run_is_one_line(llmnotes, tmp_path):
+    llmnotes(f"{TRAIN} run")
+    (tmp_path / "run/run.json").write_text('{"model_type": "gpt2"}')
+    fails(llmnotes("sample run"), "run.json")
+
+
+def test_an_unknown_character_in_the_prompt_is_one_line(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    fails(llmnotes("sample run --prompt 'the 9'"), "'9' at position 4")
+    fails(llmnotes("sample run --top-k 0"), "top_k: got 0")
+    fails(llmnotes("sample run --prompt ''"), "ids: got shape")
+
+
+@pytest.mark.parametrize("when", [0, 2])
+def test_a_full_disk_is_one_line(llmnotes, monkeypatch, tmp_path, when):
+    fill = checkpoint.fill
+
+    def full(part, step, *rest):
+        if step == when:
+            raise OSError(28, "No space left on device")
+        fill(part, step, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "fill", full)
+        status, out, err = llmnotes(f"{TRAIN} run")
+    assert (status, out) == (2, [])
+    assert f"could not save step {when} (" in err[-1]
+    assert "No space left" in err[-1]
+    assert checkpoint.steps("run") == list(range(when))[:1]
+    assert llmnotes(f"{TRAIN} run --resume")[0] == 0
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(llmnotes, monkeypatch):
+    def denied(*arguments, **options):
+        raise PermissionError(13, "Permission denied", "run")
+
+    monkeypatch.setattr(os, "mkdir", denied)
+    fails(llmnotes(f"{TRAIN} run"), "run: Permission denied")
+
+
+def test_a_warning_is_one_line(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    status, _, err = llmnotes(f"{TRAIN} run --resume --threads 2")
+    assert status == 0
+    assert err == [
+        "llmnotes: warning: run comes from 1 threads, this is 2: the last "
+        "bits will differ"
+    ]
