@@ -121,6 +121,31 @@ def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_bit(
     assert out[-1] == last.replace("whole", "run")
 
 
+def test_ctrl_c_in_the_last_evaluation_says_how_to_go_on(
+    llmnotes, monkeypatch
+):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate_all", interrupted)
+        status, _, err = llmnotes(f"{TRAIN} run")
+    assert status == 130
+    assert (
+        err[-1]
+        == f"llmnotes: stopped; go on with: llmnotes {TRAIN} run --resume"
+    )
+    assert llmnotes(f"{TRAIN} run --resume")[0] == 0
+
+
+def test_ctrl_c_before_the_first_checkpoint_is_one_line(llmnotes, monkeypatch):
+    def interrupted(name):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(data, "text", interrupted)
+    assert llmnotes(f"{TRAIN} run") == (130, [], ["llmnotes: stopped"])
+
+
 def test_the_same_seed_writes_the_same_text(llmnotes):
     llmnotes(f"{TRAIN} run")
     command = "sample run --prompt 'the c' --length 40 --seed"

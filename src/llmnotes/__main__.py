@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 
 from llmnotes import checkpoint, data
-from llmnotes.run import Stopped
 from llmnotes.train import TrainConfig, train
 from llmnotes.transformer import gpt
 
@@ -216,12 +215,8 @@ def main(arguments: list[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.showwarning = warn
             options.go(options)
-    except Stopped as stopped:
-        resume = [a for a in arguments if a != "--resume"] + ["--resume"]
-        tell(f"{stopped.saved}; go on with: llmnotes {shlex.join(resume)}")
-        return 130
-    except KeyboardInterrupt:
-        tell("stopped")
+    except KeyboardInterrupt as stop:
+        tell(goodbye(stop, options, arguments))
         return 130
     except OSError as error:
         tell(f"{error.filename or options.go.__name__}: {error.strerror}")
@@ -230,6 +225,15 @@ def main(arguments: list[str] | None = None) -> int:
         tell(str(error).splitlines()[0])
         return 2
     return 0
+
+
+def goodbye(stop, options: argparse.Namespace, arguments: list[str]) -> str:
+    """What to say after Ctrl-C: how to go on, if there is a checkpoint."""
+    said = getattr(stop, "saved", "stopped")
+    if "out" not in options or not checkpoint.steps(options.out):
+        return said
+    resume = [a for a in arguments if a != "--resume"] + ["--resume"]
+    return f"{said}; go on with: llmnotes {shlex.join(resume)}"
 
 
 def warn(message: Warning, *place) -> None:

@@ -1,7 +1,9 @@
 """How a run looks from outside: a bar, a curve in the terminal, an SVG."""
 
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor
 from tqdm import tqdm
@@ -51,11 +53,14 @@ class Meter:
             self.bar.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
 
     def tell(self) -> None:
-        """Print the last evaluation and the curve so far."""
+        """Print the last evaluation and draw the curve so far."""
+        history, out = self.run.history, self.run.out
+        if out is not None:
+            draw(history, out / "curve.svg")
         if not self.on:
             return
-        row = self.run.history[-1]
-        losses = [row.validation_loss for row in self.run.history]
+        row = history[-1]
+        losses = [row.validation_loss for row in history]
         tqdm.write(
             f"step {row.step:>6,}  loss {row.loss:.3f}  validation "
             f"{row.validation_loss:.3f}  {sparkline(losses)}",
@@ -71,6 +76,14 @@ def sparkline(values: Sequence[float], width: int = 32) -> str:
     low, high = min(values), max(values)
     step = (high - low) / (len(BARS) - 1) or 1
     return "".join(BARS[round((value - low) / step)] for value in values)
+
+
+def draw(history: History, file: Path) -> None:
+    """Write the curve to a file; a run does not end for want of a picture."""
+    try:
+        file.write_text(svg(history), "utf-8")
+    except OSError as error:
+        warnings.warn(f"{file}: not drawn ({error.strerror})", stacklevel=2)
 
 
 def svg(history: History) -> str:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from llmnotes import data
-from llmnotes.progress import Meter, svg
+from llmnotes.progress import Meter
 from llmnotes.run import History, Run, stop_on_ctrl_c
 
 EVALUATION = 2**62  # batches from here on are never trained on
@@ -234,9 +234,10 @@ def train(
     """Train a model in place, on the device it is on.
 
     With a folder `out`, a checkpoint is written before the first step, at
-    every evaluation and on Ctrl-C. `resume` goes on from the newest one, to
-    the same bits as if nothing had happened, and starts where there is
-    none. `progress` shows a bar and the curve so far on stderr.
+    every evaluation and on Ctrl-C, and the curve so far as curve.svg.
+    `resume` goes on from the newest one, to the same bits as if nothing had
+    happened, and starts where there is none. `progress` shows a bar and the
+    curve on stderr.
 
     Raises `ValueError` for texts shorter than a block and for checkpoints
     of another run, `RuntimeError` when the disk is full or the loss is not
@@ -250,8 +251,6 @@ def train(
         steps(run, texts, asked, meter)
     last = validation_ids.to(run.device)
     run.history.final_loss = evaluate_all(model, last, config)
-    if run.out is not None:
-        (run.out / "curve.svg").write_text(svg(run.history), "utf-8")
     return run.history
 
 

@@ -1,0 +1,82 @@
+"""What a run looks like from outside: bar, lines and curve, proved."""
+
+import sys
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+from llmnotes import progress
+from llmnotes import train as loop
+from llmnotes.train import train
+from tests.tiny_run import CONFIG, go, same, texts, tiny
+
+
+def test_a_falling_curve_falls_from_the_highest_bar_to_the_lowest():
+    assert progress.sparkline([8.0, 7.0, 5.0, 1.0]) == "█▇▅▁"
+    assert progress.sparkline([2.0]) == "▁"
+    long = progress.sparkline([float(x) for x in range(1000)])
+    assert len(long) == 32
+    assert (long[0], long[-1]) == ("▁", "█")
+
+
+def test_progress_tells_each_evaluation_in_a_line_on_stderr(capsys):
+    history = train(tiny(), *texts(), CONFIG)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("step      3  loss ")
+    assert f"validation {history[-1].validation_loss:.3f}" in lines[-1]
+    go()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_a_bar_shows_loss_speed_and_time_left(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)
+    slow = loop.update
+
+    def slower(*arguments):
+        time.sleep(0.11)
+        return slow(*arguments)
+
+    monkeypatch.setattr(loop, "update", slower)
+    train(tiny(), *texts(), CONFIG)
+    err = capsys.readouterr().err
+    assert "tokens/s, loss " in err
+    assert "270/270" in err
+    assert "<00:0" in err
+
+
+def test_a_picture_that_cannot_be_written_does_not_end_the_run(tmp_path):
+    (tmp_path / "curve.svg").mkdir()
+    with pytest.warns(UserWarning, match="curve.svg: not drawn"):
+        drawn = go(tmp_path)
+    assert same(drawn, go())
+
+
+def test_the_run_folder_gets_a_picture_of_the_curve(tmp_path):
+    _, history = go(tmp_path)
+    root = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    name = "{http://www.w3.org/2000/svg}"
+    curves = {
+        line.get("class"): [
+            tuple(map(float, point.split(",")))
+            for point in line.get("points").split()
+        ]
+        for line in root.iter(f"{name}polyline")
+    }
+    losses = {
+        "training": [row.loss for row in history],
+        "validation": [row.validation_loss for row in history],
+    }
+    assert curves.keys() == losses.keys()
+    heights = [down for points in curves.values() for _, down in points]
+    values = [value for some in losses.values() for value in some]
+    assert heights[values.index(min(values))] == max(heights)
+    assert heights[values.index(max(values))] == min(heights)
+    words = " ".join(text.text for text in root.iter(f"{name}text"))
+    assert f"{min(values):.2f}" in words and f"{max(values):.2f}" in words

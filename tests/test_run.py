@@ -1,0 +1,301 @@
+"""What stopping and resuming claim, proved; crashes are real kills."""
+
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from llmnotes import checkpoint
+from llmnotes import run as runs
+from llmnotes import train as loop
+from llmnotes.train import train
+from tests.tiny_run import CONFIG, LONG, go, same, texts, tiny
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    go(tmp_path)
+    with pytest.raises(ValueError, match="holds a run at step 9"):
+        go(tmp_path)
+    assert checkpoint.steps(tmp_path) == [6, 9]
+
+
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 0.02}, {"steps": 10}, {"seed": 1}], ids=str
+)
+def test_a_run_goes_on_only_as_it_began(tmp_path, change):
+    go(tmp_path)
+    model = tiny(seed=1)
+    before = [p.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=f"^{next(iter(change))}: got"):
+        go(
+            tmp_path,
+            model=model,
+            config=replace(CONFIG, **change),
+            resume=True,
+        )
+    assert all(map(torch.equal, before, model.parameters()))
+
+
+@pytest.mark.parametrize("changed", [0, 1])
+def test_a_run_goes_on_only_with_its_own_text(tmp_path, changed):
+    go(tmp_path)
+    parts = [part.clone() for part in texts()]
+    parts[changed][-1] += 1
+    with pytest.raises(ValueError, match="^text: got"):
+        train(tiny(), *parts, CONFIG, out=tmp_path, resume=True)
+
+
+def test_another_number_of_threads_is_warned_about(tmp_path):
+    go(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        go(tmp_path, resume=True)
+    torch.set_num_threads(2)
+    try:
+        with pytest.warns(UserWarning, match="from 1 threads, this is 2"):
+            go(tmp_path, resume=True)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
+    tmp_path, monkeypatch
+):
+    whole = go()
+    fsync = os.fsync
+
+    def full(handle):
+        if (tmp_path / checkpoint.PART / "state.json").exists() and (
+            checkpoint.steps(tmp_path)[-1:] == [3]
+        ):
+            raise OSError(28, "No space left on device")
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(RuntimeError, match="step 6 .*No space.*kept: 0, 3$"):
+        go(tmp_path)
+    monkeypatch.undo()
+    assert same(go(tmp_path, model=tiny(seed=1), resume=True), whole)
+
+
+def test_saving_changes_nothing(tmp_path):
+    assert same(go(tmp_path), go())
+
+
+def test_resuming_a_finished_run_tells_the_same(tmp_path):
+    whole = go(tmp_path)
+    assert same(go(tmp_path, model=tiny(seed=1), resume=True), whole)
+
+
+@pytest.mark.parametrize("at", [1, 4, 6, 9])
+def test_ctrl_c_saves_and_resuming_goes_on_to_the_same_bit(
+    tmp_path, monkeypatch, at
+):
+    whole, update, handler = go(), loop.update, signal.getsignal(signal.SIGINT)
+
+    def interrupted(*arguments):
+        if arguments[-1] + 1 == at:  # in the middle of a step
+            signal.raise_signal(signal.SIGINT)
+        return update(*arguments)
+
+    monkeypatch.setattr(loop, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stop:
+        go(tmp_path)
+    assert f"stopped after step {at}, saved in {tmp_path}" in str(stop.value)
+    assert "resume=True" in str(stop.value)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert checkpoint.steps(tmp_path)[-1] == at
+    monkeypatch.undo()
+    assert same(go(tmp_path, model=tiny(seed=1), resume=True), whole)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
+    def stuck(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(loop, "update", stuck)
+    with pytest.raises(KeyboardInterrupt):
+        go(tmp_path)
+    assert checkpoint.steps(tmp_path) == [0]
+
+
+def test_training_works_in_a_thread(tmp_path):
+    results = []
+    thread = threading.Thread(target=lambda: results.append(go(tmp_path)))
+    thread.start()
+    thread.join()
+    assert same(results[0], go())
+
+
+def child(out, aim, ready):
+    """Train in a process of its own, to be killed."""
+    torch.set_num_threads(1)
+    if aim is not None:
+        AIMS[aim]()
+    ready.set()
+    go(
+        out,
+        model=tiny(seed=os.getpid()) if resumes(out) else tiny(),
+        config=LONG,
+        resume=True,
+    )
+
+
+def resumes(out):
+    return bool(checkpoint.steps(out))
+
+
+def die(*arguments, **options):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before_the_first_checkpoint():
+    checkpoint.save = die
+
+
+def halfway_through_a_file():
+    save_file = checkpoint.save_file
+
+    def half(tensors, path, *rest):
+        save_file(tensors, path, *rest)
+        if "000010" not in str(path) and runs_at(path) >= 10:
+            os.truncate(path, os.path.getsize(path) // 2)
+            die()
+
+    checkpoint.save_file = half
+
+
+def runs_at(path):
+    return max(
+        checkpoint.steps(os.path.dirname(os.path.dirname(path))), default=0
+    )
+
+
+def between_the_files_and_the_name():
+    rename = os.rename
+
+    def late(source, target):
+        if str(target).endswith("step-000015"):
+            die()
+        rename(source, target)
+
+    os.rename = late
+
+
+def just_after_an_evaluation():
+    note = runs.Run.note
+
+    def late(run, *arguments):
+        note(run, *arguments)
+        if run.step == 15:
+            die()
+
+    runs.Run.note = late
+
+
+def halfway_through_clearing_up():
+    rmtree = shutil.rmtree
+
+    def half(folder, *rest, **options):
+        if os.path.exists(os.path.join(folder, "state.json")):
+            os.unlink(os.path.join(folder, "state.json"))
+            die()
+        rmtree(folder, *rest, **options)
+
+    shutil.rmtree = half
+
+
+AIMS = {
+    f.__name__: f
+    for f in (
+        before_the_first_checkpoint,
+        halfway_through_a_file,
+        between_the_files_and_the_name,
+        just_after_an_evaluation,
+        halfway_through_clearing_up,
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Processes forked from one that has imported everything: quick."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["torch._dynamo", "llmnotes.train", "pytest", "hypothesis"]
+    )
+    return context
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return go(config=LONG)
+
+
+def start(processes, out, aim=None):
+    ready = processes.Event()
+    process = processes.Process(target=child, args=(out, aim, ready))
+    process.start()
+    assert ready.wait(60)
+    return process
+
+
+@pytest.mark.parametrize("aim", AIMS)
+def test_killed_at_an_aimed_point_the_run_goes_on_to_the_same_bit(
+    tmp_path, processes, whole, aim
+):
+    process = start(processes, tmp_path, aim)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    held = checkpoint.steps(tmp_path)
+    expected = {
+        "before_the_first_checkpoint": [],
+        "halfway_through_a_file": [5, 10],
+        "between_the_files_and_the_name": [5, 10],
+        "just_after_an_evaluation": [5, 10],
+        "halfway_through_clearing_up": [5, 10],
+    }
+    assert held == expected[aim]
+    model = tiny(seed=1) if held else tiny()
+    assert same(go(tmp_path, LONG, model, resume=True), whole)
+
+
+def test_killed_at_20_random_points_the_run_goes_on_to_the_same_bit(
+    tmp_path, processes, whole
+):
+    draw = random.Random(0)
+    clock = time.perf_counter()
+    start(processes, tmp_path / "timed").join(60)
+    full = time.perf_counter() - clock
+    run, kills, held = tmp_path / "0", 0, set()
+    while kills < 20:
+        process = start(processes, run)
+        process.join(draw.uniform(0, full / 3))
+        process.kill()
+        process.join(60)
+        kills += process.exitcode == -signal.SIGKILL
+        held.add(max(checkpoint.steps(run), default=-1))
+        if process.exitcode == 0:
+            assert same(go(run, LONG, tiny(seed=1), resume=True), whole)
+            run = tmp_path / str(kills)
+    model = tiny(seed=1) if resumes(run) else tiny()
+    assert same(go(run, LONG, model, resume=True), whole)
+    assert len(held) > 5
