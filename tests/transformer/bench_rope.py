@@ -57,7 +57,7 @@ def bench_moving_two_words_together(record):
         ("RoPE", score_turned),
     ):
         rows += [
-            (name, m, score(query, key, m, m - 5)) for m in range(5, 101, 2)
+            (name, m, score(query, key, m, m - 5)) for m in range(5, 102, 4)
         ]
     record(
         "moved",
@@ -278,7 +278,7 @@ def bench_length_extension(record):
         heads=2,
         layers=2,
     )
-    fit(trained, train, steps=1200, block=BLOCK, batch_size=16, peak=4e-3)
+    fit(trained, train, steps=800, block=BLOCK, batch_size=16, peak=4e-3)
     rows = []
     for name, (theta, scale) in STRETCHED.items():
         model = copy.deepcopy(trained)
@@ -323,6 +323,6 @@ def bench_length_extension(record):
 def by_position(model, ids, name, training):
     """Rows of mean losses over 32 positions each."""
     length = FACTOR * BLOCK
-    loss = loss_by_position(model, ids, length=length, stride=length // 2)
+    loss = loss_by_position(model, ids, length=length, stride=length)
     means = loss.view(-1, 32).mean(-1).tolist()
     return [(name, training, 32 * i + 32, x) for i, x in enumerate(means)]

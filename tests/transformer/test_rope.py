@@ -237,13 +237,14 @@ def test_sequences_of_a_batch_may_stand_at_different_positions():
         torch.testing.assert_close(out[b], alone)
 
 
+@pytest.mark.parametrize("turn", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_inputs_are_turned_by_float32_angles(dtype):
+def test_low_precision_inputs_are_turned_by_float32_angles(dtype, turn):
     torch.manual_seed(0)
     x = torch.randn(300, HEAD_DIM, dtype=torch.float64).to(dtype)
-    out = rotate(x, angles(torch.arange(300), HEAD_DIM))
+    out = turn(x, angles(torch.arange(300), HEAD_DIM))
     assert out.dtype == dtype
-    exact = rotate(x.double(), at(range(300)))
+    exact = turn(x.double(), at(range(300)))
     # One rounding at the end, and float32's of an angle of up to 299 rad.
     half_a_unit = torch.finfo(dtype).eps / 2 * exact.abs()
     assert ((out - exact).abs() <= half_a_unit + 1e-4).all()
