@@ -29,6 +29,7 @@ from tests.transformer.tiny_decoder import (
     corpus,
     fit,
     loss_by_position,
+    one_thread,
 )
 
 SEED = 0
@@ -255,6 +256,7 @@ def bench_alibi_weights(record):
 
 
 @pytest.mark.timing
+@one_thread()
 def bench_length_beyond_training(record):
     train, validation, vocabulary = corpus()
     block, d_model, heads, steps = 64, 64, 4, 700

@@ -24,6 +24,7 @@ from tests.transformer.tiny_decoder import (
     corpus,
     fit,
     loss_by_position,
+    one_thread,
 )
 
 SEED = 0
@@ -268,6 +269,7 @@ def bench_stretched_frequencies(record):
 
 
 @pytest.mark.timing
+@one_thread()
 def bench_length_extension(record):
     train, validation, vocabulary = corpus()
     torch.manual_seed(SEED)

@@ -384,9 +384,11 @@ def test_yarn_keeps_fast_pairs_and_interpolates_slow_ones():
     assert between.sum() > 10
 
 
-def test_interpolated_positions_stay_in_the_trained_range():
-    far = angles_at(torch.tensor([511]), position_interpolation(8, 8.0))
-    assert (far <= angles(torch.tensor([64]), 8)).all()
+def test_plain_angles_leave_the_trained_range_and_interpolated_ones_do_not():
+    met, far = angles(torch.tensor([64]), 8), torch.tensor([511])
+    assert (angles(far, 8) > met).all()
+    assert met[0, -1] < 2 * math.pi  # the slow pair has not come round once
+    assert (angles_at(far, position_interpolation(8, 8.0)) <= met).all()
 
 
 ERRORS = {

@@ -4,6 +4,8 @@ Scheme  = where positions can enter: input, scores, queries and keys
 Decoder = two or three pre-norm blocks on characters
 """
 
+import contextlib
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -112,6 +114,17 @@ class Decoder(nn.Module):
         for block in self.blocks:
             x = block(x, self.scheme)
         return self.head(self.norm(x))
+
+
+@contextlib.contextmanager
+def one_thread():
+    """Two threads on matrices this small spend their time waiting."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def corpus():
