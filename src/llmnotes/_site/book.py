@@ -239,7 +239,7 @@ def faults(root: Path) -> list[str]:
     found = links.backward() + _nav_faults(root, links.chapters)
     for chapter in links.chapters.values():
         found += _missing(chapter)
-    return found + _strays(root, links)
+    return found + _foreign(root, links) + _strays(root, links)
 
 
 def _nav_faults(root: Path, chapters) -> list[str]:
@@ -262,6 +262,17 @@ def _missing(chapter: Chapter) -> list[str]:
     if len(homes["code"]) > 1:
         found.append(f"{chapter.key}: both a module and a package")
     return found
+
+
+def _foreign(root: Path, links: Graph) -> list[str]:
+    """Name packages that are neither a part nor the site's machinery."""
+    known = {c.part for c in links.chapters.values()} | {"_site"}
+    return [
+        f"{CODE}/{path.name} is not a part of the book"
+        for path in sorted((root / CODE).iterdir())
+        if path.is_dir() and any(path.glob("**/*.py"))
+        if path.name not in known
+    ]
 
 
 def _strays(root: Path, links: Graph) -> list[str]:

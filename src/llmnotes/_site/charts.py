@@ -64,7 +64,7 @@ def fence(source, language, css_class, attributes, md, **_):
         result = _load(page, reference) if ":" in reference else None
     except PageError:
         raise
-    except (LookupError, ValueError, TypeError) as error:
+    except Exception as error:  # superfences would swallow it
         raise page.error(f"{reference}: {error}") from None
     if result is None:
         return "".join(parts)
@@ -195,6 +195,11 @@ def _series(result, given, i, j) -> dict[str, tuple[list, list]]:
         xs, ys = series.setdefault(name, ([], []))
         xs.append(row[i])
         ys.append(row[j])
+    columns = [j] if given.get("kind") == "bar" else [i, j]
+    for k in columns:
+        if any(isinstance(row[k], str) for row in result["rows"]):
+            name = result["columns"][k]["name"]
+            raise LookupError(f"column {name!r} holds words, not numbers")
     if len(series) > MOST:
         raise LookupError(
             f"{len(series)} series ({', '.join(series)}), expected at most "
