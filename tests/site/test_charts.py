@@ -142,6 +142,8 @@ def test_a_prediction_is_told_once_on_a_page(shared):
     text = fence("table: basics/first:speed") + fence(CHART)
     html = shared.html("page", text)
     assert html.count("Predicted before measuring:") == 1
+    assert html.count("Abacus 3000") == 1
+    assert html.count("From the same run as above.") == 1
 
 
 def test_a_table_is_accessible(shared):
@@ -189,6 +191,11 @@ def test_the_best_value_is_found(result, rule, best):
         result["columns"], result["rows"], rule, pivoted=False
     )
     assert found == best
+
+
+def test_words_may_hold_commas():
+    found = tables.conditions("mask=window, 3 wide|all, n = 512")
+    assert found == {"mask": ["window, 3 wide", "all"], "n": ["512"]}
 
 
 def test_a_listing_keeps_its_columns(shared):

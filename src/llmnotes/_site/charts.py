@@ -31,7 +31,7 @@ import hashlib
 from html import escape
 from pathlib import Path
 
-from llmnotes._site import drawing, results, tables
+from llmnotes._site import drawing, lookup, results, tables
 from llmnotes._site.kept import kept
 from llmnotes._site.page import PageError, page_of
 
@@ -90,7 +90,7 @@ def options(source: str) -> dict[str, str]:
 
 
 def _load(page, reference: str) -> dict:
-    return results.load(reference, page.root / results.ROOT)
+    return lookup.result(page.root, reference)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -102,11 +102,14 @@ def _list(text: str) -> list[str]:
 
 
 def _surround(page, md, reference, result, body) -> str:
-    """Put the prediction before, once on a page, and provenance after."""
-    told = md.__dict__.setdefault("llmnotes_predictions", set())
-    before = "" if reference in told else tables.prediction(result)
+    """Put the prediction before and provenance after, once on a page."""
+    told = md.__dict__.setdefault("llmnotes_results_told", set())
+    if reference in told:
+        same = "From the same run as above."
+        return f'{body}<p class="provenance">{same}</p>'
     told.add(reference)
-    return before + body + tables.provenance(result, _data(page, reference))
+    after = tables.provenance(result, _data(page, reference))
+    return tables.prediction(result) + body + after
 
 
 def _data(page, reference: str) -> str | None:
@@ -254,14 +257,14 @@ def _listing(page, given: dict) -> str:
 
 def _overview(page, chapter: str) -> str:
     """Every result of a chapter, each with the anchor numbers link to."""
-    data = results.read(chapter, page.root / results.ROOT)
+    found = lookup.chapter_results(page.root, chapter)
     return "".join(
         f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
         + tables.prediction(result)
         + tables.table(result["columns"], result["rows"], result["title"], {})
         + tables.provenance(result, _data(page, chapter))
         + "</section>"
-        for name, result in data["results"].items()
+        for name, result in found.items()
     )
 
 

@@ -9,7 +9,7 @@ from markdown import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import charts, numbers, results, symbols, tables
+from llmnotes._site import charts, lookup, numbers, symbols, tables
 from llmnotes._site.page import page_of
 
 
@@ -32,10 +32,10 @@ def _tables(source: str, root) -> str:
     """Return what a results fence shows as Markdown tables."""
     given = charts.options(source.strip())
     if "overview" in given:
-        shown = results.read(given["overview"], root / results.ROOT)
-        return "\n\n".join(map(_table, shown["results"].values()))
+        shown = lookup.chapter_results(root, given["overview"])
+        return "\n\n".join(map(_table, shown.values()))
     reference = next(given[k] for k in charts.SHOWS if k in given)
-    return _table(results.load(reference, root / results.ROOT))
+    return _table(lookup.result(root, reference))
 
 
 def _table(result: dict) -> str:
@@ -62,7 +62,10 @@ class PlainPreprocessor(Preprocessor):
 
 
 class PlainPostprocessor(Postprocessor):
-    """Fill the written Markdown in, once all else has been found good."""
+    """Fill the written Markdown in, after all that may find it broken.
+
+    Python-Markdown also runs postprocessors on the text of each heading.
+    """
 
     def __init__(self, md, source: PlainPreprocessor):
         super().__init__(md)
@@ -71,8 +74,10 @@ class PlainPostprocessor(Postprocessor):
     def run(self, text: str) -> str:
         """Return the HTML as it is."""
         page = page_of(self.md)
-        if page.files is not None:
-            meta = page.files.get_file_from_path(page.uri).page.meta
+        if page.files is None:
+            return text
+        meta = page.files.get_file_from_path(page.uri).page.meta
+        if "plain" not in meta:
             meta["plain"] = plain(self.source.written, page.root)
         return text
 

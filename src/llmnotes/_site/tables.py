@@ -76,9 +76,12 @@ def column(result: dict, name: str) -> int:
 
 
 def conditions(text: str) -> dict[str, list[str]]:
-    """Read `method=naive|sdpa, n=512` into {column: [values]}."""
+    """Read `method=naive|sdpa, n=512` into {column: [values]}.
+
+    A value may hold commas: a new condition begins at `, name=`.
+    """
     found = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, re.split(r",\s*(?=[^,=|]+=)", text.strip())):
         name, equals, values = part.partition("=")
         if not equals:
             raise LookupError(f"condition {part!r} is not column=value")
