@@ -45,23 +45,27 @@
 
 document.addEventListener("DOMContentLoaded", function () {
   // 2. What scrolls sideways must be reached with Tab; what fits is no stop.
-  const scrollers = ".arithmatex, .md-typeset__scrollwrap";
+  const scrollers = "div.arithmatex, .md-typeset__scrollwrap";
   function reach() {
     for (const box of document.querySelectorAll(scrollers)) {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
     }
   }
-  addEventListener("resize", reach);
-  document.fonts.ready.then(reach);
 
   // 3. Each copy button comes in a frame that claims to be a navigation.
   function rename() {
     for (const frame of document.querySelectorAll("nav.md-code__nav"))
       frame.setAttribute("role", "none");
   }
-  const both = () => { rename(); reach(); };
-  new MutationObserver(both).observe(
+
+  let due = 0;
+  function mend() {
+    due ||= requestAnimationFrame(() => { due = 0; rename(); reach(); });
+  }
+  new MutationObserver(mend).observe(
     document.querySelector(".md-content"), { childList: true, subtree: true });
-  both();
+  addEventListener("resize", mend);
+  document.fonts.ready.then(mend);
+  mend();
 });
