@@ -22,6 +22,7 @@ except ImportError:
 LIMIT: int = (
     3
 )
+LOW, HIGH = 0, 0
 LOW, HIGH = 1, 2
 
 
