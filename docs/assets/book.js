@@ -1,4 +1,4 @@
-// Runs before Material's script, and mends three things about it.
+// Runs before Material's script, and mends what it leaves to be desired.
 
 // 1. It fetches the search engine and the index, which is the whole book, on
 //    every page. Here both wait until search is opened.
@@ -68,4 +68,14 @@ document.addEventListener("DOMContentLoaded", function () {
   addEventListener("resize", mend);
   document.fonts.ready.then(mend);
   mend();
+
+  // 4. What is far away has a guessed height until it is laid out: after a
+  //    jump to a section, look again where it is.
+  function land() {
+    const target = document.getElementById(
+      decodeURIComponent(location.hash.slice(1)));
+    if (target) setTimeout(() => target.scrollIntoView(), 50);
+  }
+  addEventListener("hashchange", land);
+  addEventListener("load", land);
 });

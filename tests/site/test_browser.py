@@ -38,6 +38,8 @@ new PerformanceObserver(list => {
 }).observe({type: "layout-shift", buffered: true});
 """
 
+LAY_OUT_ALL = "* {content-visibility: visible !important}"
+
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
 FAINT = """() => {
@@ -150,8 +152,9 @@ def look_at(page: Page, url: str, base: str) -> Visit:
     seen.shifts = page.evaluate("window.shifts")
     seen.titles = page.locator("h1").all_inner_texts()
     seen.counts = page.evaluate(COUNTS)
+    page.add_style_tag(content=LAY_OUT_ALL)
     look_closely(page, seen, "light")
-    # On a page that is wider than the phone, axe also sees what scrolls.
+    # The second look is at a phone's width, where more has to scroll.
     page.set_viewport_size(PHONE)
     seen.sideways = page.evaluate(
         "document.documentElement.scrollWidth - innerWidth"
@@ -295,6 +298,13 @@ def test_the_search_index_waits_until_search_is_opened(page):
         "performance.getEntriesByType('resource')"
         ".some(e => e.name.includes('search_index'))"
     )
+
+
+def test_a_jump_to_a_section_arrives(page):
+    page.goto("contributing/#style", wait_until="networkidle")
+    page.wait_for_timeout(200)
+    top = page.locator("#style").evaluate("e => e.getBoundingClientRect().top")
+    assert 0 <= top < 200
 
 
 def test_the_keyboard_reaches_text_and_palette(page):
