@@ -61,14 +61,14 @@ def fence(source, language, css_class, attributes, md, **_):
             parts.append(_table(page, given))
         if "text" in given:
             parts.append(_listing(page, given))
-        result = _load(page, reference) if ":" in reference else None
+        result = load(page, reference) if ":" in reference else None
     except PageError:
         raise
     except Exception as error:  # superfences would swallow it
         raise page.error(f"{reference}: {error}") from None
     if result is None:
         return "".join(parts)
-    return _surround(page, md, reference, result, "".join(parts))
+    return surround(page, md, reference, result, "".join(parts))
 
 
 def options(source: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ def options(source: str) -> dict[str, str]:
     return found
 
 
-def _load(page, reference: str) -> dict:
+def load(page, reference: str) -> dict:
     return lookup.result(page.root, reference)
 
 
@@ -101,7 +101,7 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _surround(page, md, reference, result, body) -> str:
+def surround(page, md, reference, result, body) -> str:
     """Put the prediction before and provenance after, once on a page."""
     told = md.__dict__.setdefault("llmnotes_results_told", set())
     if reference in told:
@@ -130,7 +130,7 @@ def _cells(result: dict, given: dict):
 
 
 def _table(page, given: dict) -> str:
-    result = _load(page, given["table"])
+    result = load(page, given["table"])
     columns, rows, pivoted = _cells(result, given)
     forms = _pairs(given.get("format", ""))
     if pivoted and given["y"] in forms:
@@ -142,7 +142,7 @@ def _table(page, given: dict) -> str:
 
 
 def _figure(page, given: dict) -> str:
-    result = _load(page, given["chart"])
+    result = load(page, given["chart"])
     if not given.get("alt"):
         raise LookupError("a chart needs `alt`: what it shows, in words")
     chart = _chart(result, given)
@@ -227,7 +227,7 @@ def _data_below(result: dict, given: dict) -> str:
 
 
 def _listing(page, given: dict) -> str:
-    result = _load(page, given["text"])
+    result = load(page, given["text"])
     listed = _list(given.get("columns", ""))
     columns, rows = tables.selection(result, listed, given.get("where", ""))
     forms = _pairs(given.get("format", ""))
