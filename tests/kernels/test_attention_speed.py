@@ -282,6 +282,18 @@ def test_the_contestants_give_the_same_answers(run, dtype):
     )
 
 
+def test_the_answers_keep_the_dtype():
+    inputs = race_inputs(dtype=torch.bfloat16)
+    for function in CONTESTANTS.values():
+        answers = forward_backward(function, *inputs)
+        assert [x.dtype for x in answers] == [torch.bfloat16] * 4
+
+
+def test_naive_attention_in_bfloat16_is_not_its_own_referee():
+    inputs = race_inputs(dtype=torch.bfloat16)
+    assert same_answers({"naive": attention}, *inputs)["naive"] > 1e-4
+
+
 def other_weights(query, key, value, *, causal):
     """The same attention behind a projection of its own."""
     torch.manual_seed(1)

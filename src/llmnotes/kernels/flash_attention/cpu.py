@@ -19,7 +19,7 @@ Sources
 """
 
 import math
-from threading import Thread
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -257,15 +257,13 @@ def on_all_cores(worker_function, tile_rows: tuple[int, ...], *args):
     work = tuple(
         torch.empty(workers, rows, BLOCK_Q).numpy() for rows in tile_rows
     )
-    threads = [
-        Thread(target=worker_function, args=(i, workers, work, *args))
-        for i in range(1, workers)
-    ]
-    for thread in threads:
-        thread.start()
-    worker_function(0, workers, work, *args)
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(workers) as pool:
+        running = [
+            pool.submit(worker_function, i, workers, work, *args)
+            for i in range(workers)
+        ]
+    for worker in running:
+        worker.result()  # raises what the worker raised
 
 
 class FlashAttention(torch.autograd.Function):
@@ -311,7 +309,7 @@ class FlashAttention(torch.autograd.Function):
 
 
 def padded(x: Tensor) -> Tensor:
-    """The tensor in float32, with zeros to the right up to a multiple of LANES."""
+    """The tensor in float32, as wide as a multiple of LANES: zeros added."""
     missing = -x.shape[-1] % LANES
     return F.pad(x.float(), (0, missing)) if missing else x.float()
 
