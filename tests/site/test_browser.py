@@ -39,7 +39,9 @@ new PerformanceObserver(list => {
 }).observe({type: "layout-shift", buffered: true});
 """
 
-LAY_OUT_ALL = "* {content-visibility: visible !important}"
+# What is below the first screen is laid out bit by bit after loading.
+ALL_LAID_OUT = """() => ![...document.querySelectorAll(".highlight, figure")]
+  .some(e => getComputedStyle(e).contentVisibility == "auto")"""
 
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
@@ -153,7 +155,7 @@ def look_at(page: Page, url: str, base: str) -> Visit:
     seen.shifts = page.evaluate("window.shifts")
     seen.titles = page.locator("h1").all_inner_texts()
     seen.counts = page.evaluate(COUNTS)
-    page.add_style_tag(content=LAY_OUT_ALL)
+    page.wait_for_function(ALL_LAID_OUT)
     look_closely(page, seen, "light")
     # The second look is at a phone's width, where more has to scroll.
     page.set_viewport_size(PHONE)
@@ -276,6 +278,7 @@ def copied_from(page: Page, url: str) -> list[str]:
 def test_search_finds_symbols(term, page):
     page.goto("notation/", wait_until="networkidle")
     page.keyboard.press("/")
+    page.locator(".md-search__input:focus").wait_for()
     page.keyboard.type(term)
     first = page.locator(".md-search-result__link").first
     first.wait_for(timeout=20_000)
