@@ -220,16 +220,24 @@ def row_error(got: Tensor, expected: Tensor) -> float:
     return float((errors / (norms + norms.square().mean().sqrt())).max())
 
 
-def same_answers(contestants: dict, query, key, value, run=forward) -> dict:
+def same_answers(
+    contestants: dict,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    run=forward,
+    expected: tuple | None = None,
+) -> dict[str, float]:
     """Return each contestant's error, or refuse the race.
 
-    All get the same inputs; the answers are compared with those of naive
-    attention in at least float32 on the same numbers.
+    All get the same inputs; their answers are compared with `expected`, by
+    default naive attention's on the same numbers in at least float32.
 
     Raises `ValueError` naming the contestant whose answer is another one.
     """
-    wide = torch.promote_types(query.dtype, torch.float32)
-    expected = run(attention, *(x.to(wide) for x in (query, key, value)))
+    if expected is None:
+        wide = torch.promote_types(query.dtype, torch.float32)
+        expected = run(attention, *(x.to(wide) for x in (query, key, value)))
     limit, errors = TOLERANCE[query.dtype], {}
     for name, function in contestants.items():
         answers = run(function, query, key, value)
