@@ -430,3 +430,19 @@ error = cpu.flash_attention(q, k, v, causal=True) - attention(
 assert error.abs().max() < 1e-5
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_after_every_block_the_output_is_the_softmax_so_far():
+    torch.manual_seed(0)
+    s, v = torch.randn(3, 11).double() * 5, torch.randn(11, 4).double()
+    m = torch.full((3, 1), -torch.inf, dtype=torch.float64)
+    ell, acc = torch.zeros_like(m), torch.zeros(3, 4, dtype=torch.float64)
+    for columns in reference.blocks(11, 3):
+        seen = torch.ones_like(s[:, columns], dtype=torch.bool)
+        m, ell, acc = reference.online_softmax(
+            m, ell, acc, s[:, columns], v[columns], seen
+        )
+        so_far = slice(columns.stop)
+        torch.testing.assert_close(
+            acc / ell, s[:, so_far].softmax(-1) @ v[so_far]
+        )
