@@ -68,24 +68,4 @@ document.addEventListener("DOMContentLoaded", function () {
   addEventListener("resize", mend);
   document.fonts.ready.then(mend);
   mend();
-
-  // 4. Blocks below the first screen were left out of the first layout (see
-  //    content-visibility in book.css). Lay them out one by one, when idle.
-  const idle = window.requestIdleCallback || ((then) => setTimeout(then, 1));
-  const blocks = document.querySelectorAll(
-    ".md-content__inner > :is(.highlight, figure, .results-table)");
-  let next = 0, start = 0;
-  function layOut() {
-    if (next == blocks.length) return land();
-    blocks[next++].style.contentVisibility = "visible";
-    idle(layOut, { timeout: 60 });
-  }
-  addEventListener("load", () => { start = scrollY; idle(layOut); });
-
-  // Until then heights are guesses: after a jump, look again where it led.
-  function land() {
-    const target = document.getElementById(
-      decodeURIComponent(location.hash.slice(1)));
-    if (target && Math.abs(scrollY - start) < 1) target.scrollIntoView();
-  }
 });

@@ -27,7 +27,10 @@ WEIGHT = 200_000  # bytes over the wire on a first visit
 # At night it asks about colour alone, which is all that the palette changes.
 AXE_SEES = {"exclude": [[".katex-html"], ["tbody tr:nth-child(n + 5)"]]}
 AXE_ASKS = {
-    "light": {"resultTypes": ["violations"]},
+    "light": {
+        "resultTypes": ["violations"],
+        "rules": {"target-size": {"enabled": True}},
+    },
     "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},
 }
 
@@ -38,10 +41,6 @@ new PerformanceObserver(list => {
     if (!e.hadRecentInput) window.shifts += e.value;
 }).observe({type: "layout-shift", buffered: true});
 """
-
-# What is below the first screen is laid out bit by bit after loading.
-ALL_LAID_OUT = """() => ![...document.querySelectorAll(".highlight, figure")]
-  .some(e => getComputedStyle(e).contentVisibility == "auto")"""
 
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
@@ -155,7 +154,6 @@ def look_at(page: Page, url: str, base: str) -> Visit:
     seen.shifts = page.evaluate("window.shifts")
     seen.titles = page.locator("h1").all_inner_texts()
     seen.counts = page.evaluate(COUNTS)
-    page.wait_for_function(ALL_LAID_OUT)
     look_closely(page, seen, "light")
     # The second look is at a phone's width, where more has to scroll.
     page.set_viewport_size(PHONE)
