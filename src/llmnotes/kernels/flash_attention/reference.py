@@ -158,7 +158,7 @@ def backward(q, k, v, o, lse, do, *, causal, scale, block_q=64, block_k=64):
             if skipped(rows, columns, causal):
                 continue
             s, seen = tile_scores(q, k, rows, columns, causal, scale)
-            p = torch.exp(s - lse[..., rows, None])
+            p = torch.exp(s - lse[..., rows, None]).masked_fill(~seen, 0)
             q_tile, do_tile = wide(q[..., rows, :]), wide(do[..., rows, :])
             k_tile, v_tile = wide(k[..., columns, :]), wide(v[..., columns, :])
             dp = do_tile @ v_tile.mT
