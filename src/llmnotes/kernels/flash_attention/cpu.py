@@ -20,7 +20,9 @@ Sources
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 
+import numba
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -48,6 +50,7 @@ LOG2E = math.log2(math.e)
 # numpy scalars: for a plain constant numba would compile `product` anew.
 SET, ADD = np.bool_(False), np.bool_(True)
 FAR = np.int64(2**40)  # an edge that cuts nothing off
+COMPILING = Lock()
 
 
 @njit
@@ -257,6 +260,10 @@ def on_all_cores(worker_function, tile_rows: tuple[int, ...], *args):
     work = tuple(
         torch.empty(workers, rows, BLOCK_Q).numpy() for rows in tile_rows
     )
+    with COMPILING:  # numba does not bear compiling in two threads at once
+        if not worker_function.signatures:
+            call = 0, workers, work, *args
+            worker_function.compile(tuple(numba.typeof(x) for x in call))
     with ThreadPoolExecutor(workers) as pool:
         running = [
             pool.submit(worker_function, i, workers, work, *args)
