@@ -51,5 +51,5 @@ lighthouse: site ## audit a chapter page with Lighthouse; needs npm, Chromium
 chapter: $(READY) ## lay the homes of a new chapter: name=part/slug
 	$(BIN)/python -m llmnotes._site.template $(name)
 
-clean: ## remove what was built, keep the virtual environment
-	rm -rf build site docs/assets/katex
+clean: ## remove what was built, the virtual environment too
+	rm -rf build site docs/assets/katex $(VENV)

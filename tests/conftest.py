@@ -67,8 +67,8 @@ def race(benchmark):
     """Time functions interleaved: {key: function} -> {key: [seconds, ...]}.
 
     Every round runs each function for about `slice_s` seconds, in an order
-    that alternates, after one round of warm-up; a value is the mean seconds
-    per call of one round. All sizes of a benchmark go into one race.
+    that alternates, after two calls each as warm-up; a value is the mean
+    seconds per call of one round. All sizes of a benchmark go into one race.
     """
 
     def run(contestants, rounds=7, slice_s=0.05):
@@ -91,8 +91,8 @@ def race(benchmark):
                 seconds[key].append(spent / counts[key])
 
         wait_until_quiet()
-        benchmark.pedantic(one_round, rounds=rounds, warmup_rounds=1)
-        return {key: values[1:] for key, values in seconds.items()}
+        benchmark.pedantic(one_round, rounds=rounds)
+        return seconds
 
     return run
 

@@ -1,11 +1,11 @@
 """A tiny site with the real extensions, built strictly as the book is."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from mkdocs.__main__ import cli
 
@@ -66,13 +66,19 @@ class Site:
         for name, text in pages.items():
             self.write(f"docs/{name.replace('__', '/')}.md", text)
         self.write("docs/index.md", "# Home\n")
+        for old in self.root.glob("docs/**/*.md"):
+            name = old.relative_to(self.root / "docs").with_suffix("")
+            if "__".join(name.parts) not in {"index", *pages}:
+                old.unlink()  # of an earlier test
+        for told_once in logging.getLogger("mkdocs.commands.build").filters:
+            told_once.msgs.clear()
         command = ["build", "--strict", "-f", str(self.root / "mkdocs.yml")]
         run = CliRunner().invoke(cli, command)
         return run.exit_code, run.output
 
-    def html(self, page, text):
-        """Build one page that must succeed; return its HTML."""
-        code, output = self.build(**{page: text})
+    def html(self, page, text, **others):
+        """Build pages that must succeed; return the HTML of the first."""
+        code, output = self.build(**{page: text}, **others)
         assert code == 0, output
         built = self.root / "site" / page.replace("__", "/") / "index.html"
         return built.read_text(encoding="utf-8")
@@ -88,19 +94,24 @@ class Site:
         return lines[0].partition(f"{uri}: ")[2]
 
 
-@pytest.fixture
-def site(tmp_path):
+def new_site(root):
     """A repository without pages, with KaTeX as it is set up here."""
-    made = Site(tmp_path)
+    made = Site(root)
     made.write("mkdocs.yml", CONFIG)
     made.write("theme/main.html", "{{ page.content }}")
-    katex = tmp_path / math.HOME
+    katex = root / math.HOME
     katex.parent.mkdir(parents=True)
     katex.symlink_to(ROOT / math.HOME)
     return made
 
 
 @pytest.fixture
+def site(tmp_path):
+    """A tiny site, new for each test."""
+    return new_site(tmp_path)
+
+
+@pytest.fixture(scope="session")
 def result():
     """Times of two methods at three lengths, as a valid result."""
     rows = [
@@ -133,9 +144,8 @@ def result():
     }
 
 
-@pytest.fixture
-def with_results(site, result):
-    """The tiny site with the result basics/first:speed."""
+def add_results(site, result):
+    """Put the result basics/first:speed into the site."""
     data = {
         "schema": 1,
         "chapter": "basics/first",
@@ -146,7 +156,13 @@ def with_results(site, result):
     return site
 
 
-def rewrite_config(site, **values):
-    """Change top-level values of the tiny site's mkdocs.yml."""
-    text = site.root.joinpath("mkdocs.yml").read_text(encoding="utf-8")
-    site.write("mkdocs.yml", text + yaml.safe_dump(values))
+@pytest.fixture
+def with_results(site, result):
+    """The tiny site with the result basics/first:speed."""
+    return add_results(site, result)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, result):
+    """The same, for tests of one module that only add pages to it."""
+    return add_results(new_site(tmp_path_factory.mktemp("shared")), result)

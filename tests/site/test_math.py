@@ -17,6 +17,7 @@ def test_a_displayed_formula_is_displayed(site):
     text = "# T\n\n$$\n\\begin{aligned} a &= b \\\\ &< c \\end{aligned}\n$$\n"
     html = site.html("page", text)
     assert 'class="katex-display"' in html
+    assert "a &amp;= b" in html and "amp;amp;" not in html
     assert '<div class="arithmatex" data-search-exclude' in html
 
 

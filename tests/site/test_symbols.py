@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmnotes._site import symbols
+from llmnotes._site import sources, symbols
 
 MODULE = '''"""A module."""
 
@@ -22,6 +22,7 @@ except ImportError:
 LIMIT: int = (
     3
 )
+LOW, HIGH = 0, 0
 LOW, HIGH = 1, 2
 
 
@@ -130,7 +131,7 @@ def test_imports_are_those_that_the_block_uses(repository):
 
 def test_long_imports_are_wrapped_to_the_page(repository):
     code = code_of(repository.root, '"package.module:counters" imports')
-    assert max(map(len, code.splitlines())) <= symbols.WIDTH
+    assert max(map(len, code.splitlines())) <= sources.WIDTH
     exec(code, namespace := {})
     assert namespace["counters"]()
 
@@ -219,16 +220,3 @@ def test_expanding_a_page_leaves_the_rest_alone(repository):
     assert plain == page.replace(
         '--8<-- "package.module:Shape.sides"', "sides = 4"
     )
-
-
-def test_llms_get_the_code_itself(repository):
-    config = repository.root / "mkdocs.yml"
-    text = config.read_text() + "extra_templates: [all.txt]\n"
-    config.write_text(text)
-    repository.write(
-        "docs/all.txt",
-        "{% for file in pages %}{{ file.page.meta.plain }}{% endfor %}",
-    )
-    repository.html("page", PAGE.format("Shape.sides"))
-    written = (repository.root / "site/all.txt").read_text()
-    assert '```python title="x"\nsides = 4\n```\n\nAfter.' in written

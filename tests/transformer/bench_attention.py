@@ -136,8 +136,8 @@ def bench_masks(record):
     segments = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1]])
     masks = {
         "causal": causal_mask(n, n),
-        "padding, length 5": padding_mask(torch.tensor([5]), n)[0, 0],
-        "packed, 3 + 5": block_diagonal_mask(segments)[0, 0],
+        "padding after 5": padding_mask(torch.tensor([5]), n)[0, 0],
+        "packed 3 + 5": block_diagonal_mask(segments)[0, 0],
         "sliding window of 3": sliding_window_mask(n, n, 3),
     }
     record(

@@ -100,7 +100,8 @@ def _box(chapter: Chapter, x, y) -> str:
     )
     return (
         f'<rect x="{x}" y="{y}" width="{BOX}" height="{TALL}" rx="5" '
-        f'fill="var(--md-default-bg-color)" stroke="currentColor"{dashed}/>'
+        'fill="var(--md-default-bg-color)" fill-opacity="1" '
+        f'stroke="currentColor"{dashed}/>'
         f'<g text-anchor="middle">{text}</g>'
     )
 
@@ -126,8 +127,8 @@ def _node(chapter: Chapter, href, inside: str) -> str:
     url = href(chapter)
     if url is None:
         return (
-            '<g class="node coming" opacity=".75"><title>'
-            f"{escape(chapter.title)}: coming</title>{inside}</g>"
+            '<g class="node coming" fill-opacity=".75" stroke-opacity=".6">'
+            f"<title>{escape(chapter.title)}: coming</title>{inside}</g>"
         )
     return f'<a class="node" href="{url}">{inside}</a>'
 

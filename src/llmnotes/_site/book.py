@@ -53,13 +53,16 @@ class Chapter:
     def homes(self) -> dict[str, list[Path]]:
         """Return {home: existing files or folders, relative to the root}."""
         tests = Path("tests", self.part)
+        mine = self.root, self.part, self.slug
         stem = CODE / self.part / self.slug
         candidates = {
             "page": [Path("docs", self.uri)],
             "code": [stem.with_suffix(".py"), stem],
             "tests": _tests_of(self.root, self.part, self.slug),
-            "benchmark": [tests / f"bench_{self.slug}.py"],
-            "results": [Path("docs/results", f"{self.key}.json")],
+            "benchmark": _files_of(*mine, tests, "bench_", ".py"),
+            "results": _files_of(
+                *mine, Path("docs/results", self.part), "", ".json"
+            ),
         }
         return {
             home: [p for p in paths if (self.root / p).exists()]
@@ -99,18 +102,23 @@ def _modules(root: Path, part: str) -> dict[str, list[Path]]:
     return found
 
 
-def _tests_of(root: Path, part: str, name: str, every=()) -> list[Path]:
+def _tests_of(root: Path, part: str, name: str) -> list[Path]:
     """Return test_<name>.py and test_<name>_*.py, not those of a longer name.
 
     With a chapter `attention` and another `attention_speed`, the file
     test_attention_speed.py belongs to the second only.
     """
-    every = every or [*_modules(root, part), *_slugs(root, part)]
+    return _files_of(root, part, name, f"tests/{part}", "test_", ".py")
+
+
+def _files_of(root, part, name, folder, before, after) -> list[Path]:
+    every = [*_modules(root, part), *_slugs(root, part)]
     longer = [n for n in every if n.startswith(f"{name}_")]
     return [
         path.relative_to(root)
-        for path in sorted((root / "tests" / part).glob(f"test_{name}*.py"))
-        if _is_of(path, name) and not any(_is_of(path, n) for n in longer)
+        for path in sorted((root / folder).glob(f"{before}{name}*{after}"))
+        for stem in [path.stem.removeprefix(before)]
+        if _is_of(stem, name) and not any(_is_of(stem, n) for n in longer)
     ]
 
 
@@ -118,8 +126,8 @@ def _slugs(root: Path, part: str) -> list[str]:
     return [c.slug for c in book(root).values() if c.part == part]
 
 
-def _is_of(path: Path, name: str) -> bool:
-    return path.stem == f"test_{name}" or path.stem.startswith(f"test_{name}_")
+def _is_of(stem: str, name: str) -> bool:
+    return stem == name or stem.startswith(f"{name}_")
 
 
 def _imported(path: Path) -> set[str]:
@@ -239,7 +247,7 @@ def faults(root: Path) -> list[str]:
     found = links.backward() + _nav_faults(root, links.chapters)
     for chapter in links.chapters.values():
         found += _missing(chapter)
-    return found + _strays(root, links)
+    return found + _foreign(root, links) + _strays(root, links)
 
 
 def _nav_faults(root: Path, chapters) -> list[str]:
@@ -262,6 +270,17 @@ def _missing(chapter: Chapter) -> list[str]:
     if len(homes["code"]) > 1:
         found.append(f"{chapter.key}: both a module and a package")
     return found
+
+
+def _foreign(root: Path, links: Graph) -> list[str]:
+    """Name packages that are neither a part nor the site's machinery."""
+    known = {c.part for c in links.chapters.values()} | {"_site"}
+    return [
+        f"{CODE}/{path.name} is not a part of the book"
+        for path in sorted((root / CODE).iterdir())
+        if path.is_dir() and any(path.glob("**/*.py"))
+        if path.name not in known
+    ]
 
 
 def _strays(root: Path, links: Graph) -> list[str]:

@@ -116,12 +116,18 @@ def map_fence(source, language, css_class, options, md, **_):
     name, _, caption = source.strip().partition(":")
     if name not in ("book", "caption"):
         raise page.error(f"map: got {name!r}, expected book or caption: …")
+    try:
+        return _map(page, tables.prose(caption.strip()))
+    except Exception as error:  # superfences would swallow it
+        raise page.error(f"map: {error}") from None
+
+
+def _map(page: Page, caption: str) -> str:
     links = graph(page.root)
 
     def href(chapter):
         return page.url(chapter.uri) if page.exists(chapter.uri) else None
 
-    caption = tables.prose(caption.strip())
     return (
         '<figure class="map" data-search-exclude>'
         + atlas.wide(links, href)

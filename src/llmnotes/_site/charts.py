@@ -31,7 +31,7 @@ import hashlib
 from html import escape
 from pathlib import Path
 
-from llmnotes._site import drawing, results, tables
+from llmnotes._site import drawing, lookup, results, tables
 from llmnotes._site.kept import kept
 from llmnotes._site.page import PageError, page_of
 
@@ -61,14 +61,14 @@ def fence(source, language, css_class, attributes, md, **_):
             parts.append(_table(page, given))
         if "text" in given:
             parts.append(_listing(page, given))
-        result = _load(page, reference) if ":" in reference else None
+        result = load(page, reference) if ":" in reference else None
     except PageError:
         raise
-    except (LookupError, ValueError, TypeError) as error:
+    except Exception as error:  # superfences would swallow it
         raise page.error(f"{reference}: {error}") from None
     if result is None:
         return "".join(parts)
-    return _surround(page, md, reference, result, "".join(parts))
+    return surround(page, md, reference, result, "".join(parts))
 
 
 def options(source: str) -> dict[str, str]:
@@ -89,8 +89,8 @@ def options(source: str) -> dict[str, str]:
     return found
 
 
-def _load(page, reference: str) -> dict:
-    return results.load(reference, page.root / results.ROOT)
+def load(page, reference: str) -> dict:
+    return lookup.result(page.root, reference)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -101,12 +101,15 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _surround(page, md, reference, result, body) -> str:
-    """Put the prediction before, once on a page, and provenance after."""
-    told = md.__dict__.setdefault("llmnotes_predictions", set())
-    before = "" if reference in told else tables.prediction(result)
+def surround(page, md, reference, result, body) -> str:
+    """Put the prediction before and provenance after, once on a page."""
+    told = md.__dict__.setdefault("llmnotes_results_told", set())
+    if reference in told:
+        same = "From the same run as above."
+        return f'{body}<p class="provenance">{same}</p>'
     told.add(reference)
-    return before + body + tables.provenance(result, _data(page, reference))
+    after = tables.provenance(result, _data(page, reference))
+    return tables.prediction(result) + body + after
 
 
 def _data(page, reference: str) -> str | None:
@@ -127,7 +130,7 @@ def _cells(result: dict, given: dict):
 
 
 def _table(page, given: dict) -> str:
-    result = _load(page, given["table"])
+    result = load(page, given["table"])
     columns, rows, pivoted = _cells(result, given)
     forms = _pairs(given.get("format", ""))
     if pivoted and given["y"] in forms:
@@ -139,7 +142,7 @@ def _table(page, given: dict) -> str:
 
 
 def _figure(page, given: dict) -> str:
-    result = _load(page, given["chart"])
+    result = load(page, given["chart"])
     if not given.get("alt"):
         raise LookupError("a chart needs `alt`: what it shows, in words")
     chart = _chart(result, given)
@@ -195,6 +198,11 @@ def _series(result, given, i, j) -> dict[str, tuple[list, list]]:
         xs, ys = series.setdefault(name, ([], []))
         xs.append(row[i])
         ys.append(row[j])
+    columns = [j] if given.get("kind") == "bar" else [i, j]
+    for k in columns:
+        if any(isinstance(row[k], str) for row in result["rows"]):
+            name = result["columns"][k]["name"]
+            raise LookupError(f"column {name!r} holds words, not numbers")
     if len(series) > MOST:
         raise LookupError(
             f"{len(series)} series ({', '.join(series)}), expected at most "
@@ -219,7 +227,7 @@ def _data_below(result: dict, given: dict) -> str:
 
 
 def _listing(page, given: dict) -> str:
-    result = _load(page, given["text"])
+    result = load(page, given["text"])
     listed = _list(given.get("columns", ""))
     columns, rows = tables.selection(result, listed, given.get("where", ""))
     forms = _pairs(given.get("format", ""))
@@ -249,14 +257,14 @@ def _listing(page, given: dict) -> str:
 
 def _overview(page, chapter: str) -> str:
     """Every result of a chapter, each with the anchor numbers link to."""
-    data = results.read(chapter, page.root / results.ROOT)
+    found = lookup.chapter_results(page.root, chapter)
     return "".join(
         f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
         + tables.prediction(result)
         + tables.table(result["columns"], result["rows"], result["title"], {})
         + tables.provenance(result, _data(page, chapter))
         + "</section>"
-        for name, result in data["results"].items()
+        for name, result in found.items()
     )
 
 

@@ -167,7 +167,8 @@ def _direct_labels(axes, chart: Chart) -> None:
     ends = []
     for i, name, xs, ys in _numbered(chart):
         x, y = max(zip(xs, ys, strict=True))
-        height = axes.transData.transform((x, y))[1] * 72 / axes.figure.dpi
+        height = axes.transData.transform((x, y))[1]
+        height = float(height) * 72 / axes.figure.dpi
         color = INK if name in chart.lines else SERIES[i % 6]
         ends.append((height, x, y, chart.names.get(name, name), color))
     if len(ends) == 1:  # one line needs no name

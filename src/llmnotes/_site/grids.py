@@ -30,13 +30,13 @@ def fence(source, language, css_class, options, md, **_):
     try:
         given = _options(source)
         reference = given["grid"]
-        result = charts._load(page, reference)
+        result = charts.load(page, reference)
         body = _figure(result, given)
     except PageError:
         raise
-    except (LookupError, ValueError) as error:
+    except Exception as error:  # superfences swallows what is not its own
         raise page.error(f"{reference}: {error}") from None
-    return charts._surround(page, md, reference, result, body)
+    return charts.surround(page, md, reference, result, body)
 
 
 def _options(source: str) -> dict[str, str]:

@@ -6,9 +6,10 @@ docs/llms-full.txt, which MkDocs fills in, print them.
 """
 
 from markdown import Extension
+from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import charts, numbers, results, symbols, tables
+from llmnotes._site import charts, lookup, numbers, symbols, tables
 from llmnotes._site.page import page_of
 
 
@@ -20,7 +21,8 @@ def plain(text: str, root) -> str:
         if block.opening is None:
             out += [numbers.plain(body, root)] if block.lines else []
         elif block.opening["info"].strip() == "results":
-            out.append(_tables(body, root))
+            pad = block.opening["pad"]
+            out.append(_tables(body.replace(f"\n{pad}", "\n"), root))
         elif block.opening["info"].strip() != "map":
             out += [block.opening[0], body, block.closing or ""]
     return "\n".join(out)
@@ -28,12 +30,12 @@ def plain(text: str, root) -> str:
 
 def _tables(source: str, root) -> str:
     """Return what a results fence shows as Markdown tables."""
-    given = charts.options(source)
+    given = charts.options(source.strip())
     if "overview" in given:
-        shown = results.read(given["overview"], root / results.ROOT)
-        return "\n\n".join(map(_table, shown["results"].values()))
+        shown = lookup.chapter_results(root, given["overview"])
+        return "\n\n".join(map(_table, shown.values()))
     reference = next(given[k] for k in charts.SHOWS if k in given)
-    return _table(results.load(reference, root / results.ROOT))
+    return _table(lookup.result(root, reference))
 
 
 def _table(result: dict) -> str:
@@ -49,27 +51,46 @@ def _table(result: dict) -> str:
 
 
 class PlainPreprocessor(Preprocessor):
-    """Keep the plain Markdown of each page; change nothing."""
+    """Keep the Markdown of the page as it was written; change nothing."""
+
+    written = ""
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines as they are."""
+        self.written = "\n".join(lines)
+        return lines
+
+
+class PlainPostprocessor(Postprocessor):
+    """Fill the written Markdown in, after all that may find it broken.
+
+    Python-Markdown also runs postprocessors on the text of each heading.
+    """
+
+    def __init__(self, md, source: PlainPreprocessor):
+        super().__init__(md)
+        self.source = source
+
+    def run(self, text: str) -> str:
+        """Return the HTML as it is."""
         page = page_of(self.md)
         if page.files is None:
-            return lines
+            return text
         meta = page.files.get_file_from_path(page.uri).page.meta
-        try:
-            meta["plain"] = plain("\n".join(lines), page.root)
-        except (LookupError, ValueError, TypeError, SyntaxError):
-            pass  # the extension concerned ends the build and says why
-        return lines
+        if "plain" not in meta:
+            meta["plain"] = plain(self.source.written, page.root)
+        return text
 
 
 class PlainExtension(Extension):
     """Markdown extension `llmnotes._site.llms`."""
 
     def extendMarkdown(self, md):
-        """Register before all that replaces something."""
-        md.preprocessors.register(PlainPreprocessor(md), "llmnotes-llms", 34)
+        """Register before all that replaces something, and after it."""
+        source = PlainPreprocessor(md)
+        md.preprocessors.register(source, "llmnotes-llms", 34)
+        filled = PlainPostprocessor(md, source)
+        md.postprocessors.register(filled, "llmnotes-llms", 1)
 
 
 def makeExtension(**options):

@@ -37,7 +37,7 @@ def number(value, form: str = "", unit: str = "") -> str:
     return "−" + text[1:] if text.startswith("-") else text
 
 
-def _three(value: float) -> str:
+def _three(value: int | float) -> str:
     """Three significant digits."""
     if value == 0:
         return "0"
@@ -50,7 +50,7 @@ def _three(value: float) -> str:
     return f"{value:.{2 - math.floor(math.log10(rounded))}f}"
 
 
-def _si(value: float, unit: str) -> str:
+def _si(value: int | float, unit: str) -> str:
     rounded = float(f"{value:.2e}")
     power = 0
     if rounded:
@@ -76,9 +76,12 @@ def column(result: dict, name: str) -> int:
 
 
 def conditions(text: str) -> dict[str, list[str]]:
-    """Read `method=naive|sdpa, n=512` into {column: [values]}."""
+    """Read `method=naive|sdpa, n=512` into {column: [values]}.
+
+    A value may hold commas: a new condition begins at `, name=`.
+    """
     found = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, re.split(r",\s*(?=[^,=|]+=)", text.strip())):
         name, equals, values = part.partition("=")
         if not equals:
             raise LookupError(f"condition {part!r} is not column=value")

@@ -1,9 +1,9 @@
 """The one place where kernels are launched and compiled.
 
-A kernel is a function decorated with `numba.cuda.jit`. Whoever launches one
-calls `launch(kernel, grid, block, *arguments)`; an executor decides what
-that means: the GPU, numba's simulator, or any callable of the same form set
-by `using`. Numba's CUDA target is imported here only when it is needed, so
+A kernel is a function decorated with `kernel`; the functions it calls are
+decorated with `device`. `launch(kernel, grid, block, *arguments)` hands it
+to an executor: the GPU, numba's simulator, or any callable of the same form
+set by `using`. Numba's CUDA target is imported only when it is needed, so
 that a machine without it can import everything else.
 """
 
@@ -11,12 +11,35 @@ import contextlib
 import contextvars
 import functools
 import importlib.util
+import inspect
 import os
 
 import numpy as np
 import torch
 
 INSTALL = 'pip install "llmnotes[cuda]"'
+
+
+def kernel(function):
+    """Decorator: a function that `launch` runs on every thread of a grid.
+
+    Type checkers that wrap functions under test are taken off again: numba
+    compiles the function itself.
+    """
+    from numba import cuda
+
+    return cuda.jit(inspect.unwrap(function))
+
+
+def device(function):
+    """Decorator: a function that kernels call.
+
+    Inlined by numba itself, so that compiling needs no GPU to choose an
+    architecture for it.
+    """
+    from numba import cuda
+
+    return cuda.jit(device=True, inline="always")(inspect.unwrap(function))
 
 
 def simulated() -> bool:

@@ -8,7 +8,8 @@ The threads of a block run one after the other, each up to its next barrier,
 so that a run is the same every time; shared and local memory start as NaN,
 so that a value read before it is written shows. What this schedule happens
 to forgive is found in the record of who touched which cell in which epoch: a
-missing barrier is reported even where the numbers come out right.
+missing barrier is reported even where the numbers come out right. Classes
+that act on every access stay free of run-time type checks.
 """
 
 import collections
@@ -16,6 +17,7 @@ import dataclasses
 import sys
 import threading
 import types
+from typing import no_type_check
 
 import numpy as np
 
@@ -51,7 +53,7 @@ class Trace:
             ]
             run_block(workers, self)
 
-    def report(self, name: str, cell: int, what: str) -> None:
+    def report(self, name, cell, what) -> None:
         """Note a race, in words."""
         me = threading.current_thread()
         self.races.append(
@@ -71,6 +73,7 @@ def points(size: Dim3):
         yield Dim3(x, y, z)
 
 
+@no_type_check
 class Worker(threading.Thread):
     """One thread of a block; runs only while `step` waits for it."""
 
@@ -120,6 +123,7 @@ def run_block(workers: list[Worker], trace: Trace) -> None:
         workers = waiting
 
 
+@no_type_check
 class FakeCuda:
     """The names of `numba.cuda` that kernels use, for one block."""
 
@@ -183,6 +187,7 @@ def rebuild(function, cuda: FakeCuda, done: dict):
     return done[function]
 
 
+@no_type_check
 class Memory:
     """An array that reports each access to a log.
 
@@ -214,6 +219,7 @@ class Memory:
         self.values[index] = value
 
 
+@no_type_check
 class Log:
     """Who touched which cell of an array in the present epoch."""
 
@@ -247,6 +253,7 @@ class Log:
         return writer, readers
 
 
+@no_type_check
 class GlobalLog(Log):
     """Counts too; and blocks have no order among themselves at all."""
 

@@ -1,10 +1,10 @@
 """FlashAttention's backward as CUDA kernels: recompute P, never store it.
 
-    grad_out, delta = dO, D = rowsum(dO ∘ O)
+    grad, delta     = dO, D = rowsum(dO ∘ O)
     statistics      = L and D side by side, (heads, query, 2)
     weights         = P = exp(S - L)
     slopes          = dP = dO Vᵀ, then dS = P ∘ (dP - D) · scale
-    grad_query, grad_key, grad_value = dQ = dS K, dK = dSᵀ Q, dV = Pᵀ dO
+    dq, dk, dv      = dQ = dS K, dK = dSᵀ Q, dV = Pᵀ dO
 
 dK and dV belong to a key tile, dQ to a query tile. One kernel for both would
 need atomic additions across blocks, whose order changes from run to run; two
@@ -22,9 +22,9 @@ import math
 from numba import cuda
 from numpy import float32
 
+from llmnotes.kernels import launch
 from llmnotes.kernels.flash_attention.cuda_kernels import (
     clear,
-    device,
     load_tile,
     multiply,
     multiply_tile,
@@ -34,8 +34,8 @@ from llmnotes.kernels.flash_attention.cuda_kernels import (
 )
 
 
-@cuda.jit
-def row_statistics(out, grad_out, logsumexp, statistics):
+@launch.kernel
+def row_statistics(out, grad, logsumexp, statistics):
     """Kernel: L and D = rowsum(dO ∘ O) side by side, one thread per row."""
     index = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     head, row = index // out.shape[1], index % out.shape[1]
@@ -43,13 +43,13 @@ def row_statistics(out, grad_out, logsumexp, statistics):
         delta = float32(0)
         for c in range(out.shape[2]):
             product = float32(out[head, row, c])
-            product *= float32(grad_out[head, row, c])
+            product *= float32(grad[head, row, c])
             delta += product
         statistics[head, row, 0] = logsumexp[head, row]
         statistics[head, row, 1] = delta
 
 
-@device
+@launch.device
 def slope_tile(weights, slopes, rows, corner, scale, causal):
     """Turn the thread's S and dP into its P and dS, in registers.
 
@@ -72,7 +72,7 @@ def slope_tile(weights, slopes, rows, corner, scale, causal):
                 slopes[i, j] = float32(0)
 
 
-@device
+@launch.device
 def multiply_pair(weights, slopes, q_tile, k_tile, g_tile, v_tile, width):
     """S = QKᵀ and dP = dO Vᵀ, for the thread's cells."""
     clear(weights)
@@ -88,8 +88,8 @@ def flash_backward_query(tiling):
     r_shape, p_cells, q_cells = tiling.r_tile, tiling.p_cells, tiling.q_cells
     block_q, block_k, width = tiling.block_q, tiling.block_k, tiling.head_dim
 
-    @cuda.jit
-    def kernel(query, key, value, grad, statistics, grad_query, scale, causal):
+    @launch.kernel
+    def kernel(query, key, value, grad, statistics, dq, scale, causal):
         q_tile = cuda.shared.array(q_shape, float32)
         g_tile = cuda.shared.array(q_shape, float32)
         k_tile = cuda.shared.array(k_shape, float32)
@@ -121,7 +121,7 @@ def flash_backward_query(tiling):
             multiply_tile(cells, s_tile, k_tile, block_k, diagonal)
             cuda.syncthreads()
             first_k += block_k
-        store_cells(grad_query[head], cells, first_q)
+        store_cells(dq[head], cells, first_q)
 
     return kernel
 
@@ -136,10 +136,8 @@ def flash_backward_key(tiling):
     r_shape, p_cells, k_cells = tiling.r_tile, tiling.p_cells, tiling.k_cells
     block_q, block_k, width = tiling.block_q, tiling.block_k, tiling.head_dim
 
-    @cuda.jit
-    def kernel(
-        query, key, value, grad, statistics, grad_key, grad_value, scale, causal
-    ):
+    @launch.kernel
+    def kernel(query, key, value, grad, statistics, dk, dv, scale, causal):
         k_tile = cuda.shared.array(k_shape, float32)
         v_tile = cuda.shared.array(k_shape, float32)
         q_tile = cuda.shared.array(q_shape, float32)
@@ -179,7 +177,7 @@ def flash_backward_key(tiling):
                 multiply_tile(dk_cells, s_tile.T, q_tile, block_q, diagonal)
                 cuda.syncthreads()
                 first_q += block_q
-        store_cells(grad_key[kv_head], dk_cells, first_k)
-        store_cells(grad_value[kv_head], dv_cells, first_k)
+        store_cells(dk[kv_head], dk_cells, first_k)
+        store_cells(dv[kv_head], dv_cells, first_k)
 
     return kernel

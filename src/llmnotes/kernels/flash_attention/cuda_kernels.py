@@ -4,14 +4,17 @@
     out, logsumexp    = O, L = m + log ℓ, one per query
     peak, total       = m, ℓ (running maximum and sum of a row of scores)
     weights           = P = exp(S - L)
-    grad_out, delta   = dO, D = rowsum(dO ∘ O)
-    slopes            = dS = P ∘ (dP - D)
     first_q, first_k  = the tile's first query, the tile's first key
     cells             = the part of a tile that one thread keeps in registers
 
 A block has side × side threads. Thread (y, x) owns rows y, y + side, ...
 and columns x, x + side, ... of every tile. Tiles are one column wider than
 their data, so that neighbouring rows start in different memory banks.
+
+Inner loops are `while` loops: NVVM does not see through the iterator that
+numba makes of a `range`, unrolls less and keeps twice the instructions.
+The kernel comes first and its device functions after it, since numba gives
+inlined code the line of the kernel's `def` unless it stands further down.
 
 Sources
 1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithms 1-4.
@@ -25,158 +28,9 @@ import numpy as np
 from numba import cuda
 from numpy import float32
 
+from llmnotes.kernels import launch
+
 MINUS_INFINITY = np.float32(-np.inf)
-
-# Inlined by numba itself: the simulator knows no other way to nest functions
-# and the compiler then needs no GPU to choose an architecture.
-device = cuda.jit(device=True, inline="always")
-
-
-@device
-def load_tile(tile, source, first):
-    """Copy rows first, first + 1, ... of `source`; zeros where it ends."""
-    for row in range(cuda.threadIdx.y, tile.shape[0], cuda.blockDim.y):
-        for column in range(
-            cuda.threadIdx.x, tile.shape[1] - 1, cuda.blockDim.x
-        ):
-            number = float32(0)
-            if first + row < source.shape[0] and column < source.shape[1]:
-                number = float32(source[first + row, column])
-            tile[row, column] = number
-
-
-@device
-def store_cells(target, cells, first):
-    """Write the thread's cells to rows first, first + 1, ... of `target`."""
-    for i in range(cells.shape[0]):
-        row = first + cuda.threadIdx.y + i * cuda.blockDim.y
-        for j in range(cells.shape[1]):
-            column = cuda.threadIdx.x + j * cuda.blockDim.x
-            if row < target.shape[0] and column < target.shape[1]:
-                target[row, column] = cells[i, j]
-
-
-@device
-def place(rows, block):
-    """Which head and which first row this thread block owns."""
-    tiles = (rows.shape[1] + block - 1) // block
-    return cuda.blockIdx.x // tiles, cuda.blockIdx.x % tiles * block
-
-
-@device
-def span(query, key, head, after, causal):
-    """The head's key/value head, and where its keys end for this tile."""
-    end = key.shape[1]
-    if causal:
-        end = min(end, after)
-    return head // (query.shape[0] // key.shape[0]), end
-
-
-@device
-def clear(cells):
-    """Local arrays start with whatever the registers held."""
-    for i in range(cells.shape[0]):
-        for j in range(cells.shape[1]):
-            cells[i, j] = float32(0)
-
-
-@device
-def multiply(cells, left, right, depth):
-    """cells += left @ right, for the cells that this thread owns."""
-    k = 0
-    while k < depth:  # a `for` over range keeps NVVM from unrolling this
-        for i in range(cells.shape[0]):
-            row = cuda.threadIdx.y + i * cuda.blockDim.y
-            for j in range(cells.shape[1]):
-                column = cuda.threadIdx.x + j * cuda.blockDim.x
-                cells[i, j] += left[row, k] * right[k, column]
-        k += 1
-
-
-@device
-def multiply_seen(cells, left, right, depth):
-    """`multiply` without the zeros of `left`, since 0 · NaN is NaN.
-
-    Twice the instructions: only tiles on the causal diagonal need it.
-    """
-    k = 0
-    while k < depth:
-        for i in range(cells.shape[0]):
-            number = left[cuda.threadIdx.y + i * cuda.blockDim.y, k]
-            if number != float32(0):
-                for j in range(cells.shape[1]):
-                    column = cuda.threadIdx.x + j * cuda.blockDim.x
-                    cells[i, j] += number * right[k, column]
-        k += 1
-
-
-@device
-def multiply_tile(cells, left, right, depth, diagonal):
-    """Choose by tile: on the diagonal some cells of `left` are masked."""
-    if diagonal:
-        multiply_seen(cells, left, right, depth)
-    else:
-        multiply(cells, left, right, depth)
-
-
-@device
-def score_tile(weights, cells, q_tile, k_tile, width, corner, scale, causal):
-    """Scores of one pair of tiles: scaled, masked, left in shared memory.
-
-    corner = first query, first key, number of keys
-    """
-    clear(cells)
-    multiply(cells, q_tile, k_tile.T, width)
-    for i in range(cells.shape[0]):
-        query = corner[0] + cuda.threadIdx.y + i * cuda.blockDim.y
-        for j in range(cells.shape[1]):
-            key = corner[1] + cuda.threadIdx.x + j * cuda.blockDim.x
-            cells[i, j] *= scale
-            if key >= corner[2] or (causal and key > query):
-                cells[i, j] = MINUS_INFINITY
-    store_cells(weights, cells, 0)
-
-
-@device
-def online_softmax(weights, factors, peak, total):
-    """One thread per row: new maximum, weights, and the old sum's factor."""
-    row = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
-    if row < factors.shape[0]:
-        columns = weights.shape[1] - 1
-        new_peak = peak
-        for column in range(columns):
-            new_peak = max(new_peak, weights[row, column])
-        factor = float32(math.exp(peak - new_peak))
-        total *= factor
-        for column in range(columns):
-            weight = float32(math.exp(weights[row, column] - new_peak))
-            weights[row, column] = weight
-            total += weight
-        factors[row] = factor
-        peak = new_peak
-    return peak, total
-
-
-@device
-def scale_rows(cells, factors):
-    """Multiply every row of the cells by its factor."""
-    for i in range(cells.shape[0]):
-        factor = factors[cuda.threadIdx.y + i * cuda.blockDim.y]
-        for j in range(cells.shape[1]):
-            cells[i, j] *= factor
-
-
-@device
-def finish_rows(out, logsumexp, cells, factors, first, peak, total):
-    """O = O / ℓ, and L = m + log ℓ for the backward."""
-    row = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
-    if row < factors.shape[0]:
-        factors[row] = float32(1) / total
-        if first + row < logsumexp.shape[0]:
-            logsumexp[first + row] = peak + float32(math.log(total))
-    cuda.syncthreads()
-    scale_rows(cells, factors)
-    store_cells(out, cells, first)
 
 
 @functools.cache
@@ -186,7 +40,7 @@ def flash_forward(tiling):
     p_cells, q_cells = tiling.p_cells, tiling.q_cells
     block_q, block_k, width = tiling.block_q, tiling.block_k, tiling.head_dim
 
-    @cuda.jit
+    @launch.kernel
     def kernel(query, key, value, out, logsumexp, scale, causal):
         q_tile = cuda.shared.array(q_shape, float32)
         k_tile = cuda.shared.array(k_shape, float32)
@@ -221,3 +75,154 @@ def flash_forward(tiling):
         )
 
     return kernel
+
+
+@launch.device
+def place(rows, block):
+    """Which head and which first row this thread block owns."""
+    tiles = (rows.shape[1] + block - 1) // block
+    return cuda.blockIdx.x // tiles, cuda.blockIdx.x % tiles * block
+
+
+@launch.device
+def span(query, key, head, after, causal):
+    """The head's key/value head, and where its keys end for this tile."""
+    end = key.shape[1]
+    if causal:
+        end = min(end, after)
+    return head // (query.shape[0] // key.shape[0]), end
+
+
+@launch.device
+def clear(cells):
+    """Local arrays start with whatever the registers held."""
+    for i in range(cells.shape[0]):
+        for j in range(cells.shape[1]):
+            cells[i, j] = float32(0)
+
+
+@launch.device
+def load_tile(tile, source, first):
+    """Copy rows first, first + 1, ... of `source`; zeros where it ends."""
+    row = cuda.threadIdx.y
+    while row < tile.shape[0]:
+        column = cuda.threadIdx.x
+        while column < tile.shape[1] - 1:
+            number = float32(0)
+            if first + row < source.shape[0] and column < source.shape[1]:
+                number = float32(source[first + row, column])
+            tile[row, column] = number
+            column += cuda.blockDim.x
+        row += cuda.blockDim.y
+
+
+@launch.device
+def score_tile(weights, cells, q_tile, k_tile, width, corner, scale, causal):
+    """Scores of one pair of tiles: scaled, masked, left in shared memory.
+
+    corner = first query, first key, number of keys
+    """
+    clear(cells)
+    multiply(cells, q_tile, k_tile.T, width)
+    for i in range(cells.shape[0]):
+        query = corner[0] + cuda.threadIdx.y + i * cuda.blockDim.y
+        for j in range(cells.shape[1]):
+            key = corner[1] + cuda.threadIdx.x + j * cuda.blockDim.x
+            cells[i, j] *= scale
+            if key >= corner[2] or (causal and key > query):
+                cells[i, j] = MINUS_INFINITY
+    store_cells(weights, cells, 0)
+
+
+@launch.device
+def online_softmax(weights, factors, peak, total):
+    """One thread per row: new maximum, weights, and the old sum's factor."""
+    row = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    if row < factors.shape[0]:
+        new_peak, column = peak, 0
+        while column < weights.shape[1] - 1:
+            new_peak = max(new_peak, weights[row, column])
+            column += 1
+        factor = float32(math.exp(peak - new_peak))
+        total *= factor
+        column = 0
+        while column < weights.shape[1] - 1:
+            weight = float32(math.exp(weights[row, column] - new_peak))
+            weights[row, column] = weight
+            total += weight
+            column += 1
+        factors[row] = factor
+        peak = new_peak
+    return peak, total
+
+
+@launch.device
+def scale_rows(cells, factors):
+    """Multiply every row of the cells by its factor."""
+    for i in range(cells.shape[0]):
+        factor = factors[cuda.threadIdx.y + i * cuda.blockDim.y]
+        for j in range(cells.shape[1]):
+            cells[i, j] *= factor
+
+
+@launch.device
+def multiply(cells, left, right, depth):
+    """Add left @ right to the cells that this thread owns."""
+    k = 0
+    while k < depth:
+        for i in range(cells.shape[0]):
+            row = cuda.threadIdx.y + i * cuda.blockDim.y
+            for j in range(cells.shape[1]):
+                column = cuda.threadIdx.x + j * cuda.blockDim.x
+                cells[i, j] += left[row, k] * right[k, column]
+        k += 1
+
+
+@launch.device
+def multiply_seen(cells, left, right, depth):
+    """`multiply` without the zeros of `left`, since 0 · NaN is NaN.
+
+    Twice the instructions: only tiles on the causal diagonal need it.
+    """
+    k = 0
+    while k < depth:
+        for i in range(cells.shape[0]):
+            number = left[cuda.threadIdx.y + i * cuda.blockDim.y, k]
+            if number != float32(0):
+                for j in range(cells.shape[1]):
+                    column = cuda.threadIdx.x + j * cuda.blockDim.x
+                    cells[i, j] += number * right[k, column]
+        k += 1
+
+
+@launch.device
+def multiply_tile(cells, left, right, depth, diagonal):
+    """Choose by tile: on the diagonal some cells of `left` are masked."""
+    if diagonal:
+        multiply_seen(cells, left, right, depth)
+    else:
+        multiply(cells, left, right, depth)
+
+
+@launch.device
+def finish_rows(out, logsumexp, cells, factors, first, peak, total):
+    """O = O / ℓ, and L = m + log ℓ for the backward."""
+    row = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    if row < factors.shape[0]:
+        factors[row] = float32(1) / total
+        if first + row < logsumexp.shape[0]:
+            logsumexp[first + row] = peak + float32(math.log(total))
+    cuda.syncthreads()
+    scale_rows(cells, factors)
+    store_cells(out, cells, first)
+
+
+@launch.device
+def store_cells(target, cells, first):
+    """Write the thread's cells to rows first, first + 1, ... of `target`."""
+    for i in range(cells.shape[0]):
+        row = first + cuda.threadIdx.y + i * cuda.blockDim.y
+        for j in range(cells.shape[1]):
+            column = cuda.threadIdx.x + j * cuda.blockDim.x
+            if row < target.shape[0] and column < target.shape[1]:
+                target[row, column] = cells[i, j]

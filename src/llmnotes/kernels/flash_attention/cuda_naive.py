@@ -16,10 +16,11 @@ import math
 from numba import cuda
 from numpy import float32
 
+from llmnotes.kernels import launch
 from llmnotes.kernels.flash_attention.cuda_kernels import MINUS_INFINITY
 
 
-@cuda.jit
+@launch.kernel
 def naive_scores(query, key, scores, scale, causal):
     """Kernel: one thread per score, a dot product of a row with a row."""
     column, row, head = cuda.grid(3)
@@ -36,7 +37,7 @@ def naive_scores(query, key, scores, scale, causal):
         scores[head, row, column] = total * scale
 
 
-@cuda.jit
+@launch.kernel
 def naive_softmax(scores):
     """Kernel: one thread per row: maximum, sum, and every weight."""
     row, head = cuda.grid(2)
@@ -53,7 +54,7 @@ def naive_softmax(scores):
             scores[head, row, column] /= total
 
 
-@cuda.jit
+@launch.kernel
 def naive_values(weights, value, out, causal):
     """Kernel: one thread per number of the output, a weighted sum."""
     column, row, head = cuda.grid(3)

@@ -1,8 +1,11 @@
 """How large the tiles of a CUDA kernel are, and whether they fit on a chip.
 
-    head_dim          = d
-    block_q, block_k  = B_r, B_c (queries and keys per tile)
-    side              = threads along each edge of a thread block
+    head_dim         = d
+    block_q, block_k = B_r, B_c (queries and keys per tile)
+    side             = threads along each edge of a thread block
+
+Rows in shared memory are one column wider than their data, so that
+neighbouring rows start in different banks.
 """
 
 import dataclasses
@@ -48,7 +51,7 @@ class Tiling:
 
     @property
     def q_tile(self) -> tuple[int, int]:
-        """Shape of a tile of query rows, with the column that spreads banks."""
+        """Shape of a tile of query rows."""
         return self.block_q, self.width + 1
 
     @property

@@ -1,0 +1,1 @@
+"""Kernels: attention as fast as the machine allows, and why."""

@@ -1,0 +1,1 @@
+"""FlashAttention, three times: `reference` (torch), `cpu`, `cuda` (numba)."""

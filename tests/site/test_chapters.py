@@ -1,0 +1,218 @@
+"""Every chapter has its five homes; the map and the boxes tell the truth."""
+
+import re
+import xml.etree.ElementTree as etree
+
+import pytest
+
+from llmnotes._site import atlas, book
+from tests.site.conftest import ROOT
+
+
+@pytest.fixture
+def three(site):
+    """First is imported by second, both by last, through a support module."""
+    site.write("mkdocs.yml", site.root.joinpath("mkdocs.yml").read_text())
+    code = {
+        "basics/first.py": "def one(): ...\n",
+        "basics/second.py": "from llmnotes.basics.first import one\n",
+        "later/last/__init__.py": "",
+        "later/last/cpu.py": "from llmnotes.later import tools\n",
+        "later/tools.py": "import llmnotes.basics.first\n"
+        "from llmnotes.basics import second\n",
+    }
+    for path, text in code.items():
+        site.write(f"src/llmnotes/{path}", text)
+    for part, slug in (
+        ("basics", "first"),
+        ("basics", "second"),
+        ("later", "last"),
+    ):
+        site.write(f"docs/{part}/{slug}.md", f"# {slug}\n")
+        site.write(f"tests/{part}/test_{slug}.py", "")
+    nav = "nav: [{A: [basics/first.md, basics/second.md]}, later/last.md]\n"
+    config = site.root / "mkdocs.yml"
+    config.write_text(config.read_text() + nav)
+    return site
+
+
+def test_the_book_has_a_home_for_everything():
+    assert book.faults(ROOT) == []
+
+
+def test_a_whole_book_has_no_faults(three):
+    assert book.faults(three.root) == []
+
+
+@pytest.mark.parametrize(
+    "path, fault",
+    [
+        ("docs/basics/second.md", "basics/second: no page"),
+        ("src/llmnotes/basics/second.py", "basics/second: no code"),
+        ("tests/basics/test_second.py", "basics/second: no tests"),
+    ],
+)
+def test_a_missing_partner_is_named(three, path, fault):
+    (three.root / path).unlink()
+    assert fault in book.faults(three.root)
+
+
+@pytest.mark.parametrize(
+    "path, fault",
+    [
+        ("docs/basics/fourth.md", "no such chapter"),
+        ("docs/results/basics/fourth.json", "no such chapter"),
+        ("docs/results/basics/first.json", "basics/first: no benchmark"),
+        ("tests/basics/test_fourth.py", "no such chapter"),
+        ("tests/basics/bench_fourth.py", "no such chapter"),
+        ("tests/basics/bench_first.py", "basics/first: no results"),
+        ("src/llmnotes/basics/lonely.py", "neither a chapter nor imported"),
+        ("src/llmnotes/misc/things.py", "misc is not a part of the book"),
+        ("src/llmnotes/later/last.py", "both a module and a package"),
+        ("docs/basics/third.md", "nav has the chapters"),
+    ],
+)
+def test_a_stray_is_named(three, path, fault):
+    three.write(path, "")
+    assert any(fault in found for found in book.faults(three.root))
+
+
+def test_a_backward_import_is_named(three):
+    path = "src/llmnotes/basics/first.py"
+    three.write(path, "def late():\n    import llmnotes.later.last.cpu\n")
+    fault = "basics/first imports later/last, which comes later in the book"
+    assert fault in book.faults(three.root)
+
+
+def test_the_nav_follows_the_book(three):
+    config = three.root / "mkdocs.yml"
+    text = config.read_text()
+    swapped = "basics/second.md, basics/first.md"
+    config.write_text(
+        text.replace("basics/first.md, basics/second.md", swapped)
+    )
+    assert "nav has the chapters" in book.faults(three.root)[0]
+
+
+def test_tests_of_a_longer_name_are_not_those_of_a_shorter(three):
+    for name in ("first", "first_shapes", "second"):
+        three.write(f"tests/basics/test_{name}.py", "")
+    config = three.root / "mkdocs.yml"
+    config.write_text(config.read_text().replace("third:", "first_shapes:"))
+    homes = book.book(three.root)["basics/first"].homes()
+    assert [p.name for p in homes["tests"]] == ["test_first.py"]
+
+
+def test_support_modules_pass_imports_on_and_belong_to_their_users(three):
+    links = book.graph(three.root)
+    assert links.builds_on("later/last") == ["basics/first", "basics/second"]
+    assert links.used_by("basics/first") == ["basics/second", "later/last"]
+    assert links.support("later/last") == ["later/tools"]
+
+
+def test_what_follows_from_two_edges_is_not_drawn(three):
+    drawn = atlas.edges(book.graph(three.root))
+    assert drawn == [
+        ("basics/first", "basics/second"),
+        ("basics/second", "later/last"),
+    ]
+
+
+def homes_of(html):
+    aside = re.search(r"<aside.*?</aside>", html, re.S)[0]
+    rows = {}
+    for row in etree.fromstring(aside).iter("div"):
+        links = [(a.get("href"), "".join(a.itertext())) for a in row.iter("a")]
+        rows[row[0].text] = links
+    return rows
+
+
+def pages(site):
+    return {
+        "__".join(
+            path.relative_to(site.root / "docs").with_suffix("").parts
+        ): (path.read_text())
+        for path in site.root.glob("docs/**/*.md")
+    }
+
+
+def test_the_box_under_the_title_lists_the_homes(three):
+    three.write("tests/later/bench_last.py", "")
+    three.write("docs/results/later/last.json", "{}")
+    given = {**pages(three), "later__last": "Before.\n\n# Title\n\nAfter.\n"}
+    text = given.pop("later__last")
+    html = three.html("later__last", text, **given)
+    assert html.index("</h1>") < html.index("<aside") < html.index("After.")
+    rows = homes_of(html)
+    base = "https://example.org/repository"
+    assert rows["Page"][0][0] == f"{base}/blob/main/docs/later/last.md"
+    assert rows["Code"] == [
+        (
+            f"{base}/tree/main/src/llmnotes/later/last",
+            "src/llmnotes/later/last/",
+        ),
+        (
+            f"{base}/blob/main/src/llmnotes/later/tools.py",
+            "src/llmnotes/later/tools.py",
+        ),
+    ]
+    assert rows["Benchmark"][0][1] == "tests/later/bench_last.py"
+    assert rows["Results"][0][1] == "docs/results/later/last.json"
+    assert rows["Builds on"] == [
+        ("../../basics/first/", "First"),
+        ("../../basics/second/", "Second"),
+    ]
+    assert "Used by" not in rows
+
+
+def test_a_page_that_is_no_chapter_has_no_box(three):
+    given = pages(three)
+    assert "<aside" not in three.html("about", "# About\n", **given)
+
+
+def test_a_chapter_without_a_title_ends_the_build(three):
+    three.write("docs/basics/first.md", "No title.\n")
+    assert "needs a title" in three.failure("basics__first", "No title.\n")
+
+
+def test_the_map_links_what_is_written_and_marks_what_is_coming(three):
+    given = pages(three)
+    text = "# T\n\n```map\nbook\n```\n"
+    html = three.html("about", text, **given)
+    drawings = re.findall(r"<svg.*?</svg>", html, re.S)
+    assert len(drawings) == 2
+    for drawing in drawings:
+        root = etree.fromstring(drawing)
+        links = {a.get("href"): "".join(a.itertext()) for a in root.iter("a")}
+        assert (
+            links
+            == {
+                "../basics/first/": "First",
+                "../basics/second/": "Second",
+                "../later/last/": "The last one",
+            }
+            or links["../later/last/"] == "The lastone"
+        )
+        coming = [g for g in root.iter("g") if g.get("class") == "node coming"]
+        assert len(coming) == 1
+        assert coming[0][0].text == "Third steps: coming"
+        assert any(e.get("stroke-dasharray") for e in coming[0].iter())
+        assert len(root.findall("path[@class='edge']")) == 2
+        # Part names and titles stay inside the picture.
+        width = float(root.get("viewBox").split()[2])
+        assert all(float(t.get("x")) < width for t in root.iter("text"))
+    text = html[html.index("<details") :]
+    assert "Third steps (coming)" in text
+    assert ">Second</a>, builds on First</li>" in text
+
+
+def test_a_dead_link_ends_the_build(site):
+    code, output = site.build(page="# T\n\n[gone](gone.md)\n")
+    assert code == 1
+    assert "'page.md' contains a link 'gone.md'" in output
+
+
+def test_a_dead_anchor_ends_the_build(site):
+    code, output = site.build(page="# T\n\n[gone](index.md#gone)\n")
+    assert code == 1
+    assert "'page.md' contains a link 'index.md#gone'" in output
