@@ -1,5 +1,6 @@
 """The fused operations against PyTorch's, forward and gradient."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -10,20 +11,26 @@ from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmnotes.transformer import fused, fused_loops
+from llmnotes.transformer import fused, fused_loops, fused_recipe
 from llmnotes.transformer.attention import attention
+from llmnotes.transformer.fused_recipe import FusedRecipe
 from llmnotes.transformer.gpt import GPT, GPTConfig
+from llmnotes.transformer.recipe import Recipe, RecipeConfig, shifted_norm
 from llmnotes.transformer.rope import angles, rotate
 
 
 def same(ours, theirs, *inputs):
-    """Outputs and gradients; theirs is computed in float64."""
+    """Outputs and gradients; theirs is computed in float64 by autograd.
+
+    `ours` returns its output and a function from the output's gradient to
+    the gradients of the inputs.
+    """
     wide = [x.detach().double().requires_grad_() for x in inputs]
-    a, b = ours(*inputs), theirs(*wide)
+    (a, back), b = ours(*inputs), theirs(*wide)
     torch.testing.assert_close(a.double(), b, rtol=2e-5, atol=2e-5)
     upstream = torch.randn_like(a)
     for x, y in zip(
-        torch.autograd.grad(a, inputs, upstream),
+        back(upstream),
         torch.autograd.grad(b, wide, upstream.double()),
         strict=True,
     ):
@@ -32,7 +39,7 @@ def same(ours, theirs, *inputs):
 
 def random(*shape, seed=0):
     torch.manual_seed(seed)
-    return torch.randn(*shape).requires_grad_()
+    return torch.randn(*shape)
 
 
 def test_exp_is_right_to_the_last_bits_and_does_not_overflow():
@@ -44,34 +51,46 @@ def test_exp_is_right_to_the_last_bits_and_does_not_overflow():
         assert 0 <= fused_loops.exp(np.float32(extreme)) < math.inf
 
 
+def bent(loop):
+    def ours(x):
+        y, slope = fused.bend(x, loop)
+        return y, lambda grad: [grad * slope]
+
+    return ours
+
+
 def test_gelu_and_its_gradient():
     x = torch.cat([torch.linspace(-9, 9, 301), torch.tensor([-1e4, 1e4])])
     same(
-        fused.gelu,
+        bent(fused_loops.gelu_loop),
         lambda x: F.gelu(x, approximate="tanh"),
-        x.requires_grad_(),
+        x,
     )
 
 
 def test_squared_relu_and_its_gradient():
-    same(fused.relu_squared, lambda x: F.relu(x) ** 2, random(3, 5, 7))
+    same(
+        bent(fused_loops.relu_squared_loop),
+        lambda x: F.relu(x) ** 2,
+        random(3, 5, 7),
+    )
 
 
-def reference_norm(x, weight):
-    unit = F.rms_norm(x, x.shape[-1:], eps=float(fused_loops.EPS))
-    return unit + weight * F.pad(unit, (0, 0, 1, 0))[:, :-1]
+def shifted(x, mix):
+    y, inv = fused_recipe.norm(x, mix)
+    return y, lambda dy: fused_recipe.norm_gradient(dy, x, mix, inv)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
-def test_rms_norm_mixes_in_the_row_before(length):
-    same(fused.rms_norm, reference_norm, random(3, length, 7), random(7))
+def test_the_norm_mixes_in_the_row_before(length):
+    same(shifted, shifted_norm, random(3, length, 7), random(7))
 
 
 def test_the_row_before_never_comes_from_another_sequence():
-    x = random(3, 5, 7).detach()
-    whole = fused.rms_norm(x, torch.ones(7))
+    x = random(3, 5, 7)
+    whole, _ = fused_recipe.norm(x, torch.ones(7))
     for b in range(3):
-        alone = fused.rms_norm(x[b : b + 1], torch.ones(7))
+        alone, _ = fused_recipe.norm(x[b : b + 1], torch.ones(7))
         torch.testing.assert_close(whole[b : b + 1], alone)
 
 
@@ -102,39 +121,52 @@ def test_attend_equals_the_chapters_attention(
     batch, length, heads, width, unit, rope
 ):
     turn = angles(torch.arange(length), width) if rope else None
+    waves = fused.NO_TURN
+    if rope:
+        waves = turn.cos().numpy(), turn.sin().numpy()
+
+    def ours(z):
+        out, kept = fused.attend(z, heads, waves, unit)
+        return out, lambda grad: [
+            fused.attend_gradient(grad, kept, heads, waves, unit)
+        ]
+
     same(
-        lambda z: fused.attend(z, heads, turn, unit=unit),
+        ours,
         lambda z: reference_attend(z, heads, turn, unit),
         random(batch, length, 3 * heads * width),
     )
 
 
 def test_large_scores_stay_finite():
-    z = 100 * random(1, 5, 12)
-    out = fused.attend(z, 2)
-    (grad,) = torch.autograd.grad(out.sum(), z)
+    out, kept = fused.attend(100 * random(1, 5, 12), 2)
+    grad = fused.attend_gradient(torch.ones_like(out), kept, 2)
     assert out.isfinite().all() and grad.isfinite().all()
 
 
-def test_strides_do_not_matter():
-    z, x = random(5, 3, 12).transpose(0, 1), random(5, 3, 12).transpose(0, 1)
-    torch.testing.assert_close(
-        fused.attend(z, 2), fused.attend(z.contiguous(), 2)
-    )
-    for act in (fused.gelu, fused.relu_squared):
-        torch.testing.assert_close(act(x), act(x.contiguous()))
+SHAPE = GPTConfig(23, n_positions=11, n_embd=12, n_layer=2, n_head=3)
+RECIPE = RecipeConfig(23, 11, n_embd=12, n_layer=2, n_head=3, n_inner=20)
+PAIRS = torch.arange(500) * 7 % 23
 
 
-def test_the_fused_gpt_is_the_same_model():
+def twins(shape=SHAPE):
+    """A model in plain PyTorch and its fused twin, random everywhere."""
     torch.manual_seed(0)
-    config = GPTConfig(23, n_positions=11, n_embd=12, n_layer=2, n_head=3)
-    plain, quick = GPT(config), fused.FusedGPT(config)
-    assert plain.state_dict().keys() == quick.state_dict().keys()
+    if shape == RECIPE:
+        plain, quick = Recipe(shape, PAIRS), FusedRecipe(shape, PAIRS)
+    else:
+        plain, quick = GPT(shape), fused.FusedGPT(shape)
     with torch.no_grad():
         for p in plain.parameters():
             p.add_(0.1 * torch.randn_like(p))
     quick.load_state_dict(plain.state_dict())
-    ids = torch.randint(23, (3, 9))
+    return plain, quick, torch.randint(23, (3, 9))
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RECIPE])
+def test_a_fused_model_is_the_same_model(shape):
+    plain, quick, ids = twins(shape)
+    assert plain.state_dict().keys() == quick.state_dict().keys()
     a, b = plain(ids), quick(ids)
     torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     upstream = torch.randn_like(a)
@@ -144,3 +176,35 @@ def test_the_fused_gpt_is_the_same_model():
         strict=True,
     ):
         torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RECIPE])
+def test_other_precisions_compute_as_the_plain_model(shape):
+    plain, quick, ids = twins(shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(plain(ids), quick(ids))
+    assert torch.equal(plain.double()(ids), quick.double()(ids))
+
+
+def test_dropout_acts_as_in_the_plain_model():
+    shape = dataclasses.replace(SHAPE, dropout=0.5)
+    plain, quick, ids = twins(shape)
+    out = []
+    for model in (plain, quick):
+        torch.manual_seed(1)
+        out.append(model(ids))
+    assert torch.equal(*out)
+    assert not torch.allclose(out[0], plain.eval()(ids))
+    torch.testing.assert_close(plain(ids), quick.eval()(ids))
+
+
+def test_gradients_that_arrive_in_another_layout_are_understood():
+    plain, quick, _ = twins()
+    x = random(9, 3, 12).transpose(0, 1)
+    out = []
+    for model in (plain, quick):
+        a = x.clone().requires_grad_()
+        y = model.transformer.h[0](a.transpose(0, 1).transpose(0, 1))
+        (grad,) = torch.autograd.grad(y.transpose(0, 1).square().sum(), a)
+        out.append(grad)
+    torch.testing.assert_close(*out, rtol=1e-4, atol=1e-4)

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from llmnotes import data, train
-from llmnotes.transformer.fused import FusedGPT, gelu
+from llmnotes.transformer.cores import Cores
+from llmnotes.transformer.fused import FusedGPT
+from llmnotes.transformer.fused_loops import gelu_loop
+from llmnotes.transformer.fused_recipe import FusedRecipe, FusedRecipeBlock
 from llmnotes.transformer.gpt import MINIGPT, NANOGPT_CPU, GPTConfig
-from llmnotes.transformer.recipe import (
-    MuonAdamW,
-    Recipe,
-    RecipeBlock,
-    RecipeConfig,
-)
+from llmnotes.transformer.muon import MuonAdamW
+from llmnotes.transformer.recipe import RecipeConfig
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ def shakespeare():
     return data.split(data.CharVocabulary(text).encode(text))
 
 
-class WithoutShift(RecipeBlock):
+class WithoutShift(FusedRecipeBlock):
     """No row takes from the row before."""
 
     def __init__(self, config):
@@ -46,31 +45,31 @@ class WithoutShift(RecipeBlock):
         self.mix_2.requires_grad_(False)
 
 
-class WithoutUnit(RecipeBlock):
+class WithoutUnit(FusedRecipeBlock):
     """Queries and keys of any length."""
 
     unit = False
 
 
-class WithGelu(RecipeBlock):
+class WithGelu(FusedRecipeBlock):
     """The activation of GPT-2."""
 
-    bend = staticmethod(gelu)
+    loop = staticmethod(gelu_loop)
 
 
 def with_block(block):
     """The recipe with another block."""
-    return type(block.__name__, (Recipe,), {"block": block})
+    return type(block.__name__, (FusedRecipe,), {"block": block})
 
 
-class WithoutTurn(Recipe):
+class WithoutTurn(FusedRecipe):
     """No position at all but the causal mask and the shift."""
 
-    def turn(self, length):
-        return None
+    def turn(self, ids):
+        return 0 * super().turn(ids)
 
 
-class WithoutPairs(Recipe):
+class WithoutPairs(FusedRecipe):
     """The pair table starts at zero."""
 
     def initialise(self):
@@ -84,14 +83,15 @@ def adamw_only(model, config):
 
 
 def muon(model, config):
-    """Muon for the matrices of the blocks."""
-    return MuonAdamW(model, config.learning_rate)
+    """Muon at a rate of 0.02 for the blocks' matrices, AdamW for the rest."""
+    rate = config.learning_rate
+    return MuonAdamW(model, rate, ratio=0.02 / rate)
 
 
 # Each leaves one ingredient out: name -> (model, optimizer).
 ABLATION = {
-    "the recipe": (Recipe, muon),
-    "AdamW in place of Muon": (Recipe, adamw_only),
+    "the recipe": (FusedRecipe, muon),
+    "AdamW in place of Muon": (FusedRecipe, adamw_only),
     "no token shift": (with_block(WithoutShift), muon),
     "no RoPE": (WithoutTurn, muon),
     "no QK-norm": (with_block(WithoutUnit), muon),
@@ -107,7 +107,7 @@ def plain(setting, steps=None, seed=0):
     config = config_of(
         setting, steps, seed, 2e-3, min_learning_rate=2e-4, clip=1.0
     )
-    return model, train.adamw(model, config), config
+    return model, train.adamw, config
 
 
 def recipe(setting, ids, name="the recipe", steps=None, seed=0):
@@ -119,7 +119,7 @@ def recipe(setting, ids, name="the recipe", steps=None, seed=0):
         setting, steps, seed, 3e-3, min_learning_rate=0.0,
         schedule="linear", clip=0.0,
     )  # fmt: skip
-    return model, optimizer(model, config), config
+    return model, optimizer, config
 
 
 def config_of(setting, steps, seed, learning_rate, **options):
@@ -137,9 +137,10 @@ def config_of(setting, steps, seed, learning_rate, **options):
 
 
 def trained(model, optimizer, config, ids):
-    """Train, and return the seconds it took, evaluation not counted."""
-    start = time.perf_counter()
-    for step in range(config.steps):
-        inputs, targets = train.batch(ids, config, step)
-        train.update(model, optimizer, inputs, targets, config, step)
-    return time.perf_counter() - start
+    """Train on two cores; returns the seconds, start not counted."""
+    with Cores(model, optimizer, config, ids) as cores:
+        cores.step(0)
+        start = time.perf_counter()
+        for number in range(1, config.steps):
+            cores.step(number)
+        return time.perf_counter() - start

@@ -1,21 +1,22 @@
-"""Small steps of a block fused on the CPU, each with its gradient by hand.
+"""GPT's block as one operation on the CPU, its gradient written by hand.
 
 At a width of 128 a training step is some 500 small operations, and handing
-them out costs about as much as the arithmetic. Each function here does in
-one pass what takes PyTorch several, and keeps what its gradient needs.
+them out costs about as much as the arithmetic. Here a block is one operation
+for autograd. Between its matrix products, which stay with PyTorch, compiled
+loops do in one pass what takes PyTorch several.
 
-    gelu          forward also writes gelu'(x): backward is one product
-    relu_squared  likewise
-    rms_norm      x/√(mean x² + ε), plus weight times that of the row before
-    attend        heads split, normalised, rotated, attended and merged
-    FusedGPT      GPT with these in its blocks
+    z       = output of c_attn: queries, keys and values side by side
+    q, k, v = (batch·heads, length, head_dim);  p = attention weights
+    slope   = derivative of the activation, kept by the forward pass
+    dx      = gradient of the loss by x, for any x
 
-float32 on the CPU only. Matrix products stay with PyTorch.
+float32 on the CPU only; elsewhere, and with dropout, a block computes as its
+parent does.
 
 Sources
-1. Hendrycks and Gimpel 2016, arXiv 1606.08415, §2 (GELU with tanh).
-2. So et al. 2021, "Primer", arXiv 2109.08668, §4 (squared ReLU).
-3. Zhang and Sennrich 2019, "RMSNorm", arXiv 1910.07467, eq. 4.
+1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
+   gradient of attention).
+2. Hendrycks and Gimpel 2016, arXiv 1606.08415, §2 (GELU with tanh).
 """
 
 import math
@@ -29,167 +30,163 @@ from llmnotes.transformer.fused_loops import (
     causal_softmax_loop,
     gelu_loop,
     merge_loop,
-    norm_gradient_loop,
-    norm_loop,
-    relu_squared_loop,
     softmax_gradient_loop,
     split_loop,
     unit_gradient_loop,
     unit_loop,
 )
-from llmnotes.transformer.gpt import GPT, MLP, Attention, Block, GPTConfig
+from llmnotes.transformer.gpt import GPT, Block
+
+NO_TURN = np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
 
-def bend(loop):
-    """Make an activation out of a loop that writes y and its slope."""
-
-    class Activation(torch.autograd.Function):
-        @staticmethod
-        def forward(context, x):
-            x = x.contiguous()
-            y, slope = torch.empty_like(x), torch.empty_like(x)
-            loop(*(t.view(-1).numpy() for t in (x.detach(), y, slope)))
-            context.save_for_backward(slope)
-            return y
-
-        @staticmethod
-        def backward(context, grad):
-            return grad * context.saved_tensors[0]
-
-    return Activation.apply
+def array(x: Tensor) -> np.ndarray:
+    """The numbers of x, not a copy."""
+    return x.detach().numpy()
 
 
-gelu = bend(gelu_loop)
-relu_squared = bend(relu_squared_loop)
+def attend(z, heads, turn=NO_TURN, unit=False):
+    """Causal attention from z: (merged heads, what the gradient needs).
 
-
-class RMSNorm(torch.autograd.Function):
-    """`norm_loop` and its gradient, for autograd."""
-
-    @staticmethod
-    def forward(context, x, weight):
-        """Return the normalised rows, mixed with those before."""
-        x, weight = x.contiguous(), weight.contiguous()
-        y, inv = torch.empty_like(x), x.new_empty(x.shape[:2])
-        norm_loop(*(t.detach().numpy() for t in (x, weight, y, inv)))
-        context.save_for_backward(x, weight, inv)
-        return y
-
-    @staticmethod
-    def backward(context, grad):
-        """Return the gradients of x and weight."""
-        x, weight, inv = context.saved_tensors
-        dx, dweight = torch.empty_like(x), torch.zeros_like(weight)
-        tensors = (x, weight, inv, grad.contiguous(), dx, dweight)
-        norm_gradient_loop(*(t.detach().numpy() for t in tensors))
-        return dx, dweight
-
-
-class Attend(torch.autograd.Function):
-    """z to the heads' outputs and back; the two halves of `attend`."""
-
-    @staticmethod
-    def forward(context, z, heads, cos, sin, unit):
-        """Split, normalise if `unit`, rotate, attend, merge."""
-        batch, length, width = z.shape
-        shape = (batch * heads, length, width // 3 // heads)
-        q, k, v = torch.empty(3, *shape).unbind()
-        z = z.contiguous()
-        arrays = [t.numpy() for t in (q, k, v)]
-        split_loop(z.detach().numpy(), heads, cos, sin, *arrays)
-        inv = torch.empty(2, *shape[:2])
-        if unit:  # rotation keeps lengths, so it may come first
-            unit_loop(arrays[0], arrays[0], inv[0].numpy())
-            unit_loop(arrays[1], arrays[1], inv[1].numpy())
-        p = torch.bmm(q, k.mT)
-        scale = np.float32(1 / math.sqrt(shape[-1]))
-        causal_softmax_loop(p.numpy(), scale)
-        context.save_for_backward(q, k, v, p, inv)
-        context.rest = heads, cos, sin, unit, scale, z.shape
-        out = torch.bmm(p, v).view(batch, heads, length, -1)
-        return out.transpose(1, 2).reshape(batch, length, -1)
-
-    @staticmethod
-    def backward(context, grad):
-        """Return the gradient of z."""
-        q, k, v, p, inv = context.saved_tensors
-        heads, cos, sin, unit, scale, shape = context.rest
-        grad = grad.view(*shape[:2], heads, -1).transpose(1, 2)
-        grad = grad.reshape(q.shape)
-        s = torch.bmm(grad, v.mT)
-        softmax_gradient_loop(p.numpy(), s.numpy(), scale)
-        dq, dk = torch.bmm(s, k), torch.bmm(s.mT, q)
-        dv = torch.bmm(p.mT, grad)
-        if unit:
-            unit_gradient_loop(q.numpy(), inv[0].numpy(), dq.numpy())
-            unit_gradient_loop(k.numpy(), inv[1].numpy(), dk.numpy())
-        dz = torch.empty(shape)
-        arrays = [t.numpy() for t in (dq, dk, dv)]
-        merge_loop(*arrays, heads, cos, sin, dz.numpy())
-        return dz, None, None, None, None
-
-
-NO_TURN = np.empty((0, 0), np.float32)
-
-
-def rms_norm(
-    x: Float[Tensor, "batch length width"],
-    weight: Float[Tensor, "width"],
-) -> Float[Tensor, "batch length width"]:
-    """Return n + weight·(n one position earlier), with n = RMSNorm(x) [3]."""
-    return RMSNorm.apply(x, weight)
-
-
-def attend(
-    z: Float[Tensor, "batch length three_d_model"],
-    heads: int,
-    angles: Float[Tensor, "length half"] | None = None,
-    *,
-    unit: bool = False,
-) -> Float[Tensor, "batch length d_model"]:
-    """Causal attention from the concatenated queries, keys and values.
-
-    `angles` rotate query and key in halves (RoPE); `unit` normalises both.
+    `turn` is the cosine and the sine of RoPE's angles, each (length, half);
+    `unit` gives queries and keys the length √head_dim.
     """
-    if angles is None:
-        cos = sin = NO_TURN
-    else:
-        cos, sin = angles.cos().numpy(), angles.sin().numpy()
-    return Attend.apply(z, heads, cos, sin, unit)
+    batch, length, width = z.shape
+    shape = batch * heads, length, width // 3 // heads
+    q, k, v = torch.empty(3, *shape).unbind()
+    split_loop(array(z), heads, *turn, array(q), array(k), array(v))
+    inv = torch.empty(2, *shape[:2])
+    if unit:  # rotation keeps lengths, so it may come first
+        unit_loop(array(q), array(q), array(inv[0]))
+        unit_loop(array(k), array(k), array(inv[1]))
+    p = torch.bmm(q, k.mT)
+    causal_softmax_loop(array(p), np.float32(1 / math.sqrt(shape[-1])))
+    out = torch.bmm(p, v).view(batch, heads, length, -1)
+    merged = out.transpose(1, 2).reshape(batch, length, -1)
+    return merged, (q, k, v, p, inv)
 
 
-class FusedAttention(Attention):
-    """The same parameters, fused."""
+def attend_gradient(dout, kept, heads, turn=NO_TURN, unit=False):
+    """Return dz, given the gradient of the merged heads."""
+    q, k, v, p, inv = kept
+    batch, length, width = dout.shape
+    dout = dout.view(batch, length, heads, -1).transpose(1, 2)
+    dout = dout.reshape(q.shape)
+    s = torch.bmm(dout, v.mT)
+    scale = np.float32(1 / math.sqrt(q.shape[-1]))
+    softmax_gradient_loop(array(p), array(s), scale)
+    dq, dk = torch.bmm(s, k), torch.bmm(s.mT, q)
+    dv = torch.bmm(p.mT, dout)
+    if unit:
+        unit_gradient_loop(array(q), array(inv[0]), array(dq))
+        unit_gradient_loop(array(k), array(inv[1]), array(dk))
+    dz = torch.empty(batch, length, 3 * width)
+    merge_loop(array(dq), array(dk), array(dv), heads, *turn, array(dz))
+    return dz
 
-    def forward(
-        self, x: Float[Tensor, "batch length d_model"]
-    ) -> Float[Tensor, "batch length d_model"]:
-        """Attend to the present and the past."""
-        return self.c_proj(attend(self.c_attn(x), self.heads))
+
+def bend(x, loop=gelu_loop):
+    """(activation of x, its slope), in one pass."""
+    y, slope = torch.empty_like(x), torch.empty_like(x)
+    loop(*(array(t.view(-1)) for t in (x, y, slope)))
+    return y, slope
 
 
-class FusedMLP(MLP):
-    """The same parameters, fused."""
+def affine(x, weight, bias):
+    """XW + b for x of any shape, W stored (inputs, outputs)."""
+    y = torch.addmm(bias, x.flatten(0, -2), weight)
+    return y.view(*x.shape[:-1], -1)
 
-    def forward(
-        self, x: Float[Tensor, "batch length d_model"]
-    ) -> Float[Tensor, "batch length d_model"]:
-        """Return gelu(xW + b)W' + b'."""
-        return self.c_proj(gelu(self.c_fc(x)))
+
+def affine_gradient(dy, x, weight):
+    """(dx, dweight, dbias) of `affine`."""
+    dy, rows = dy.flatten(0, -2), x.flatten(0, -2)
+    dx = torch.mm(dy, weight.T).view(x.shape)
+    return dx, torch.mm(rows.T, dy), dy.sum(0)
+
+
+def norm(x, weight, bias, eps):
+    """LayerNorm: (y, mean, 1/standard deviation)."""
+    return torch.native_layer_norm(x, x.shape[-1:], weight, bias, eps)
+
+
+def norm_gradient(dy, x, mean, inv, weight, bias):
+    """(dx, dweight, dbias) of LayerNorm."""
+    return torch.ops.aten.native_layer_norm_backward(
+        dy, x, x.shape[-1:], mean, inv, weight, bias, [True] * 3
+    )
+
+
+class BlockFunction(torch.autograd.Function):
+    """GPT-2's block, forward and backward.
+
+    The parameters come in the block's order, weight and bias of each: ln_1,
+    c_attn, c_proj, ln_2, c_fc, c_proj.
+    """
+
+    @staticmethod
+    def forward(context, heads, eps, x, *parameters):
+        """Read the residual stream twice, add to it twice."""
+        g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = parameters
+        n1, *one = norm(x, g1, b1, eps)
+        merged, kept = attend(affine(n1, w_z, b_z), heads)
+        middle = affine(merged, w_o, b_o).add_(x)
+        n2, *two = norm(middle, g2, b2, eps)
+        y, slope = bend(affine(n2, w_h, b_h))
+        context.save_for_backward(
+            *parameters, x, n1, *one, merged, middle, n2, *two, y, slope, *kept
+        )
+        context.heads = heads
+        return affine(y, w_y, b_y).add_(middle)
+
+    @staticmethod
+    def backward(context, dout):
+        """Walk back through `forward`, line by line."""
+        saved = context.saved_tensors
+        g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = saved[:12]
+        x, n1, m1, i1, merged, middle, n2, m2, i2, y, slope = saved[12:23]
+        dout = dout.contiguous()
+        dy, *d_y = affine_gradient(dout, y, w_y)
+        dn2, *d_h = affine_gradient(dy.mul_(slope), n2, w_h)
+        dmiddle, *d_2 = norm_gradient(dn2, middle, m2, i2, g2, b2)
+        dmiddle += dout
+        dmerged, *d_o = affine_gradient(dmiddle, merged, w_o)
+        dz = attend_gradient(dmerged, saved[23:], context.heads)
+        dn1, *d_z = affine_gradient(dz, n1, w_z)
+        dx, *d_1 = norm_gradient(dn1, x, m1, i1, g1, b1)
+        dx += dmiddle
+        return None, None, dx, *d_1, *d_z, *d_o, *d_2, *d_h, *d_y
+
+
+def quick(x: Tensor) -> bool:
+    """Whether the compiled loops can take x: float32, on the CPU, eager."""
+    return (
+        x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 class FusedBlock(Block):
-    """GPT-2's block with both sublayers fused."""
+    """`Block` as one operation: same parameters, outputs and gradients."""
 
-    def __init__(self, config: GPTConfig):
-        super().__init__(config)
-        self.attn, self.mlp = FusedAttention(config), FusedMLP(config)
+    def forward(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Read the residual stream twice, add to it twice."""
+        if not quick(x) or (self.training and self.drop.p):
+            return super().forward(x)
+        attn, eps = self.attn, self.ln_1.eps
+        layers = self.ln_1, attn.c_attn, attn.c_proj
+        layers += self.ln_2, self.mlp.c_fc, self.mlp.c_proj
+        parameters = [p for y in layers for p in (y.weight, y.bias)]
+        return BlockFunction.apply(
+            attn.heads, eps, x.contiguous(), *parameters
+        )
 
 
 class FusedGPT(GPT):
-    """`GPT`, faster on the CPU: same state dict, logits and gradients.
-
-    Attention weights are not dropped out; `dropout` acts elsewhere.
-    """
+    """`GPT`, faster on the CPU: same state dict, logits and gradients."""
 
     block = FusedBlock

@@ -1,0 +1,108 @@
+"""Muon: momentum, then an update in which all directions count alike.
+
+    momentum = β, how much of the mean gradient is kept from step to step
+    ratio    = Muon's learning rate as a multiple of AdamW's
+
+Sources
+1. Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
+   networks", kellerjordan.github.io/posts/muon.
+"""
+
+from collections import defaultdict
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def orthogonalise(
+    g: Float[Tensor, "matrices rows columns"], steps: int = 5
+) -> Float[Tensor, "matrices rows columns"]:
+    """Push all singular values of g to about 1, keep its directions [1].
+
+    With g = UΣVᵀ this is roughly UVᵀ. The odd polynomial
+    3.4445x - 4.7750x³ + 2.0315x⁵ moves any σ in (0, 1] to between 0.7 and
+    1.2 within five rounds, by matrix products alone.
+    """
+    wide = g.shape[-2] <= g.shape[-1]
+    x = g if wide else g.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        s = x @ x.mT
+        s = torch.baddbmm(s, s, s, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, s, x, beta=3.4445)
+    return x if wide else x.mT
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, then every matrix's update made orthogonal [1].
+
+    A matrix with three times as many rows as columns is c_attn's: queries,
+    keys and values are made orthogonal one by one. Equal shapes are stacked,
+    so that one product does the work of all layers.
+    """
+
+    def __init__(self, params, lr=0.02, momentum=0.95, ratio=1.0):
+        super().__init__(params, dict(lr=lr, momentum=momentum, ratio=ratio))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move every matrix by lr·ratio along its orthogonalised gradient."""
+        for group in self.param_groups:
+            shapes = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes[p.shape].append(p)
+            for same in shapes.values():
+                self.move(same, group)
+
+    def move(self, matrices: list[Tensor], group: dict) -> None:
+        """Update matrices of one shape."""
+        g = torch.stack([p.grad for p in matrices])
+        state = self.state[matrices[0]]
+        mean = state.setdefault("mean", torch.zeros_like(g))
+        mean.lerp_(g, 1 - group["momentum"])
+        update = torch.lerp(g, mean, group["momentum"])  # Nesterov's
+        rows, columns = g.shape[1:]
+        if rows == 3 * columns:  # queries, keys and values are three matrices
+            update = update.reshape(-1, columns, columns)
+        update = orthogonalise(update)
+        tall = max(1, update.shape[-2] / update.shape[-1]) ** 0.5
+        rate = group["lr"] * group["ratio"] * tall
+        for p, u in zip(matrices, update.reshape(g.shape), strict=True):
+            p.add_(u, alpha=-rate)
+
+
+class MuonAdamW:
+    """Muon for the blocks' matrices, AdamW for all the rest, as one.
+
+    `train.update` sets one learning rate for every group; Muon multiplies
+    it by `ratio`.
+    """
+
+    def __init__(
+        self, model: nn.Module, lr=3e-3, ratio=7.0, betas=(0.9, 0.98)
+    ):
+        inner = [p for p in model.h.parameters() if p.ndim == 2]
+        known = {id(p) for p in inner}
+        rest = [p for p in model.parameters() if id(p) not in known]
+        adam = torch.optim.AdamW(
+            rest, lr=lr, betas=betas, eps=1e-10, weight_decay=0, fused=True
+        )
+        muon = Muon(inner, lr=lr, ratio=ratio)
+        self.parts = muon, adam
+
+    @property
+    def param_groups(self) -> list[dict]:
+        """The groups of both."""
+        return [g for part in self.parts for g in part.param_groups]
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for part in self.parts:
+            part.zero_grad()
+
+    def step(self) -> None:
+        """Let both move."""
+        for part in self.parts:
+            part.step()
