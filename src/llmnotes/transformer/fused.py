@@ -92,17 +92,9 @@ def bend(x, loop=gelu_loop):
     return y, slope
 
 
-def affine(x, weight, bias):
-    """XW + b for x of any shape, W stored (inputs, outputs)."""
-    y = torch.addmm(bias, x.flatten(0, -2), weight)
-    return y.view(*x.shape[:-1], -1)
-
-
 def affine_gradient(dy, x, weight):
-    """(dx, dweight, dbias) of `affine`."""
-    dy, rows = dy.flatten(0, -2), x.flatten(0, -2)
-    dx = torch.mm(dy, weight.T).view(x.shape)
-    return dx, torch.mm(rows.T, dy), dy.sum(0)
+    """(dx, dweight, dbias) of xW + b, all of them matrices."""
+    return torch.mm(dy, weight.T), torch.mm(x.T, dy), dy.sum(0)
 
 
 def norm(x, weight, bias, eps):
@@ -128,33 +120,37 @@ class BlockFunction(torch.autograd.Function):
     def forward(context, heads, eps, x, *parameters):
         """Read the residual stream twice, add to it twice."""
         g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = parameters
-        n1, *one = norm(x, g1, b1, eps)
-        merged, kept = attend(affine(n1, w_z, b_z), heads)
-        middle = affine(merged, w_o, b_o).add_(x)
+        rows, (batch, length, width) = x.view(-1, x.shape[-1]), x.shape
+        n1, *one = norm(rows, g1, b1, eps)
+        z = torch.addmm(b_z, n1, w_z).view(batch, length, -1)
+        merged, kept = attend(z, heads)
+        merged = merged.view(-1, width)
+        middle = torch.addmm(b_o, merged, w_o).add_(rows)
         n2, *two = norm(middle, g2, b2, eps)
-        y, slope = bend(affine(n2, w_h, b_h))
+        y, slope = bend(torch.addmm(b_h, n2, w_h))
         context.save_for_backward(
-            *parameters, x, n1, *one, merged, middle, n2, *two, y, slope, *kept
-        )
+            *parameters, rows, n1, *one, merged, middle, n2, *two, y, slope,
+            *kept,
+        )  # fmt: skip
         context.heads = heads
-        return affine(y, w_y, b_y).add_(middle)
+        return torch.addmm(b_y, y, w_y).add_(middle).view(x.shape)
 
     @staticmethod
     def backward(context, dout):
         """Walk back through `forward`, line by line."""
-        saved = context.saved_tensors
+        saved, shape = context.saved_tensors, dout.shape
         g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = saved[:12]
         x, n1, m1, i1, merged, middle, n2, m2, i2, y, slope = saved[12:23]
-        dout = dout.contiguous()
+        dout = dout.reshape(x.shape)
         dy, *d_y = affine_gradient(dout, y, w_y)
         dn2, *d_h = affine_gradient(dy.mul_(slope), n2, w_h)
         dmiddle, *d_2 = norm_gradient(dn2, middle, m2, i2, g2, b2)
         dmiddle += dout
         dmerged, *d_o = affine_gradient(dmiddle, merged, w_o)
-        dz = attend_gradient(dmerged, saved[23:], context.heads)
-        dn1, *d_z = affine_gradient(dz, n1, w_z)
+        dz = attend_gradient(dmerged.view(shape), saved[23:], context.heads)
+        dn1, *d_z = affine_gradient(dz.view(len(x), -1), n1, w_z)
         dx, *d_1 = norm_gradient(dn1, x, m1, i1, g1, b1)
-        dx += dmiddle
+        dx = dx.add_(dmiddle).view(shape)
         return None, None, dx, *d_1, *d_z, *d_o, *d_2, *d_h, *d_y
 
 

@@ -32,27 +32,17 @@ def norm(x, mix):
     return y, inv
 
 
-def norm_gradient(dy, x, mix, inv):
-    """(dx, dmix) of `norm`."""
-    dx, dmix = torch.empty_like(x), torch.zeros_like(mix)
+def norm_gradient(dy, x, shape, mix, inv):
+    """(dx as rows, dmix) of `norm`, for x and dy that may be rows too."""
+    dx, dmix = torch.empty(shape), torch.zeros_like(mix)
+    x, dy = x.view(shape), dy.view(shape)
     norm_gradient_loop(*(array(t) for t in (x, mix, inv, dy, dx, dmix)))
-    return dx, dmix
-
-
-def linear(x, weight, add=None):
-    """XWᵀ, plus `add`."""
-    rows = x.flatten(0, -2)
-    if add is None:
-        y = torch.mm(rows, weight.T)
-    else:
-        y = torch.addmm(add.flatten(0, -2), rows, weight.T)
-    return y.view(*x.shape[:-1], -1)
+    return dx.view(-1, shape[-1]), dmix
 
 
 def linear_gradient(dy, x, weight):
-    """(dx, dweight) of `linear`."""
-    dy, rows = dy.flatten(0, -2), x.flatten(0, -2)
-    return torch.mm(dy, weight).view(x.shape), torch.mm(dy.T, rows)
+    """(dx, dweight) of xWᵀ, all of them matrices."""
+    return torch.mm(dy, weight), torch.mm(dy.T, x)
 
 
 class RecipeFunction(torch.autograd.Function):
@@ -66,16 +56,21 @@ class RecipeFunction(torch.autograd.Function):
         """Read the residual stream twice, add to it twice."""
         mix_1, mix_2, w_z, w_o, w_h, w_y = parameters
         heads, turn, unit, loop = options
+        rows = x.view(-1, x.shape[-1])
         n1, i1 = norm(x, mix_1)
-        merged, kept = attend(linear(n1, w_z), heads, turn, unit)
-        middle = linear(merged, w_o, add=x)
-        n2, i2 = norm(middle, mix_2)
-        y, slope = bend(linear(n2, w_h), loop)
+        n1 = n1.view(rows.shape)
+        z = torch.mm(n1, w_z.T).view(*x.shape[:2], -1)
+        merged, kept = attend(z, heads, turn, unit)
+        merged = merged.view(rows.shape)
+        middle = torch.addmm(rows, merged, w_o.T)
+        n2, i2 = norm(middle.view(x.shape), mix_2)
+        n2 = n2.view(rows.shape)
+        y, slope = bend(torch.mm(n2, w_h.T), loop)
         context.save_for_backward(
             *parameters, x, n1, i1, merged, middle, n2, i2, y, slope, *kept
         )
         context.options = options
-        return linear(y, w_y, add=middle)
+        return torch.addmm(middle, y, w_y.T).view(x.shape)
 
     @staticmethod
     def backward(context, dout):
@@ -83,16 +78,17 @@ class RecipeFunction(torch.autograd.Function):
         saved, (heads, turn, unit, _) = context.saved_tensors, context.options
         mix_1, mix_2, w_z, w_o, w_h, w_y = saved[:6]
         x, n1, i1, merged, middle, n2, i2, y, slope = saved[6:15]
-        dout = dout.contiguous()
+        dout = dout.reshape(n1.shape)
         dy, dw_y = linear_gradient(dout, y, w_y)
         dn2, dw_h = linear_gradient(dy.mul_(slope), n2, w_h)
-        dmiddle, dmix_2 = norm_gradient(dn2, middle, mix_2, i2)
-        dmiddle += dout
+        dmiddle, dmix_2 = norm_gradient(dn2, middle, x.shape, mix_2, i2)
+        dmiddle = dmiddle.add_(dout)
         dmerged, dw_o = linear_gradient(dmiddle, merged, w_o)
+        dmerged = dmerged.view(x.shape)
         dz = attend_gradient(dmerged, saved[15:], heads, turn, unit)
-        dn1, dw_z = linear_gradient(dz, n1, w_z)
-        dx, dmix_1 = norm_gradient(dn1, x, mix_1, i1)
-        dx += dmiddle
+        dn1, dw_z = linear_gradient(dz.view(len(n1), -1), n1, w_z)
+        dx, dmix_1 = norm_gradient(dn1, x, x.shape, mix_1, i1)
+        dx = dx.add_(dmiddle).view(x.shape)
         return None, dx, dmix_1, dmix_2, dw_z, dw_o, dw_h, dw_y
 
 
