@@ -23,21 +23,19 @@ import math
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from llmnotes.transformer.fused_loops import (
     causal_softmax_loop,
     gelu_loop,
-    merge_loop,
     softmax_gradient_loop,
-    split_loop,
+    turn_loop,
     unit_gradient_loop,
     unit_loop,
 )
 from llmnotes.transformer.gpt import GPT, Block
-
-NO_TURN = np.empty((0, 0), np.float32), np.empty((0, 0), np.float32)
 
 
 def array(x: Tensor) -> np.ndarray:
@@ -45,44 +43,45 @@ def array(x: Tensor) -> np.ndarray:
     return x.detach().numpy()
 
 
-def attend(z, heads, turn=NO_TURN, unit=False):
+def attend(z, heads, turn=None, unit=False):
     """Causal attention from z: (merged heads, what the gradient needs).
 
     `turn` is the cosine and the sine of RoPE's angles, each (length, half);
     `unit` gives queries and keys the length √head_dim.
     """
-    batch, length, width = z.shape
-    shape = batch * heads, length, width // 3 // heads
-    q, k, v = torch.empty(3, *shape).unbind()
-    split_loop(array(z), heads, *turn, array(q), array(k), array(v))
-    inv = torch.empty(2, *shape[:2])
-    if unit:  # rotation keeps lengths, so it may come first
-        unit_loop(array(q), array(q), array(inv[0]))
-        unit_loop(array(k), array(k), array(inv[1]))
+    split = "batch t (three h width) -> three (batch h) t width"
+    q, k, v = rearrange(z, split, three=3, h=heads).contiguous().unbind()
+    inv = torch.empty(2, *q.shape[:2])
+    for x, row in zip((q, k), inv, strict=True):
+        if unit:  # turning keeps lengths, so the order does not matter
+            unit_loop(array(x), array(x), array(row))
+        if turn:
+            turn_loop(array(x), *turn)
     p = torch.bmm(q, k.mT)
-    causal_softmax_loop(array(p), np.float32(1 / math.sqrt(shape[-1])))
-    out = torch.bmm(p, v).view(batch, heads, length, -1)
-    merged = out.transpose(1, 2).reshape(batch, length, -1)
-    return merged, (q, k, v, p, inv)
+    causal_softmax_loop(array(p), np.float32(1 / math.sqrt(q.shape[-1])))
+    merge = "(batch h) t width -> batch t (h width)"
+    return rearrange(torch.bmm(p, v), merge, h=heads), (q, k, v, p, inv)
 
 
-def attend_gradient(dout, kept, heads, turn=NO_TURN, unit=False):
+def attend_gradient(dout, kept, heads, turn=None, unit=False):
     """Return dz, given the gradient of the merged heads."""
     q, k, v, p, inv = kept
-    batch, length, width = dout.shape
-    dout = dout.view(batch, length, heads, -1).transpose(1, 2)
-    dout = dout.reshape(q.shape)
+    split = "batch t (h width) -> (batch h) t width"
+    dout = rearrange(dout, split, h=heads).contiguous()
     s = torch.bmm(dout, v.mT)
     scale = np.float32(1 / math.sqrt(q.shape[-1]))
     softmax_gradient_loop(array(p), array(s), scale)
-    dq, dk = torch.bmm(s, k), torch.bmm(s.mT, q)
-    dv = torch.bmm(p.mT, dout)
-    if unit:
-        unit_gradient_loop(array(q), array(inv[0]), array(dq))
-        unit_gradient_loop(array(k), array(inv[1]), array(dk))
-    dz = torch.empty(batch, length, 3 * width)
-    merge_loop(array(dq), array(dk), array(dv), heads, *turn, array(dz))
-    return dz
+    dqkv = torch.empty(3, *q.shape)
+    torch.bmm(s, k, out=dqkv[0])
+    torch.bmm(s.mT, q, out=dqkv[1])
+    torch.bmm(p.mT, dout, out=dqkv[2])
+    for dx, x, row in zip(dqkv[:2], (q, k), inv, strict=True):
+        if unit:
+            unit_gradient_loop(array(x), array(row), array(dx))
+        if turn:
+            turn_loop(array(dx), turn[0], -turn[1])
+    merge = "three (batch h) t width -> batch t (three h width)"
+    return rearrange(dqkv, merge, h=heads)
 
 
 def bend(x, loop=gelu_loop):

@@ -2,13 +2,13 @@
 
 Arrays are float32 and contiguous. Loops write into arrays they are given.
 
-    z       = output of c_attn, (batch, length, 3·d_model)
+
     q, k, v = (batch·heads, length, head_dim)
     p, s    = attention weights and the gradient of the scores,
               (batch·heads, length, length)
     inv     = 1/√(mean square + ε), one per row
     slope   = derivative of y by x, element by element
-    cos, sin = of RoPE's angles, (length, half); half may be 0
+    cos, sin = of RoPE's angles, (length, half)
 
 Sources
 1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
@@ -133,49 +133,16 @@ def norm_gradient_loop(x, weight, inv, grad, dx, dweight):
 
 
 @jit
-def split_loop(z, heads, cos, sin, q, k, v):
-    """Z to q, k, v, head after head, turned by the angle of the position."""
-    batch, length, width3 = z.shape
-    width, half = width3 // 3, cos.shape[1]
-    head_dim = width // heads
-    for n in range(batch * heads):
-        b, at = n // heads, n % heads * head_dim
+def turn_loop(x, cos, sin):
+    """Turn every row of (rows, length, width) by its position's angles."""
+    rows, length, _ = x.shape
+    half = cos.shape[1]
+    for n in range(rows):
         for t in range(length):
-            for d in range(head_dim):
-                v[n, t, d] = z[b, t, 2 * width + at + d]
             for d in range(half):
-                c, s, e = cos[t, d], sin[t, d], at + d + half
-                q[n, t, d] = z[b, t, at + d] * c - z[b, t, e] * s
-                q[n, t, d + half] = z[b, t, e] * c + z[b, t, at + d] * s
-                x, y = z[b, t, width + at + d], z[b, t, width + e]
-                k[n, t, d] = x * c - y * s
-                k[n, t, d + half] = y * c + x * s
-            for d in range(2 * half, head_dim):
-                q[n, t, d] = z[b, t, at + d]
-                k[n, t, d] = z[b, t, width + at + d]
-
-
-@jit
-def merge_loop(q, k, v, heads, cos, sin, z):
-    """Undo `split_loop`: turn back, and put every head in its columns."""
-    batch, length, width3 = z.shape
-    width, half = width3 // 3, cos.shape[1]
-    head_dim = width // heads
-    for n in range(batch * heads):
-        b, at = n // heads, n % heads * head_dim
-        for t in range(length):
-            for d in range(head_dim):
-                z[b, t, 2 * width + at + d] = v[n, t, d]
-            for d in range(half):
-                c, s, e = cos[t, d], sin[t, d], at + d + half
-                x, y = q[n, t, d], q[n, t, d + half]
-                z[b, t, at + d], z[b, t, e] = x * c + y * s, y * c - x * s
-                x, y = k[n, t, d], k[n, t, d + half]
-                z[b, t, width + at + d] = x * c + y * s
-                z[b, t, width + e] = y * c - x * s
-            for d in range(2 * half, head_dim):
-                z[b, t, at + d] = q[n, t, d]
-                z[b, t, width + at + d] = k[n, t, d]
+                a, b = x[n, t, d], x[n, t, d + half]
+                x[n, t, d] = a * cos[t, d] - b * sin[t, d]
+                x[n, t, d + half] = b * cos[t, d] + a * sin[t, d]
 
 
 @jit
