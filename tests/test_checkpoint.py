@@ -217,17 +217,23 @@ def test_an_error_at_any_call_keeps_what_was_there(
 
 
 def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
-    calls = []
-    rename, fsync = os.rename, os.fsync
+    calls, names = [], {}
+    opened, rename, fsync = os.open, os.rename, os.fsync
+
+    def noted_open(file, *flags, **options):
+        handle = opened(file, *flags, **options)
+        names[handle] = os.path.basename(file)
+        return handle
 
     def noted_fsync(handle):
-        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        calls.append(names[handle])
         fsync(handle)
 
     def noted_rename(source, target):
         calls.append("rename")
         rename(source, target)
 
+    monkeypatch.setattr(os, "open", noted_open)
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "rename", noted_rename)
     checkpoint.save(tmp_path, 1, *trained())

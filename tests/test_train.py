@@ -1,6 +1,7 @@
 """What the training loop claims, proved."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -242,6 +243,15 @@ def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
         {"warmup": -1},
         {"clip": -0.5},
         {"seed": -1},
+        {"steps": 2.0},
+        {"seed": 0.5},
+        {"weight_decay": -0.1},
+        {"weight_decay": "much"},
+        {"min_learning_rate": -1e-9},
+        {"min_learning_rate": 0.02},
+        {"betas": (0.9,)},
+        {"betas": (0.9, 1.0)},
+        {"betas": (-0.1, 0.9)},
         {"schedule": "step"},
         {"dtype": "float16"},
         {"accumulate": 4},
@@ -250,8 +260,30 @@ def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
 )
 def test_an_impossible_configuration_is_named(wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"^{name}: got {value!r}, expected"):
+    said = re.escape(f"{name}: got {value!r}, expected")
+    with pytest.raises(ValueError, match=f"^{said}"):
         replace(CONFIG, **wrong)
+
+
+def test_integers_are_welcome_where_numbers_are():
+    whole = replace(
+        CONFIG,
+        learning_rate=1,
+        min_learning_rate=0,
+        weight_decay=0,
+        clip=1,
+        betas=(0, 0),
+        steps=2,
+    )
+    decimal = replace(
+        whole,
+        learning_rate=1.0,
+        min_learning_rate=0.0,
+        weight_decay=0.0,
+        clip=1.0,
+        betas=(0.0, 0.0),
+    )
+    assert same(go(config=whole), go(config=decimal))
 
 
 @pytest.mark.parametrize("short", [0, 1])
