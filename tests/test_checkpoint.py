@@ -98,6 +98,12 @@ def test_the_last_two_are_kept(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_copy_under_another_name_is_no_checkpoint(tmp_path):
+    home = checkpoint.save(tmp_path, 2, *trained())
+    home.rename(f"{home}.bak")
+    assert checkpoint.steps(tmp_path) == []
+
+
 def test_a_step_that_is_there_is_not_written_again(tmp_path):
     home = checkpoint.save(tmp_path, 2, *trained())
     before = os.stat(home / "model.safetensors")
@@ -180,6 +186,14 @@ def test_moments_of_another_shape_are_refused(tmp_path):
         save_file(moments | {name: wrong}, file)
         with pytest.raises(ValueError, match=f"training.*{name}"):
             checkpoint.load(tmp_path, *trained())
+
+
+def test_moments_without_random_states_are_refused(tmp_path):
+    file = checkpoint.save(tmp_path, 2, *trained()) / "training.safetensors"
+    kept = {k: v for k, v in load_file(file).items() if k[0] != "r"}
+    save_file(kept, file)
+    with pytest.raises(ValueError, match="training.*no random state"):
+        checkpoint.load(tmp_path, *trained())
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path):

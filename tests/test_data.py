@@ -168,6 +168,11 @@ def test_an_unknown_character_is_named_with_its_place(stranger):
         CharVocabulary("abc").encode(f"ab{stranger}c")
 
 
+def test_a_byte_that_is_no_text_is_not_taken_for_a_question_mark():
+    with pytest.raises(ValueError, match="at position 1"):
+        CharVocabulary("ab?").encode("a\udcff")
+
+
 def test_an_empty_text_has_no_vocabulary():
     with pytest.raises(ValueError, match="text: got an empty string"):
         CharVocabulary("")

@@ -171,6 +171,16 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
     assert checkpoint.steps(tmp_path) == [0]
 
 
+def test_without_a_folder_ctrl_c_stops_at_once(monkeypatch):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(loop, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go()
+
+
 def test_training_works_in_a_thread(tmp_path):
     results = []
     thread = threading.Thread(target=lambda: results.append(go(tmp_path)))

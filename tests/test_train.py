@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from llmnotes import checkpoint, data
+from llmnotes import run as runs
 from llmnotes import train as loop
 from llmnotes.train import (
     TrainConfig,
@@ -141,6 +143,19 @@ def test_training_equals_adamw_written_by_hand(clip, accumulate):
         torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-5)
 
 
+def test_pieces_of_a_batch_tell_the_loss_of_the_whole():
+    whole, pieces = (
+        go(model=tiny(dropout=0.0), config=replace(CONFIG, accumulate=count))
+        for count in (1, 3)
+    )
+    for row, other in zip(whole[1], pieces[1], strict=True):
+        assert row.loss == pytest.approx(other.loss, rel=1e-3)
+
+
+def test_a_model_that_was_used_before_is_put_into_training_mode():
+    assert same(go(model=tiny().eval()), go())
+
+
 def test_bfloat16_keeps_float32_weights_and_lands_close_by():
     plain, exact = go(model=tiny(dropout=0.0))
     config = replace(CONFIG, dtype="bfloat16")
@@ -209,6 +224,32 @@ def test_evaluation_draws_other_blocks_than_training():
     ]
     assert len(set(seen)) == 3
     assert not set(seen) & set(trained)
+
+
+def test_the_final_loss_is_that_of_the_whole_validation_text():
+    model, history = go()
+    exact = evaluate_all(model, texts()[1], CONFIG)
+    assert history.final_loss == exact
+
+
+def test_speed_counts_training_only(monkeypatch, tmp_path):
+    clock = [0.0]
+
+    def slow(work, seconds):
+        def wrapped(*arguments):
+            clock[0] += seconds
+            return work(*arguments)
+
+        return wrapped
+
+    monkeypatch.setattr(runs.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loop, "update", slow(loop.update, 2.0))
+    monkeypatch.setattr(loop, "evaluate", slow(loop.evaluate, 50.0))
+    _, history = go(tmp_path)
+    shutil.rmtree(checkpoint.path(tmp_path, 9))
+    _, resumed = go(tmp_path, resume=True)
+    speeds = [row.tokens_per_second for row in [*history, *resumed]]
+    assert speeds == pytest.approx([6 * 5 / 2.0] * 6)
 
 
 def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
@@ -295,6 +336,12 @@ def test_a_text_shorter_than_a_block_is_refused_before_anything(
     with pytest.raises(ValueError, match="ids: got 5 tokens, expected at"):
         train(tiny(), *parts, CONFIG, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_without_bounds_ends_the_run(monkeypatch):
+    monkeypatch.setattr(loop, "update", lambda *a: torch.tensor(math.inf))
+    with pytest.raises(RuntimeError, match="loss: got inf by step 3"):
+        go()
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):

@@ -109,9 +109,11 @@ def add_train(to: Parser) -> None:
         help="size and training, default %(default)s",
     )
     to.add_argument(
-        "--resume", action="store_true", help="go on with the run in --out"
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, if there is one",
     )
-    to.add_argument("--steps", type=some, metavar="N", help="how many")
+    to.add_argument("--steps", type=some, metavar="N", help="optimizer steps")
     to.add_argument(
         "--batch-size", type=some, metavar="N", help="sequences per step"
     )
@@ -128,9 +130,12 @@ def add_train(to: Parser) -> None:
         help="steps between evaluations, each with a checkpoint",
     )
     to.add_argument(
-        "--seed", type=number(int, 0), metavar="N", help="of all chance"
+        "--seed",
+        type=number(int, 0),
+        metavar="N",
+        help="of weights and batches",
     )
-    to.add_argument("--dtype", choices=DTYPES, help="of products")
+    to.add_argument("--dtype", choices=DTYPES, help="of the products")
     to.add_argument(
         "--compile",
         action="store_true",
@@ -156,7 +161,13 @@ def add_sample(to: Parser) -> None:
     to.add_argument(
         "--length", type=count, metavar="N", default=500, help="characters"
     )
-    to.add_argument("--seed", type=count, metavar="N", default=0)
+    to.add_argument(
+        "--seed",
+        type=count,
+        metavar="N",
+        default=0,
+        help="another: other text",
+    )
     to.add_argument(
         "--temperature",
         type=number(float, 0),
