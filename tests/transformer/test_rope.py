@@ -346,7 +346,8 @@ def test_stretched_frequencies_equal_hugging_face(head_dim, factor):
     dynamic, _ = hugging_face("dynamic", head_dim, 64, length, factor=1.0)
     torch.testing.assert_close(ntk(head_dim, factor).float(), dynamic)
 
-    for trained in (64, 2048):
+    # 6: no pair turns once; 200,000: all do. Both are ends of the ramp.
+    for trained in (6, 64, 2048, 200_000):
         theirs, scale = hugging_face(
             "yarn",
             head_dim,
