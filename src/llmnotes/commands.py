@@ -62,7 +62,8 @@ def sample(options: argparse.Namespace) -> None:
     try:
         ids = vocabulary.encode(options.prompt)[None].to(device())
     except ValueError as error:
-        raise ValueError(f"--prompt: {error}") from error
+        why = str(error).removeprefix("text: ")
+        raise ValueError(f"--prompt: {why}") from error
     ids = gpt.generate(
         model,
         ids,

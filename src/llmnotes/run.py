@@ -183,8 +183,8 @@ def hold(out: str | Path | None) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(
-                f"out: got {out}, where another run is writing; expected "
-                "that it has ended, or another folder"
+                f"out: got {out}, where another run is writing; wait until "
+                "it ends, or give another folder"
             ) from error
         except OSError:
             pass  # some network disks have no locks: train all the same
