@@ -26,8 +26,9 @@ serve: site ## build the site and read it at http://127.0.0.1:8000
 site: $(READY) ## build the site into site/, strictly
 	$(BIN)/mkdocs build --strict --quiet
 
+# Two processes, a file's tests in one of them: its fixtures are made once.
 test: site ## run every test: package, pages, results, browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --benchmark-disable
 
 check: $(READY) ## what CI runs: style, spelling, then every test
 	$(BIN)/ruff check .

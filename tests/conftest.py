@@ -28,6 +28,12 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    """Leave each of the processes that `make test` starts one core."""
+    if hasattr(config, "workerinput"):
+        torch.set_num_threads(1)
+
+
 @pytest.fixture
 def record(request):
     """Record a table under a name; the file is that of the chapter's bench."""

@@ -98,6 +98,12 @@ def test_the_last_two_are_kept(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_copy_under_another_name_is_no_checkpoint(tmp_path):
+    home = checkpoint.save(tmp_path, 2, *trained())
+    home.rename(f"{home}.bak")
+    assert checkpoint.steps(tmp_path) == []
+
+
 def test_a_step_that_is_there_is_not_written_again(tmp_path):
     home = checkpoint.save(tmp_path, 2, *trained())
     before = os.stat(home / "model.safetensors")
@@ -182,6 +188,14 @@ def test_moments_of_another_shape_are_refused(tmp_path):
             checkpoint.load(tmp_path, *trained())
 
 
+def test_moments_without_random_states_are_refused(tmp_path):
+    file = checkpoint.save(tmp_path, 2, *trained()) / "training.safetensors"
+    kept = {k: v for k, v in load_file(file).items() if k[0] != "r"}
+    save_file(kept, file)
+    with pytest.raises(ValueError, match="training.*no random state"):
+        checkpoint.load(tmp_path, *trained())
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path):
     checkpoint.save(tmp_path, 1, *trained())
     model, optimizer = trained(steps=3)
@@ -217,17 +231,23 @@ def test_an_error_at_any_call_keeps_what_was_there(
 
 
 def test_the_bytes_reach_the_disk_before_the_name(tmp_path, monkeypatch):
-    calls = []
-    rename, fsync = os.rename, os.fsync
+    calls, names = [], {}
+    opened, rename, fsync = os.open, os.rename, os.fsync
+
+    def noted_open(file, *flags, **options):
+        handle = opened(file, *flags, **options)
+        names[handle] = os.path.basename(file)
+        return handle
 
     def noted_fsync(handle):
-        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        calls.append(names[handle])
         fsync(handle)
 
     def noted_rename(source, target):
         calls.append("rename")
         rename(source, target)
 
+    monkeypatch.setattr(os, "open", noted_open)
     monkeypatch.setattr(os, "fsync", noted_fsync)
     monkeypatch.setattr(os, "rename", noted_rename)
     checkpoint.save(tmp_path, 1, *trained())

@@ -1,20 +1,23 @@
 """What the command line claims, proved: one line for every accident."""
 
 import hashlib
+import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pooch
 import pytest
 import torch
 
 from llmnotes import __main__ as cli
-from llmnotes import checkpoint, data
+from llmnotes import checkpoint, commands, corpora, data
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
+from llmnotes.transformer.fused import FusedGPT
 
 SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
 TRAIN = "train gpt --data song --preset tiny --steps 6 --eval-every 2 --out"
@@ -25,15 +28,17 @@ def small_world(monkeypatch, tmp_path):
     """A short text, a tiny preset, one thread and no cache."""
     tiny = gpt.GPTConfig(99, n_positions=8, n_embd=8, n_layer=1, n_head=2)
     monkeypatch.setattr(gpt, "TINY", tiny, raising=False)
+    training = replace(cli.BASE, block=8, warmup=2)
+    monkeypatch.setitem(cli.PRESETS, "tiny", training)
     for name, words in (("song", SONG), ("empty", ""), ("short", "ab" * 9)):
         body = words.encode()
-        known = data.Download(
+        known = corpora.Download(
             about=f"a {name} text",
             file=f"{name}.txt",
             url="http://127.0.0.1:9/nobody",
             sha256=hashlib.sha256(body).hexdigest(),
         )
-        monkeypatch.setitem(data.DOWNLOADS, name, known)
+        monkeypatch.setitem(corpora.DOWNLOADS, name, known)
         (tmp_path / "texts").mkdir(exist_ok=True)
         (tmp_path / "texts" / known.file).write_bytes(body)
     monkeypatch.setenv("LLMNOTES_DATA_DIR", str(tmp_path / "texts"))
@@ -77,10 +82,10 @@ def test_the_last_line_names_the_final_loss_and_the_checkpoint(llmnotes):
         f", checkpoint {os.path.join('run', 'step-000006')}"
     )
     assert words == "final validation loss"
-    model, vocabulary = cli.recall("run")
+    model, vocabulary = commands.recall("run")
     ids = data.split(vocabulary.encode(SONG))[1]
     config = loop.TrainConfig(block=8)
-    exact = loop.evaluate_all(model, ids.to(cli.device()), config)
+    exact = loop.evaluate_all(model, ids.to(commands.device()), config)
     assert rest == [f"{exact:.4f}"]
 
 
@@ -89,10 +94,11 @@ def test_options_change_the_preset_and_the_seed_changes_the_weights(llmnotes):
     facts = checkpoint.read("a")["facts"]
     assert facts["batch_size"] == 4
     assert facts["learning_rate"] == 0.01
+    assert facts["min_learning_rate"] == 0.001
     assert facts["block"] == 8
     llmnotes(f"{TRAIN} b")
     llmnotes(f"{TRAIN} c")
-    a, b, c = (cli.recall(run)[0].state_dict() for run in "abc")
+    a, b, c = (commands.recall(run)[0].state_dict() for run in "abc")
     name = "transformer.wte.weight"
     assert torch.equal(b[name], c[name])
     assert not torch.equal(a[name], b[name])
@@ -165,7 +171,7 @@ def test_a_greedy_sample_does_not_depend_on_the_seed(llmnotes):
 def test_data_list_names_every_text(llmnotes):
     status, out, err = llmnotes("data list")
     assert (status, err) == (0, [])
-    assert [line.split()[0] for line in out] == list(data.names())
+    assert [line.split()[0] for line in out] == list(corpora.names())
 
 
 @pytest.mark.parametrize("command", ["", "train ", "sample ", "data "])
@@ -179,14 +185,51 @@ def test_help_shows_examples_that_parse(llmnotes, command):
         cli.parser().parse_args(shlex.split(example)[1:])
 
 
-def test_python_m_llmnotes_works(tmp_path):
+WITHOUT_TORCH = """
+import runpy, sys
+sys.modules["torch"] = None  # importing it now fails
+sys.argv[1:] = {arguments!r}
+runpy.run_module("llmnotes", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        ("--help", 0, "examples:"),
+        ("data list", 0, "tiny_shakespeare"),
+        ("train gpt --out run --steps 0", 2, "--steps: got 0"),
+        ("sample nowhere", 2, "nowhere: got no checkpoint"),
+    ],
+)
+def test_python_m_llmnotes_answers_without_waiting_for_torch(
+    tmp_path, command, status, words
+):
+    code = WITHOUT_TORCH.format(arguments=command.split())
     done = subprocess.run(
-        [sys.executable, "-m", "llmnotes", "data", "list"],
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code], capture_output=True, text=True
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "tiny_shakespeare" in done.stdout
+    assert done.returncode == status, done
+    assert words in (done.stderr if status else done.stdout)
+    assert not (done.stdout if status else done.stderr)
+
+
+@pytest.mark.parametrize("name", list(cli.PRESETS))
+def test_a_preset_fills_the_window_of_its_model(name):
+    shape, config = getattr(gpt, name.upper()), cli.PRESETS[name]
+    assert shape.n_positions == config.block
+
+
+def test_float32_on_the_cpu_trains_the_fused_model_and_nothing_else_does(
+    monkeypatch,
+):
+    monkeypatch.setattr(commands, "device", lambda: torch.device("cpu"))
+    config = cli.PRESETS["minigpt"]
+    assert commands.model_for(config) is FusedGPT
+    for change in ({"dtype": "bfloat16"}, {"compile": True}):
+        assert commands.model_for(replace(config, **change)) is gpt.GPT
+    monkeypatch.setattr(commands, "device", lambda: torch.device("cuda"))
+    assert commands.model_for(config) is gpt.GPT
 
 
 # Accidents
@@ -195,18 +238,27 @@ def test_python_m_llmnotes_works(tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("train gpt --data nope --preset tiny --out run", "'nope'"),
-        ("train gpt --data song --preset nope --out run", "'nope'"),
+        ("train gpt --data nope --preset tiny --out run", "song"),
+        ("train gpt --data song --preset nope --out run", "nanogpt_cpu"),
         ("train gpt --data empty --preset tiny --out run", "empty string"),
         ("train gpt --data short --preset tiny --out run", "expected at"),
-        (f"{TRAIN} run --steps 0", "steps: got 0"),
-        (f"{TRAIN} run --dtype float8", "dtype: got 'float8'"),
-        (f"{TRAIN} texts/song.txt", "texts/song.txt"),
+        (f"{TRAIN} run --steps 0", "--steps: got 0, expected an integer, 1 o"),
+        (f"{TRAIN} run --steps -3", "--steps: got -3"),
+        (f"{TRAIN} run --steps many", "--steps: got many"),
+        (f"{TRAIN} run --threads 0", "--threads: got 0"),
+        (f"{TRAIN} run --learning-rate nan", "--learning-rate: got nan"),
+        (f"{TRAIN} run --dtype float8", "bfloat16"),
+        (f"{TRAIN} texts/song.txt", "song.txt: got a file, expected a run's"),
         ("train gpt", "--out"),
         ("train bert --out run", "bert"),
         ("walk", "walk"),
         ("", "command"),
-        ("sample run", "run.json"),
+        ("sample run", "run: got no checkpoint"),
+        ("sample run --prompt ''", "--prompt: got nothing"),
+        ("sample run --top-k 0", "--top-k: got 0"),
+        ("sample run --top-p 1.5", "--top-p: got 1.5, expected a number, 0 t"),
+        ("sample run --length -1", "--length: got -1"),
+        ("sample run --temperature -1", "--temperature: got -1"),
         ("data show", "show"),
     ],
 )
@@ -214,7 +266,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(
     llmnotes, tmp_path, command, words
 ):
     fails(llmnotes(command), words)
-    assert not list((tmp_path).glob("run/step-*"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_network_is_one_line(llmnotes, monkeypatch):
@@ -227,14 +279,18 @@ def test_a_wrong_hash_is_one_line(llmnotes, tmp_path):
     fails(llmnotes(f"{TRAIN} run"), "song.txt", "SHA-256")
 
 
+def everything(folder):
+    return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 def test_a_run_is_kept_when_another_wants_its_folder(llmnotes, tmp_path):
     llmnotes(f"{TRAIN} run")
-    before = (tmp_path / "run/run.json").read_bytes()
+    before = everything(tmp_path / "run")
     fails(llmnotes(f"{TRAIN} run --seed 3"), "run at step 6", "resume")
     other = f"{TRAIN} run --preset minigpt"
     fails(llmnotes(other), "run at step 6")
     fails(llmnotes(f"{other} --resume"), "block: got 32, expected 8")
-    assert (tmp_path / "run/run.json").read_bytes() == before
+    assert everything(tmp_path / "run") == before
     assert llmnotes(f"{TRAIN} run --resume")[0] == 0
 
 
@@ -252,15 +308,19 @@ def test_a_truncated_checkpoint_is_one_line(llmnotes, tmp_path, file):
 
 def test_a_foreign_run_is_one_line(llmnotes, tmp_path):
     llmnotes(f"{TRAIN} run")
-    (tmp_path / "run/run.json").write_text('{"model_type": "gpt2"}')
-    fails(llmnotes("sample run"), "run.json")
+    file = tmp_path / "run/step-000006/state.json"
+    state = json.loads(file.read_text())
+    for about in (None, {"symbols": "abc"}, {"shape": {"n_embd": 0}}):
+        state["notes"]["about"] = about
+        file.write_text(json.dumps(state))
+        fails(llmnotes("sample run"), "run: got weights without shape")
+    file.write_text('{"model_type": "gpt2"}')
+    fails(llmnotes("sample run"), "state.json")
 
 
 def test_an_unknown_character_in_the_prompt_is_one_line(llmnotes):
     llmnotes(f"{TRAIN} run")
-    fails(llmnotes("sample run --prompt 'the 9'"), "'9' at position 4")
-    fails(llmnotes("sample run --top-k 0"), "top_k: got 0")
-    fails(llmnotes("sample run --prompt ''"), "ids: got shape")
+    fails(llmnotes("sample run --prompt 'the 9'"), "--prompt", "'9' at posi")
 
 
 @pytest.mark.parametrize("when", [0, 2])

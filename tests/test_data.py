@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmnotes import data
+from llmnotes import corpora
 from llmnotes.data import CharVocabulary, batch, split, text
 
 IDS = torch.arange(101)
@@ -45,13 +45,13 @@ def served(monkeypatch, empty_cache):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-    wanted = data.Download(
+    wanted = corpora.Download(
         about="a play",
         file="play.txt",
         url=f"http://127.0.0.1:{server.server_port}/play.txt",
         sha256=hashlib.sha256(PLAY).hexdigest(),
     )
-    monkeypatch.setitem(data.DOWNLOADS, "play", wanted)
+    monkeypatch.setitem(corpora.DOWNLOADS, "play", wanted)
     yield sent
     server.shutdown()
     server.server_close()
@@ -65,8 +65,8 @@ def test_the_default_text_needs_no_network(empty_cache):
 
 
 def test_every_name_is_listed_with_what_it_is():
-    assert list(data.names()) == ["python_reference", "tiny_shakespeare"]
-    assert all(data.names().values())
+    assert list(corpora.names()) == ["python_reference", "tiny_shakespeare"]
+    assert all(corpora.names().values())
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
@@ -99,9 +99,15 @@ def test_a_server_that_has_no_such_file_is_named(served):
 
 
 def test_without_a_network_the_message_says_what_to_do(served, monkeypatch):
-    nobody = replace(data.DOWNLOADS["play"], url="http://127.0.0.1:9/x")
-    monkeypatch.setitem(data.DOWNLOADS, "play", nobody)
+    nobody = replace(corpora.DOWNLOADS["play"], url="http://127.0.0.1:9/x")
+    monkeypatch.setitem(corpora.DOWNLOADS, "play", nobody)
     with pytest.raises(RuntimeError, match="LLMNOTES_DATA_DIR.*no network"):
+        text("play")
+
+
+def test_a_cache_that_cannot_be_written_is_named(served, empty_cache):
+    empty_cache.write_text("a file where the folder should be")
+    with pytest.raises(RuntimeError, match="play: could not be kept in .*ca"):
         text("play")
 
 
@@ -160,6 +166,11 @@ def test_tokens_are_numbered_in_code_point_order():
 def test_an_unknown_character_is_named_with_its_place(stranger):
     with pytest.raises(ValueError, match=f"got '{stranger}' at position 2"):
         CharVocabulary("abc").encode(f"ab{stranger}c")
+
+
+def test_a_byte_that_is_no_text_is_not_taken_for_a_question_mark():
+    with pytest.raises(ValueError, match="at position 1"):
+        CharVocabulary("ab?").encode("a\udcff")
 
 
 def test_an_empty_text_has_no_vocabulary():

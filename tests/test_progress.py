@@ -1,7 +1,9 @@
 """What a run looks like from outside: bar, lines and curve, proved."""
 
+import re
 import sys
 import time
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -46,9 +48,21 @@ def test_on_a_terminal_a_bar_shows_loss_speed_and_time_left(
     monkeypatch.setattr(loop, "update", slower)
     train(tiny(), *texts(), CONFIG)
     err = capsys.readouterr().err
-    assert "tokens/s, loss " in err
-    assert "270/270" in err
-    assert "<00:0" in err
+    last = err.splitlines()[-1].rpartition("\r")[2]
+    assert re.fullmatch(
+        r"loss \d\.\d{3} 100% \|█+\| 00:0\d<00:00 +[\d.]+ tokens/s *", last
+    )
+
+
+def test_lines_fit_into_a_narrow_terminal(capsys, monkeypatch):
+    config = replace(CONFIG, steps=60, eval_every=1)
+    for columns, longest in ((50, 50), (200, 80)):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        train(tiny(), *texts(), config)
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 60
+        assert max(map(len, lines)) < longest
+        assert len(lines[-1]) > 45
 
 
 def test_a_picture_that_cannot_be_written_does_not_end_the_run(tmp_path):

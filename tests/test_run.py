@@ -1,5 +1,6 @@
 """What stopping and resuming claim, proved; crashes are real kills."""
 
+import errno
 import multiprocessing
 import os
 import random
@@ -74,6 +75,39 @@ def test_another_number_of_threads_is_warned_about(tmp_path):
         torch.set_num_threads(1)
 
 
+def test_weights_without_the_notes_of_a_run_are_refused(tmp_path):
+    model = tiny()
+    optimizer = loop.adamw(model, CONFIG)
+    checkpoint.save(tmp_path, 3, model, optimizer)
+    with pytest.raises(ValueError, match="without the notes of a run"):
+        go(tmp_path, resume=True)
+
+
+def test_what_the_caller_says_about_a_run_is_in_every_checkpoint(tmp_path):
+    go(tmp_path, about={"name": "tiny"})
+    assert checkpoint.read(tmp_path)["about"] == {"name": "tiny"}
+
+
+def test_two_runs_do_not_write_into_one_folder(tmp_path):
+    with runs.hold(tmp_path):
+        for resume in (False, True):
+            with pytest.raises(ValueError, match="where another run is wri"):
+                go(tmp_path, resume=resume)
+        go(tmp_path / "another")
+    assert checkpoint.steps(tmp_path) == []
+    go(tmp_path)
+
+
+def test_a_disk_without_locks_is_no_obstacle(tmp_path, monkeypatch):
+    def unknown(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(runs.fcntl, "flock", unknown)
+    assert same(go(tmp_path), go())
+    monkeypatch.setattr(runs, "fcntl", None)  # as on Windows
+    assert same(go(tmp_path / "windows"), go())
+
+
 def test_a_full_disk_ends_the_run_and_keeps_the_last_checkpoint(
     tmp_path, monkeypatch
 ):
@@ -137,6 +171,16 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
     assert checkpoint.steps(tmp_path) == [0]
 
 
+def test_without_a_folder_ctrl_c_stops_at_once(monkeypatch):
+    def interrupted(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("went on")
+
+    monkeypatch.setattr(loop, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        go()
+
+
 def test_training_works_in_a_thread(tmp_path):
     results = []
     thread = threading.Thread(target=lambda: results.append(go(tmp_path)))
@@ -169,6 +213,10 @@ def die(*arguments, **options):
 
 def before_the_first_checkpoint():
     checkpoint.save = die
+
+
+def standing_still():
+    loop.update = lambda *arguments: time.sleep(600)
 
 
 def halfway_through_a_file():
@@ -226,6 +274,7 @@ def halfway_through_clearing_up():
 AIMS = {
     f.__name__: f
     for f in (
+        standing_still,
         before_the_first_checkpoint,
         halfway_through_a_file,
         between_the_files_and_the_name,
@@ -258,7 +307,21 @@ def start(processes, out, aim=None):
     return process
 
 
-@pytest.mark.parametrize("aim", AIMS)
+def test_a_killed_run_no_longer_holds_its_folder(tmp_path, processes, whole):
+    process = start(processes, tmp_path, "standing_still")
+    try:
+        while not checkpoint.steps(tmp_path):
+            assert process.is_alive()
+            time.sleep(0.01)
+        with pytest.raises(ValueError, match="another run is writing"):
+            go(tmp_path, LONG, resume=True)
+    finally:
+        process.kill()
+        process.join()
+    assert same(go(tmp_path, LONG, tiny(seed=1), resume=True), whole)
+
+
+@pytest.mark.parametrize("aim", [aim for aim in AIMS if "still" not in aim])
 def test_killed_at_an_aimed_point_the_run_goes_on_to_the_same_bit(
     tmp_path, processes, whole, aim
 ):

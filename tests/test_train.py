@@ -1,6 +1,8 @@
 """What the training loop claims, proved."""
 
 import math
+import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from llmnotes import checkpoint, data
+from llmnotes import run as runs
 from llmnotes import train as loop
 from llmnotes.train import (
     TrainConfig,
@@ -140,6 +143,19 @@ def test_training_equals_adamw_written_by_hand(clip, accumulate):
         torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-5)
 
 
+def test_pieces_of_a_batch_tell_the_loss_of_the_whole():
+    whole, pieces = (
+        go(model=tiny(dropout=0.0), config=replace(CONFIG, accumulate=count))
+        for count in (1, 3)
+    )
+    for row, other in zip(whole[1], pieces[1], strict=True):
+        assert row.loss == pytest.approx(other.loss, rel=1e-3)
+
+
+def test_a_model_that_was_used_before_is_put_into_training_mode():
+    assert same(go(model=tiny().eval()), go())
+
+
 def test_bfloat16_keeps_float32_weights_and_lands_close_by():
     plain, exact = go(model=tiny(dropout=0.0))
     config = replace(CONFIG, dtype="bfloat16")
@@ -210,6 +226,32 @@ def test_evaluation_draws_other_blocks_than_training():
     assert not set(seen) & set(trained)
 
 
+def test_the_final_loss_is_that_of_the_whole_validation_text():
+    model, history = go()
+    exact = evaluate_all(model, texts()[1], CONFIG)
+    assert history.final_loss == exact
+
+
+def test_speed_counts_training_only(monkeypatch, tmp_path):
+    clock = [0.0]
+
+    def slow(work, seconds):
+        def wrapped(*arguments):
+            clock[0] += seconds
+            return work(*arguments)
+
+        return wrapped
+
+    monkeypatch.setattr(runs.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(loop, "update", slow(loop.update, 2.0))
+    monkeypatch.setattr(loop, "evaluate", slow(loop.evaluate, 50.0))
+    _, history = go(tmp_path)
+    shutil.rmtree(checkpoint.path(tmp_path, 9))
+    _, resumed = go(tmp_path, resume=True)
+    speeds = [row.tokens_per_second for row in [*history, *resumed]]
+    assert speeds == pytest.approx([6 * 5 / 2.0] * 6)
+
+
 def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
     losses, update = [], loop.update
     monkeypatch.setattr(
@@ -242,6 +284,15 @@ def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
         {"warmup": -1},
         {"clip": -0.5},
         {"seed": -1},
+        {"steps": 2.0},
+        {"seed": 0.5},
+        {"weight_decay": -0.1},
+        {"weight_decay": "much"},
+        {"min_learning_rate": -1e-9},
+        {"min_learning_rate": 0.02},
+        {"betas": (0.9,)},
+        {"betas": (0.9, 1.0)},
+        {"betas": (-0.1, 0.9)},
         {"schedule": "step"},
         {"dtype": "float16"},
         {"accumulate": 4},
@@ -250,8 +301,30 @@ def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
 )
 def test_an_impossible_configuration_is_named(wrong):
     ((name, value),) = wrong.items()
-    with pytest.raises(ValueError, match=f"^{name}: got {value!r}, expected"):
+    said = re.escape(f"{name}: got {value!r}, expected")
+    with pytest.raises(ValueError, match=f"^{said}"):
         replace(CONFIG, **wrong)
+
+
+def test_integers_are_welcome_where_numbers_are():
+    whole = replace(
+        CONFIG,
+        learning_rate=1,
+        min_learning_rate=0,
+        weight_decay=0,
+        clip=1,
+        betas=(0, 0),
+        steps=2,
+    )
+    decimal = replace(
+        whole,
+        learning_rate=1.0,
+        min_learning_rate=0.0,
+        weight_decay=0.0,
+        clip=1.0,
+        betas=(0.0, 0.0),
+    )
+    assert same(go(config=whole), go(config=decimal))
 
 
 @pytest.mark.parametrize("short", [0, 1])
@@ -263,6 +336,12 @@ def test_a_text_shorter_than_a_block_is_refused_before_anything(
     with pytest.raises(ValueError, match="ids: got 5 tokens, expected at"):
         train(tiny(), *parts, CONFIG, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_without_bounds_ends_the_run(monkeypatch):
+    monkeypatch.setattr(loop, "update", lambda *a: torch.tensor(math.inf))
+    with pytest.raises(RuntimeError, match="loss: got inf by step 3"):
+        go()
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):

@@ -1,25 +1,20 @@
 """The command line: `llmnotes train`, `llmnotes sample`, `llmnotes data`.
 
-    run/run.json   the model's shape and its characters, for `sample`
-
 Mistakes and accidents end in one line on stderr and exit status 2; Ctrl-C
-saves and ends in 130.
+saves and ends in 130. Importing torch takes seconds; what is wrong with the
+arguments alone is said before.
 """
 
 import argparse
-import dataclasses
-import json
-import os
+import math
 import shlex
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from llmnotes import checkpoint, data
-from llmnotes.train import TrainConfig, train
-from llmnotes.transformer import gpt
+from llmnotes import corpora
+from llmnotes.train_config import DTYPES, TrainConfig
 
 EXAMPLES = """examples:
   llmnotes data list
@@ -28,12 +23,13 @@ EXAMPLES = """examples:
     --resume
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
 """
-TRAINING = {
-    "minigpt": TrainConfig(steps=4000, batch_size=16),
-    "nanogpt_cpu": TrainConfig(steps=2000, batch_size=12),
+BASE = TrainConfig(
+    learning_rate=2e-3, min_learning_rate=2e-4, warmup=50, betas=(0.9, 0.98)
+)
+PRESETS = {  # the shapes are constants of llmnotes.transformer.gpt
+    "minigpt": replace(BASE, steps=4000, batch_size=16, block=32),
+    "nanogpt_cpu": replace(BASE, steps=2000, batch_size=12, block=64),
 }
-CHANGES = ("steps", "batch_size", "learning_rate", "eval_every", "seed")
-SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,15 +40,36 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; --help shows examples\n")
 
 
+def number(kind: type, low: float, high: float = math.inf):
+    """Make a reader of numbers from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            what = "an integer" if kind is int else "a number"
+            top = "or more" if high == math.inf else f"to {high}"
+            raise argparse.ArgumentTypeError(
+                f"got {text}, expected {what}, {low} {top}"
+            )
+        return value
+
+    return read
+
+
 def parser() -> Parser:
     """All commands and their options."""
     root = Parser(
         prog="llmnotes",
-        description=__doc__.splitlines()[0],
+        description="Train small language models and let them write.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = root.add_subparsers(metavar="command", required=True)
+    commands = root.add_subparsers(
+        metavar="command", dest="command", required=True
+    )
 
     def command(name, go, about):
         found = commands.add_parser(
@@ -73,138 +90,145 @@ def parser() -> Parser:
 
 
 def add_train(to: Parser) -> None:
-    """Options of `llmnotes train`."""
-    to.add_argument("model", choices=["gpt"])
-    to.add_argument("--out", required=True, help="folder for the run")
-    to.add_argument("--data", default="python_reference", help="a text")
-    to.add_argument("--preset", default="minigpt", help=", ".join(presets()))
-    to.add_argument("--resume", action="store_true", help="go on with --out")
-    to.add_argument("--steps", type=int)
-    to.add_argument("--batch-size", type=int, help="sequences per step")
-    to.add_argument("--learning-rate", type=float, help="the peak")
-    to.add_argument("--eval-every", type=int, help="steps; saves, too")
-    to.add_argument("--seed", type=int, help="of weights and batches")
-    to.add_argument("--dtype", help="float32 or bfloat16")
-    to.add_argument("--compile", action="store_true", default=None)
-    to.add_argument("--threads", type=int, help="of the CPU")
+    """Options of `llmnotes train`; those of TrainConfig check themselves."""
+    texts, some = list(corpora.names()), number(int, 1)
+    to.add_argument("model", choices=["gpt"], help="GPT-2's architecture")
+    to.add_argument(
+        "--out", required=True, metavar="FOLDER", help="where the run is kept"
+    )
+    to.add_argument(
+        "--data",
+        choices=texts,
+        default=texts[0],
+        help="text to learn, default %(default)s",
+    )
+    to.add_argument(
+        "--preset",
+        choices=list(PRESETS),
+        default="minigpt",
+        help="size and training, default %(default)s",
+    )
+    to.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, if there is one",
+    )
+    to.add_argument("--steps", type=some, metavar="N", help="optimizer steps")
+    to.add_argument(
+        "--batch-size", type=some, metavar="N", help="sequences per step"
+    )
+    to.add_argument(
+        "--learning-rate",
+        type=number(float, 0),
+        metavar="X",
+        help="the peak; the end is a tenth of it",
+    )
+    to.add_argument(
+        "--eval-every",
+        type=some,
+        metavar="N",
+        help="steps between evaluations, each with a checkpoint",
+    )
+    to.add_argument(
+        "--seed",
+        type=number(int, 0),
+        metavar="N",
+        help="of weights and batches",
+    )
+    to.add_argument("--dtype", choices=DTYPES, help="of the products")
+    to.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="use torch.compile; needs a C++ compiler",
+    )
+    to.add_argument(
+        "--threads",
+        type=some,
+        metavar="N",
+        default=1,
+        help="of the CPU; at these sizes more than 1 gains nothing",
+    )
 
 
 def add_sample(to: Parser) -> None:
     """Options of `llmnotes sample`."""
-    to.add_argument("run", help="the folder that train wrote")
-    to.add_argument("--prompt", default="\n", help="what to continue")
-    to.add_argument("--length", type=int, default=500, help="characters")
-    to.add_argument("--seed", type=int, default=0)
-    to.add_argument("--temperature", type=float, default=1.0, help="0: greedy")
-    to.add_argument("--top-k", type=int)
-    to.add_argument("--top-p", type=float)
-    to.add_argument("--min-p", type=float)
-
-
-def presets() -> dict[str, gpt.GPTConfig]:
-    """The sizes that the GPT chapter names."""
-    return {
-        name.lower(): value
-        for name, value in vars(gpt).items()
-        if isinstance(value, gpt.GPTConfig)
-    }
-
-
-def device() -> torch.device:
-    """A GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    count, chance = number(int, 0), number(float, 0, 1)
+    to.add_argument("run", metavar="FOLDER", help="where train kept the run")
+    to.add_argument(
+        "--prompt", default="\n", help="what to continue, default a new line"
+    )
+    to.add_argument(
+        "--length", type=count, metavar="N", default=500, help="characters"
+    )
+    to.add_argument(
+        "--seed",
+        type=count,
+        metavar="N",
+        default=0,
+        help="another: other text",
+    )
+    to.add_argument(
+        "--temperature",
+        type=number(float, 0),
+        metavar="T",
+        default=1.0,
+        help="0: always the likeliest; 1: as learned; more: wilder",
+    )
+    to.add_argument(
+        "--top-k", type=number(int, 1), metavar="K", help="of the K likeliest"
+    )
+    to.add_argument(
+        "--top-p", type=chance, metavar="P", help="likeliest that reach P"
+    )
+    to.add_argument(
+        "--min-p", type=chance, metavar="P", help="at least P x the likeliest"
+    )
 
 
 def run_train(options: argparse.Namespace) -> None:
     """`llmnotes train gpt`."""
-    if options.preset not in presets():
-        raise ValueError(
-            f"preset: got {options.preset!r}, expected one of "
-            f"{', '.join(presets())}"
-        )
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    text = data.text(options.data)
-    vocabulary = data.CharVocabulary(text)
-    shape = dataclasses.replace(
-        presets()[options.preset], vocab_size=vocabulary.size
-    )
-    config = training(options, shape.n_positions)
-    if not checkpoint.steps(options.out):
-        remember(options.out, shape, vocabulary)
-    torch.manual_seed(config.seed)
-    model = gpt.GPT(shape).to(device())
-    history = train(
-        model,
-        *data.split(vocabulary.encode(text)),
-        config,
-        out=options.out,
-        resume=options.resume,
-    )
-    print(
-        f"final validation loss {history.final_loss:.4f}, checkpoint "
-        f"{checkpoint.latest(options.out)}"
-    )
+    config = training(options)
+    from llmnotes import commands  # not above: it imports torch
+
+    commands.train_gpt(options, config)
 
 
-def training(options: argparse.Namespace, block: int) -> TrainConfig:
+def training(options: argparse.Namespace) -> TrainConfig:
     """The preset's training, with what the options change."""
-    changes = {
-        name: getattr(options, name)
-        for name in (*CHANGES, "dtype", "compile")
-        if getattr(options, name) is not None
-    }
-    base = TRAINING.get(options.preset, TrainConfig())
-    return dataclasses.replace(base, block=block, **changes)
-
-
-def remember(out: str, shape: gpt.GPTConfig, vocabulary) -> None:
-    """Write run.json, all or nothing."""
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {
-        "config": dataclasses.asdict(shape),
-        "symbols": vocabulary.symbols,
-    }
-    (folder / ".run.json").write_text(json.dumps(about), "utf-8")
-    os.replace(folder / ".run.json", folder / "run.json")
-
-
-def recall(out: str) -> tuple[gpt.GPT, data.CharVocabulary]:
-    """The trained model of a run and its characters."""
-    file = Path(out) / "run.json"
-    try:
-        about = json.loads(file.read_text("utf-8"))
-        shape = gpt.GPTConfig(**about["config"])
-        vocabulary = data.CharVocabulary(about["symbols"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{file}: cannot be read ({error}), expected a file that "
-            "llmnotes train wrote"
-        ) from error
-    model = gpt.GPT(shape)
-    checkpoint.load(out, model)
-    return model.to(device()), vocabulary
+    names = (
+        "steps batch_size learning_rate eval_every seed dtype compile".split()
+    )
+    changes = {name: getattr(options, name) for name in names}
+    changes = {k: v for k, v in changes.items() if v is not None}
+    if "learning_rate" in changes:
+        changes["min_learning_rate"] = changes["learning_rate"] / 10
+    return replace(PRESETS[options.preset], **changes)
 
 
 def run_sample(options: argparse.Namespace) -> None:
     """`llmnotes sample`."""
-    model, vocabulary = recall(options.run)
-    ids = vocabulary.encode(options.prompt)[None].to(device())
-    ids = gpt.generate(
-        model,
-        ids,
-        options.length,
-        generator=torch.Generator(device()).manual_seed(options.seed),
-        **{name: getattr(options, name) for name in SAMPLING},
-    )
-    print(vocabulary.decode(ids[0]))
+    if not options.prompt:
+        raise ValueError("--prompt: got nothing, expected at least one letter")
+    if not saved(options.run):
+        raise ValueError(
+            f"{options.run}: got no checkpoint, expected a folder that "
+            "llmnotes train wrote"
+        )
+    from llmnotes import commands  # not above: it imports torch
+
+    commands.sample(options)
 
 
 def run_data(options: argparse.Namespace) -> None:
     """`llmnotes data list`."""
-    for name, about in data.names().items():
+    for name, about in corpora.names().items():
         print(f"{name:<18}{about}")
+
+
+def saved(folder: str) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return any(Path(folder).glob("step-*"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -219,10 +243,11 @@ def main(arguments: list[str] | None = None) -> int:
         tell(goodbye(stop, options, arguments))
         return 130
     except OSError as error:
-        tell(f"{error.filename or options.go.__name__}: {error.strerror}")
+        what = error.filename or f"llmnotes {options.command}"
+        tell(f"{what}: {error.strerror or error}")
         return 2
     except (ValueError, RuntimeError) as error:
-        tell(str(error).splitlines()[0])
+        tell((str(error) or repr(error)).splitlines()[0])
         return 2
     return 0
 
@@ -230,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
 def goodbye(stop, options: argparse.Namespace, arguments: list[str]) -> str:
     """What to say after Ctrl-C: how to go on, if there is a checkpoint."""
     said = getattr(stop, "saved", "stopped")
-    if "out" not in options or not checkpoint.steps(options.out):
+    if "out" not in options or not saved(options.out):
         return said
     resume = [a for a in arguments if a != "--resume"] + ["--resume"]
     return f"{said}; go on with: llmnotes {shlex.join(resume)}"

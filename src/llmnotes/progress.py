@@ -1,5 +1,6 @@
 """How a run looks from outside: a bar, a curve in the terminal, an SVG."""
 
+import shutil
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from tqdm import tqdm
 from llmnotes.run import History, Row, Run
 
 BARS = "▁▂▃▄▅▆▇█"
+# The loss first: what does not fit into a narrow terminal is cut off.
+BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}"
 WIDE, HIGH, EDGE = 640, 320, 48  # pixels
 HEAD = f"""<svg xmlns="http://www.w3.org/2000/svg" role="img"
  aria-label="Learning curve" viewBox="0 0 {WIDE} {HIGH}">
@@ -39,6 +42,7 @@ class Meter:
             initial=run.step * run.tokens,
             unit=" tokens",
             unit_scale=True,
+            bar_format=BAR,
             disable=None if self.on else True,  # None: only on a terminal
         )
         return self
@@ -50,7 +54,7 @@ class Meter:
     def tick(self, loss: Tensor) -> None:
         """Count one step; the loss is fetched only when it is drawn."""
         if self.bar.update(self.run.tokens):
-            self.bar.set_postfix_str(f"loss {loss.item():.3f}", refresh=False)
+            self.bar.set_description_str(f"loss {loss.item():.3f}", False)
 
     def tell(self) -> None:
         """Print the last evaluation and draw the curve so far."""
@@ -61,11 +65,13 @@ class Meter:
             return
         row = history[-1]
         losses = [row.validation_loss for row in history]
-        tqdm.write(
+        line = (
             f"step {row.step:>6,}  loss {row.loss:.3f}  validation "
-            f"{row.validation_loss:.3f}  {sparkline(losses)}",
-            file=sys.stderr,
+            f"{row.validation_loss:.3f}  "
         )
+        room = shutil.get_terminal_size().columns - 1 - len(line)
+        curve = sparkline(losses, max(2, min(32, room)))
+        tqdm.write(line + curve, file=sys.stderr)
 
 
 def sparkline(values: Sequence[float], width: int = 32) -> str:

@@ -5,6 +5,7 @@ step    = optimizer steps done; the data's position too, because a batch
           is a function of seed and step
 history = one row per evaluation
 facts   = configuration and text; the same, or it is another run
+about   = what the caller wants kept with the weights
 """
 
 import json
@@ -23,6 +24,14 @@ import torch
 from torch import Tensor, nn
 
 from llmnotes import checkpoint
+from llmnotes.train_config import TrainConfig
+
+try:
+    import fcntl
+except ImportError:  # Windows; there, nobody keeps two runs apart
+    fcntl = None
+
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -56,32 +65,30 @@ class Run:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    config: object
+    config: TrainConfig
     out: Path | None
-    facts: dict
+    about: dict | None = None
+    facts: dict = field(default_factory=dict)
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)  # since the last row
     history: History = field(default_factory=History)
     since: tuple[float, int] = (0.0, 0)  # time and step of the last row
 
-    @classmethod
-    def begin(cls, model, optimizer, config, texts, out, resume) -> "Run":
-        """A new run, or the one in `out` if we are to resume it."""
+    def begin(self, texts: tuple[Tensor, Tensor], resume: bool) -> None:
+        """Write the first checkpoint, or go on from the newest one."""
         check = 0
         for ids in texts:
             check = zlib.crc32(ids.cpu().contiguous().numpy(), check)
-        facts = json.loads(json.dumps(asdict(config))) | {"text": check}
-        out = None if out is None else Path(out)
-        run = cls(model, optimizer, config, out, facts)
-        found = [] if out is None else checkpoint.steps(out)
+        config = json.loads(json.dumps(asdict(self.config)))
+        self.facts = config | {"text": check}
+        found = [] if self.out is None else checkpoint.steps(self.out)
         if found and not resume:
             raise ValueError(
-                f"out: got {out}, which holds a run at step {found[-1]}; "
-                "expected resume, or another folder"
+                f"out: got {self.out}, which holds a run at step "
+                f"{found[-1]}; expected resume, or another folder"
             )
-        run.load() if found else run.save()
-        run.since = time.perf_counter(), run.step
-        return run
+        self.load() if found else self.save()
+        self.since = time.perf_counter(), self.step
 
     @property
     def device(self) -> torch.device:
@@ -98,6 +105,7 @@ class Run:
         if self.out is None:
             return
         notes = {
+            "about": self.about,
             "facts": self.facts,
             "threads": torch.get_num_threads(),
             "losses": [float(loss) for loss in self.losses],
@@ -108,6 +116,11 @@ class Run:
     def load(self) -> None:
         """Go on from the newest checkpoint, if it is of the same run."""
         notes = checkpoint.read(self.out)
+        if "facts" not in notes:
+            raise ValueError(
+                f"{self.out}: got weights without the notes of a run, "
+                "expected a folder that train wrote"
+            )
         for name, now in self.facts.items():
             was = notes["facts"].get(name)
             if now != was:
@@ -151,6 +164,31 @@ class Run:
         """Save, and return what to raise."""
         self.save()
         return Stopped(f"stopped after step {self.step}, saved in {self.out}")
+
+
+@contextmanager
+def hold(out: str | Path | None) -> Iterator[None]:
+    """Keep other runs out of a folder meanwhile.
+
+    Two that write into one would mix their checkpoints. The system lets go
+    of a lock when its process ends, however it ends; an empty file stays.
+    """
+    if out is None or fcntl is None:
+        yield
+        return
+    checkpoint.steps(out)  # complains about a file
+    Path(out).mkdir(parents=True, exist_ok=True)
+    with open(Path(out) / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"out: got {out}, where another run is writing; wait until "
+                "it ends, or give another folder"
+            ) from error
+        except OSError:
+            pass  # some network disks have no locks: train all the same
+        yield
 
 
 @contextmanager

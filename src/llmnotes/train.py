@@ -1,10 +1,8 @@
 """The training loop: batches in, a trained model and its history out.
 
-    steps         = number of optimizer steps
-    learning_rate = η (the peak; `learning_rate(step, config)` is η_t)
-    clip          = largest norm of the gradient; a longer one is shortened
-    accumulate    = pieces a batch is cut into when it does not fit at once
-    weight_decay  = λ
+    config                      = all numbers of a run, see `TrainConfig`
+    learning_rate(step, config) = η_t
+    loss                        = mean cross-entropy, nats per token
 
 A language model is any `nn.Module` that maps token numbers (batch, length)
 to logits (batch, length, vocab).
@@ -18,7 +16,6 @@ Sources
 """
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,65 +26,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from llmnotes import data
 from llmnotes.progress import Meter
-from llmnotes.run import History, Run, stop_on_ctrl_c
+from llmnotes.run import History, Run, hold, stop_on_ctrl_c
+from llmnotes.train_config import TrainConfig
 
 EVALUATION = 2**62  # batches from here on are never trained on
-CHOICES = {
-    "schedule": ("cosine", "linear"),
-    "dtype": ("float32", "bfloat16"),
-}
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides what a run computes, apart from its data.
-
-    `batch_size` sequences make one optimizer step; `accumulate` cuts them
-    into pieces that need less memory and changes nothing else. `clip` and
-    `warmup` are off at 0. `dtype` is "float32", or "bfloat16" for mixed
-    precision: bfloat16 products, float32 weights.
-    """
-
-    steps: int = 4000
-    batch_size: int = 16
-    block: int = 32
-    learning_rate: float = 1e-3
-    warmup: int = 100
-    min_learning_rate: float = 1e-4
-    schedule: str = "cosine"
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = 0.1
-    clip: float = 1.0
-    accumulate: int = 1
-    eval_every: int = 500
-    eval_batches: int = 20
-    seed: int = 0
-    dtype: str = "float32"
-    compile: bool = False
-
-    def __post_init__(self):
-        counts = "steps batch_size block accumulate eval_every eval_batches"
-        for name in counts.split():
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)}, expected at least 1"
-                )
-        for name in ("learning_rate", "warmup", "clip", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)}, expected 0 or more"
-                )
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name}: got {getattr(self, name)!r}, expected one of "
-                    f"{', '.join(choices)}"
-                )
-        if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"accumulate: got {self.accumulate}, expected a divisor of "
-                f"batch_size = {self.batch_size}"
-            )
 
 
 def loss(
@@ -132,7 +74,7 @@ def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=config.learning_rate,
-        betas=config.betas,
+        betas=tuple(map(float, config.betas)),  # AdamW refuses integers
         fused=True,
     )
 
@@ -241,6 +183,7 @@ def train(
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    about: dict | None = None,
 ) -> History:
     """Train a model in place, on the device it is on.
 
@@ -248,18 +191,22 @@ def train(
     every evaluation and on Ctrl-C, and the curve so far as curve.svg.
     `resume` goes on from the newest one, to the same bits as if nothing had
     happened, and starts where there is none. `progress` shows a bar and the
-    curve on stderr.
+    curve on stderr. `about`, anything JSON can hold, goes into checkpoints.
 
-    Raises `ValueError` for texts shorter than a block and for checkpoints
-    of another run, `RuntimeError` when the disk is full or the loss is not
-    a number, `KeyboardInterrupt` after the save that Ctrl-C asks for.
+    Raises `ValueError` for texts shorter than a block, for checkpoints of
+    another run and for a folder in which one is writing, `RuntimeError` when
+    the disk is full or the loss is not a number, `KeyboardInterrupt` after
+    the save that Ctrl-C asks for.
     """
     texts = train_ids, validation_ids
     for ids in texts:
         data.check_block(ids, config.block)
-    run = Run.begin(model, adamw(model, config), config, texts, out, resume)
-    with stop_on_ctrl_c(run) as asked, Meter(run, progress) as meter:
-        steps(run, texts, asked, meter)
+    with hold(out):
+        folder = None if out is None else Path(out)
+        run = Run(model, adamw(model, config), config, folder, about)
+        run.begin(texts, resume)
+        with stop_on_ctrl_c(run) as asked, Meter(run, progress) as meter:
+            steps(run, texts, asked, meter)
     last = validation_ids.to(run.device)
     run.history.final_loss = evaluate_all(model, last, config)
     return run.history

@@ -12,6 +12,8 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from llmnotes._site import book
+
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "site"
 SOURCES = ("docs", "overrides", "src", "tests", "mkdocs.yml")
@@ -38,7 +40,7 @@ def pages() -> list[str]:
     docs = ROOT / "docs"
     found = [
         p.relative_to(docs)
-        for p in sorted(docs.rglob("*.md"))
+        for p in sorted([*docs.rglob("*.md"), *docs.glob("notebooks/*.py")])
         if "includes" not in p.parts
     ]
     return [
@@ -47,6 +49,16 @@ def pages() -> list[str]:
         else f"{p.with_suffix('').as_posix()}/"
         for p in found
     ]
+
+
+def chapters() -> list[str]:
+    """The addresses of the written chapters, in reading order."""
+    return [f"{key}/" for key, c in book.book(ROOT).items() if c.written]
+
+
+def notebooks() -> list[str]:
+    """The addresses of the notebooks' pages."""
+    return [page for page in pages() if page.startswith("notebooks/")]
 
 
 def build_if_older() -> Path:

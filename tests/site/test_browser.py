@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urldefrag
 
+import jupytext
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
@@ -17,7 +18,8 @@ from llmnotes._site import symbols
 from llmnotes.transformer.attention import attention
 from tests.site import serving
 
-CHAPTERS = [p for p in serving.pages() if p.count("/") == 2]
+CHAPTERS = serving.chapters()
+NOTEBOOKS = serving.notebooks()
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 800}
 WEIGHT = 200_000  # bytes over the wire on a first visit
@@ -232,12 +234,12 @@ def test_a_phone_never_scrolls_sideways(visit):
     assert visit.sideways == 0
 
 
-@pytest.mark.parametrize("url", CHAPTERS)
+@pytest.mark.parametrize("url", CHAPTERS + NOTEBOOKS)
 def test_a_chapter_weighs_less_than_200_kB(url, visits):
     assert 0 < visits(url).weight < WEIGHT
 
 
-@pytest.mark.parametrize("url", CHAPTERS)
+@pytest.mark.parametrize("url", CHAPTERS + NOTEBOOKS)
 def test_without_scripts_maths_code_and_figures_are_there(
     url, browser, base, visits
 ):
@@ -248,7 +250,7 @@ def test_without_scripts_maths_code_and_figures_are_there(
     page.goto(url)
     counted = page.evaluate(COUNTS)
     assert counted == visits(url).counts
-    assert counted["maths"] and counted["code"]
+    assert counted["code"] and (counted["maths"] or url in NOTEBOOKS)
     for shown in ("h1", ".md-tabs", ".md-sidebar--primary", ".highlight"):
         assert page.locator(shown).first.is_visible()
     context.close()
@@ -260,6 +262,23 @@ def test_the_copy_button_yields_the_source_of_the_package(url, page):
     expanded = symbols.expand(markdown.read_text("utf-8"), serving.ROOT)
     fences = re.findall(r"^```python[^\n]*\n(.*?)^```$", expanded, re.M | re.S)
     assert copied_from(page, url) == [f.rstrip("\n") for f in fences]
+
+
+@pytest.mark.parametrize("url", NOTEBOOKS)
+def test_a_notebook_yields_its_cells_and_both_files(url, page):
+    home = serving.ROOT / "docs" / url.rstrip("/")
+    cells = [
+        cell["source"]
+        for cell in jupytext.read(home.with_suffix(".py"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    assert copied_from(page, url) == cells
+    for suffix in (".py", ".ipynb"):
+        with page.expect_download() as download:
+            page.locator(f".files a[href$='{suffix}']").click()
+        text = download.value.path().read_text("utf-8")
+        got = jupytext.reads(text, fmt=suffix[1:])["cells"]
+        assert [c["source"] for c in got if c["cell_type"] == "code"] == cells
 
 
 def test_attention_can_be_copied_whole(page):

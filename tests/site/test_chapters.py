@@ -5,7 +5,7 @@ import xml.etree.ElementTree as etree
 
 import pytest
 
-from llmnotes._site import atlas, book
+from llmnotes._site import atlas, book, mirror
 from tests.site.conftest import ROOT
 
 
@@ -18,6 +18,9 @@ def three(site):
         "basics/second.py": "from llmnotes.basics.first import one\n",
         "later/last/__init__.py": "",
         "later/last/cpu.py": "from llmnotes.later import tools\n",
+        "text.py": "",
+        "text_files.py": "",
+        "__main__.py": "",
         "later/tools.py": "import llmnotes.basics.first\n"
         "from llmnotes.basics import second\n",
     }
@@ -30,6 +33,8 @@ def three(site):
     ):
         site.write(f"docs/{part}/{slug}.md", f"# {slug}\n")
         site.write(f"tests/{part}/test_{slug}.py", "")
+    for name in ("text", "text_speed", "cli"):
+        site.write(f"tests/test_{name}.py", "")
     nav = "nav: [{A: [basics/first.md, basics/second.md]}, later/last.md]\n"
     config = site.root / "mkdocs.yml"
     config.write_text(config.read_text() + nav)
@@ -37,11 +42,11 @@ def three(site):
 
 
 def test_the_book_has_a_home_for_everything():
-    assert book.faults(ROOT) == []
+    assert mirror.faults(ROOT) == []
 
 
 def test_a_whole_book_has_no_faults(three):
-    assert book.faults(three.root) == []
+    assert mirror.faults(three.root) == []
 
 
 @pytest.mark.parametrize(
@@ -50,11 +55,16 @@ def test_a_whole_book_has_no_faults(three):
         ("docs/basics/second.md", "basics/second: no page"),
         ("src/llmnotes/basics/second.py", "basics/second: no code"),
         ("tests/basics/test_second.py", "basics/second: no tests"),
+        ("src/llmnotes/__main__.py", "tests/test_cli.py: no such module"),
+        (
+            "tests/test_cli.py",
+            "src/llmnotes/__main__.py: no tests/test_cli.py",
+        ),
     ],
 )
 def test_a_missing_partner_is_named(three, path, fault):
     (three.root / path).unlink()
-    assert fault in book.faults(three.root)
+    assert fault in mirror.faults(three.root)
 
 
 @pytest.mark.parametrize(
@@ -68,20 +78,22 @@ def test_a_missing_partner_is_named(three, path, fault):
         ("tests/basics/bench_first.py", "basics/first: no results"),
         ("src/llmnotes/basics/lonely.py", "neither a chapter nor imported"),
         ("src/llmnotes/misc/things.py", "misc is not a part of the book"),
+        ("src/llmnotes/tex.py", "tex.py: no tests/test_tex.py"),
+        ("tests/test_tex.py", "tests/test_tex.py: no such module"),
         ("src/llmnotes/later/last.py", "both a module and a package"),
         ("docs/basics/third.md", "nav has the chapters"),
     ],
 )
 def test_a_stray_is_named(three, path, fault):
     three.write(path, "")
-    assert any(fault in found for found in book.faults(three.root))
+    assert any(fault in found for found in mirror.faults(three.root))
 
 
 def test_a_backward_import_is_named(three):
     path = "src/llmnotes/basics/first.py"
     three.write(path, "def late():\n    import llmnotes.later.last.cpu\n")
     fault = "basics/first imports later/last, which comes later in the book"
-    assert fault in book.faults(three.root)
+    assert fault in mirror.faults(three.root)
 
 
 def test_the_nav_follows_the_book(three):
@@ -91,7 +103,7 @@ def test_the_nav_follows_the_book(three):
     config.write_text(
         text.replace("basics/first.md, basics/second.md", swapped)
     )
-    assert "nav has the chapters" in book.faults(three.root)[0]
+    assert "nav has the chapters" in mirror.faults(three.root)[0]
 
 
 def test_tests_of_a_longer_name_are_not_those_of_a_shorter(three):

@@ -292,7 +292,7 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize(("message", "call"), ERRORS.items(), ids=str)
+@pytest.mark.parametrize(("message", "call"), ERRORS.items(), ids=list(ERRORS))
 def test_what_does_not_fit_is_named(message, call):
     with pytest.raises(ValueError) as error:
         call()

@@ -336,7 +336,7 @@ def hugging_face(kind, head_dim, length, seq_len=None, **parameters):
 
 @pytest.mark.parametrize("head_dim", [16, 64, 128])
 @pytest.mark.parametrize("factor", [1.0, 2.0, 8.0, 40.0])
-def test_stretched_frequencies_equal_hugging_face(head_dim, factor):
+def test_interpolation_and_ntk_equal_hugging_face(head_dim, factor):
     linear, _ = hugging_face("linear", head_dim, 64, factor=factor)
     ours = position_interpolation(head_dim, factor).float()
     torch.testing.assert_close(ours, linear)
@@ -346,7 +346,12 @@ def test_stretched_frequencies_equal_hugging_face(head_dim, factor):
     dynamic, _ = hugging_face("dynamic", head_dim, 64, length, factor=1.0)
     torch.testing.assert_close(ntk(head_dim, factor).float(), dynamic)
 
-    for trained in (64, 2048):
+
+@pytest.mark.parametrize("head_dim", [16, 64, 128])
+@pytest.mark.parametrize("factor", [1.0, 2.0, 8.0, 40.0])
+def test_yarn_equals_hugging_face(head_dim, factor):
+    # 6: no pair turns once; 200,000: all do. Both are ends of the ramp.
+    for trained in (6, 64, 2048, 200_000):
         theirs, scale = hugging_face(
             "yarn",
             head_dim,
@@ -422,7 +427,7 @@ ERRORS = {
 }
 
 
-@pytest.mark.parametrize(("message", "call"), ERRORS.items(), ids=str)
+@pytest.mark.parametrize(("message", "call"), ERRORS.items(), ids=list(ERRORS))
 def test_what_does_not_fit_is_named(message, call):
     with pytest.raises(ValueError) as error:
         call()

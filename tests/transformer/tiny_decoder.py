@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import nn
 
 from llmnotes import data
-from llmnotes.transformer.attention import attention
+from llmnotes.transformer.attention import attention, sliding_window_mask
 from llmnotes.transformer.positions import (
     LearnedPositions,
     RelativeBias,
@@ -75,6 +75,20 @@ class Rotary(Scheme):
     def turn(self, query, key):
         turn = angles_at(torch.arange(query.shape[-2]), self.frequencies)
         return rotate(query, turn) * self.scale, rotate(key, turn) * self.scale
+
+
+class Windowed(Scheme):
+    """A trained scheme in which nobody sees more than the last few keys."""
+
+    def __init__(self, scheme, window):
+        super().__init__()
+        self.scheme, self.window = scheme, window
+        self.add, self.turn = scheme.add, scheme.turn
+
+    def bias(self, length):
+        seen = sliding_window_mask(length, length, self.window)
+        bias = self.scheme.bias(length)
+        return seen if bias is None else bias.where(seen, -torch.inf)
 
 
 class Block(nn.Module):

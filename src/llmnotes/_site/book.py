@@ -58,7 +58,7 @@ class Chapter:
         candidates = {
             "page": [Path("docs", self.uri)],
             "code": [stem.with_suffix(".py"), stem],
-            "tests": _tests_of(self.root, self.part, self.slug),
+            "tests": tests_of(self.root, self.part, self.slug),
             "benchmark": _files_of(*mine, tests, "bench_", ".py"),
             "results": _files_of(
                 *mine, Path("docs/results", self.part), "", ".json"
@@ -102,7 +102,7 @@ def _modules(root: Path, part: str) -> dict[str, list[Path]]:
     return found
 
 
-def _tests_of(root: Path, part: str, name: str) -> list[Path]:
+def tests_of(root: Path, part: str, name: str) -> list[Path]:
     """Return test_<name>.py and test_<name>_*.py, not those of a longer name.
 
     With a chapter `attention` and another `attention_speed`, the file
@@ -118,7 +118,7 @@ def _files_of(root, part, name, folder, before, after) -> list[Path]:
         path.relative_to(root)
         for path in sorted((root / folder).glob(f"{before}{name}*{after}"))
         for stem in [path.stem.removeprefix(before)]
-        if _is_of(stem, name) and not any(_is_of(stem, n) for n in longer)
+        if is_of(stem, name) and not any(is_of(stem, n) for n in longer)
     ]
 
 
@@ -126,7 +126,8 @@ def _slugs(root: Path, part: str) -> list[str]:
     return [c.slug for c in book(root).values() if c.part == part]
 
 
-def _is_of(stem: str, name: str) -> bool:
+def is_of(stem: str, name: str) -> bool:
+    """Whether a file belongs to a name: `rope` and `rope_speed` to rope."""
     return stem == name or stem.startswith(f"{name}_")
 
 
@@ -222,91 +223,3 @@ def _graph(root: Path, files, stamps) -> Graph:
         paths = [root / p for p in homes["tests"] + homes["benchmark"]]
         tested[key] = set().union(*map(_imported, paths))
     return Graph(chapters, imports, tested)
-
-
-def pages_in_nav(root: Path) -> list[str]:
-    """Return the pages named in `nav`, in order."""
-    pages = []
-
-    def walk(node):
-        if isinstance(node, str):
-            pages.append(node)
-        elif isinstance(node, dict):
-            walk(list(node.values()))
-        elif isinstance(node, list):
-            for child in node:
-                walk(child)
-
-    walk(config(root).get("nav"))
-    return pages
-
-
-def faults(root: Path) -> list[str]:
-    """Name every missing partner and every stray in the five trees."""
-    links = graph(root)
-    found = links.backward() + _nav_faults(root, links.chapters)
-    for chapter in links.chapters.values():
-        found += _missing(chapter)
-    return found + _foreign(root, links) + _strays(root, links)
-
-
-def _nav_faults(root: Path, chapters) -> list[str]:
-    nav = [page.removesuffix(".md") for page in pages_in_nav(root)]
-    named = [page for page in nav if page in chapters]
-    ordered = [key for key, c in chapters.items() if c.written]
-    if named == ordered:
-        return []
-    return [f"nav has the chapters {named}, expected {ordered}"]
-
-
-def _missing(chapter: Chapter) -> list[str]:
-    homes = chapter.homes()
-    if not any(homes.values()):
-        return []
-    wanted = ["page", "code", "tests"]
-    if homes["benchmark"] or homes["results"]:
-        wanted += ["benchmark", "results"]
-    found = [f"{chapter.key}: no {h}" for h in wanted if not homes[h]]
-    if len(homes["code"]) > 1:
-        found.append(f"{chapter.key}: both a module and a package")
-    return found
-
-
-def _foreign(root: Path, links: Graph) -> list[str]:
-    """Name packages that are neither a part nor the site's machinery."""
-    known = {c.part for c in links.chapters.values()} | {"_site"}
-    return [
-        f"{CODE}/{path.name} is not a part of the book"
-        for path in sorted((root / CODE).iterdir())
-        if path.is_dir() and any(path.glob("**/*.py"))
-        if path.name not in known
-    ]
-
-
-def _strays(root: Path, links: Graph) -> list[str]:
-    """Name files of the five trees that belong to no chapter."""
-    used = {m for key in links.chapters for m in links.support(key)}
-    found = [
-        f"{CODE}/{name}: neither a chapter nor imported by one"
-        for name in links.imports
-        if name not in links.chapters and name not in used
-    ]
-    known = {
-        path
-        for chapter in links.chapters.values()
-        for paths in chapter.homes().values()
-        for path in paths
-    }
-    for name in links.imports:
-        known |= set(_tests_of(root, *name.split("/")))
-    for part in dict.fromkeys(c.part for c in links.chapters.values()):
-        patterns = (
-            f"docs/{part}/*.md",
-            f"docs/results/{part}/*.json",
-            f"tests/{part}/test_*.py",
-            f"tests/{part}/bench_*.py",
-        )
-        for path in (p for g in patterns for p in sorted(root.glob(g))):
-            if path.relative_to(root) not in known:
-                found.append(f"{path.relative_to(root)}: no such chapter")
-    return found

@@ -75,7 +75,7 @@ def svg(chart: Chart, identity: str, alt: str) -> str:
             out, format="svg", transparent=True, metadata={"Date": None}
         )
         pyplot.close(figure)
-    return _clean(out.getvalue(), identity, alt)
+    return clean(out.getvalue(), identity, alt)
 
 
 def _height(chart: Chart) -> float:
@@ -252,7 +252,7 @@ def _bars(axes, chart: Chart) -> None:
     _format(axes.xaxis, chart.y["unit"])
 
 
-def _clean(text: str, identity: str, alt: str) -> str:
+def clean(text: str, identity: str, alt: str) -> str:
     """Make matplotlib's file an element of the page, and small."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)

@@ -10,6 +10,7 @@ from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 
 from llmnotes._site import charts, lookup, numbers, symbols, tables
+from llmnotes._site.notebooks import cells
 from llmnotes._site.page import page_of
 
 
@@ -19,7 +20,8 @@ def plain(text: str, root) -> str:
     for block in symbols.blocks(symbols.expand(text, root).split("\n")):
         body = "\n".join(block.lines)
         if block.opening is None:
-            out += [numbers.plain(body, root)] if block.lines else []
+            text = numbers.plain(cells.in_words(body), root)
+            out += [text] if block.lines else []
         elif block.opening["info"].strip() == "results":
             pad = block.opening["pad"]
             out.append(_tables(body.replace(f"\n{pad}", "\n"), root))

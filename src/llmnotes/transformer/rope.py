@@ -186,6 +186,24 @@ def ntk(
     return frequencies(head_dim, stretched)
 
 
+def yarn_mix(
+    head_dim: int, trained_length: int, base: float, fast: float, slow: float
+) -> Float[Tensor, "half"]:
+    """How much of each pair YaRN interpolates: 0 if fast, 1 if slow [3].
+
+    Between, it rises linearly with the pair's index, as in the authors' code.
+    """
+
+    def index_at(turns):
+        ratio = trained_length / (2 * math.pi * turns)
+        return head_dim * math.log(ratio) / (2 * math.log(base))
+
+    low = max(math.floor(index_at(fast)), 0)
+    high = min(math.ceil(index_at(slow)), head_dim - 1)
+    index = torch.arange(head_dim // 2, dtype=torch.float64)
+    return ((index - low) / max(high - low, 1e-3)).clamp(0, 1)
+
+
 def yarn(
     head_dim: int,
     factor: float,
@@ -198,8 +216,7 @@ def yarn(
     """Keep the fast pairs, interpolate the slow ones, mix between [3, §3.2].
 
     A pair is fast that turns more than `fast` times in `trained_length`
-    positions, slow that turns less than `slow` times. The mix is linear in
-    the pair's index, as in the authors' code. Use with `yarn_scale`.
+    positions, slow that turns less than `slow` times. Use with `yarn_scale`.
 
     Raises `ValueError` naming the argument that is out of range.
     """
@@ -210,15 +227,7 @@ def yarn(
     if not 0 < slow < fast:
         raise ValueError(f"slow: got {slow}, expected 0 < slow < {fast}")
     theta = frequencies(head_dim, base)
-
-    def index_at(turns):
-        ratio = trained_length / (2 * math.pi * turns)
-        return head_dim * math.log(ratio) / (2 * math.log(base))
-
-    low = max(math.floor(index_at(fast)), 0)
-    high = min(math.ceil(index_at(slow)), head_dim - 1)
-    index = torch.arange(head_dim // 2, dtype=torch.float64)
-    mix = ((index - low) / max(high - low, 1e-3)).clamp(0, 1)
+    mix = yarn_mix(head_dim, trained_length, base, fast, slow)
     return theta * (1 - mix) + theta / factor * mix
 
 

@@ -1,0 +1,113 @@
+"""Texts to train on, by name: one that Python brings, one to download.
+
+Sources
+1. "python_reference": the language reference inside CPython's own
+   `pydoc_data.topics`. Its words differ a little between Python versions.
+2. "tiny_shakespeare": Karpathy 2015, char-rnn, `tinyshakespeare/input.txt`.
+"""
+
+import hashlib
+import os
+import pydoc_data.topics
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Download:
+    """A text that is fetched once and recognised by its SHA-256."""
+
+    about: str
+    file: str
+    url: str
+    sha256: str
+
+
+PYTHON_REFERENCE = "the Python language reference; ships with Python"
+DOWNLOADS = {
+    "tiny_shakespeare": Download(
+        about="40,000 lines from Shakespeare's plays; 1.1 MB, downloaded once",
+        file="tinyshakespeare.txt",
+        url="https://raw.githubusercontent.com/karpathy/char-rnn/master/"
+        "data/tinyshakespeare/input.txt",
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42"
+        "b0075e16b8fc2e86bf0ca57e2dc565ed",
+    )
+}
+
+
+def names() -> dict[str, str]:
+    """Every corpus that `text` knows, with one line about it."""
+    about = {name: found.about for name, found in DOWNLOADS.items()}
+    return {"python_reference": PYTHON_REFERENCE, **about}
+
+
+def text(name: str = "python_reference") -> str:
+    """The whole corpus as one string.
+
+    A download is looked for in the folder that the environment variable
+    LLMNOTES_DATA_DIR names, then in the user's cache, then fetched.
+
+    Raises `ValueError` for an unknown name, `RuntimeError` if the text can
+    be neither found nor fetched, or is not the one we know.
+    """
+    if name == "python_reference":
+        topics = pydoc_data.topics.topics
+        return "\n\n".join(topics[topic] for topic in sorted(topics))
+    if name not in DOWNLOADS:
+        raise ValueError(
+            f"name: got {name!r}, expected one of {', '.join(names())}"
+        )
+    path = local_copy(DOWNLOADS[name]) or fetch(name, DOWNLOADS[name])
+    # Not read_text: that would turn \r\n into \n and hide a changed file.
+    return path.read_bytes().decode("utf-8")
+
+
+def local_copy(wanted: Download) -> Path | None:
+    """The file in LLMNOTES_DATA_DIR, if it is there, checked."""
+    folder = os.environ.get("LLMNOTES_DATA_DIR")
+    if not folder or not (Path(folder) / wanted.file).is_file():
+        return None
+    path = Path(folder) / wanted.file
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != wanted.sha256:
+        raise RuntimeError(
+            f"{path}: got SHA-256 {found[:12]}…, expected "
+            f"{wanted.sha256[:12]}…; replace or remove the file"
+        )
+    return path
+
+
+def fetch(name: str, wanted: Download) -> Path:
+    """Download into the user's cache, unless a checked copy is there."""
+    import pooch  # here: `llmnotes data list` does not wait for it
+    from requests.exceptions import RequestException
+
+    pooch.get_logger().setLevel("WARNING")
+    folder = pooch.os_cache("llmnotes")
+    try:
+        path = pooch.retrieve(
+            wanted.url,
+            known_hash=f"sha256:{wanted.sha256}",
+            fname=wanted.file,
+            path=folder,
+            progressbar=True,
+        )
+    except RequestException as error:
+        raise RuntimeError(
+            f"{name}: could not download {wanted.url} "
+            f"({type(error).__name__}); put the file into a folder as "
+            f"{wanted.file} and set LLMNOTES_DATA_DIR to that folder, or use "
+            "python_reference, which needs no network"
+        ) from error
+    except OSError as error:
+        raise RuntimeError(
+            f"{name}: could not be kept in {folder} ({error}); set "
+            "LLMNOTES_DATA_DIR to a folder that holds it"
+        ) from error
+    except ValueError as error:
+        raise RuntimeError(
+            f"{name}: {wanted.url} did not send the file with SHA-256 "
+            f"{wanted.sha256[:12]}…; nothing was kept, try again"
+        ) from error
+    return Path(path)

@@ -1,0 +1,86 @@
+"""What decides a training run: the numbers, and which of them can be.
+
+    steps         = number of optimizer steps
+    block         = T (tokens of a sequence)
+    learning_rate = η, the peak
+    betas         = β₁, β₂ of AdamW
+    weight_decay  = λ
+    clip          = largest norm of the gradient; a longer one is shortened
+    accumulate    = pieces a batch is cut into when it does not fit at once
+
+No torch in here: a wrong number is refused at once, not after its import.
+"""
+
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+SCHEDULES = "cosine", "linear"
+DTYPES = "float32", "bfloat16"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides what a run computes, apart from its data.
+
+    `batch_size` sequences make one optimizer step; `accumulate` cuts them
+    into pieces that need less memory and changes nothing else. `clip` and
+    `warmup` are off at 0. `dtype` is "float32", or "bfloat16" for mixed
+    precision: bfloat16 products, float32 weights.
+
+    Raises `ValueError` naming the field that cannot be.
+    """
+
+    steps: int = 4000
+    batch_size: int = 16
+    block: int = 32
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    min_learning_rate: float = 1e-4
+    schedule: str = "cosine"
+    betas: tuple[float, float] = (0.9, 0.95)
+    weight_decay: float = 0.1
+    clip: float = 1.0
+    accumulate: int = 1
+    eval_every: int = 500
+    eval_batches: int = 20
+    seed: int = 0
+    dtype: str = "float32"
+    compile: bool = False
+
+    def __post_init__(self):
+        counts = "steps batch_size block accumulate eval_every eval_batches"
+        for name in counts.split():
+            self.check(name, is_count(getattr(self, name), 1), "at least 1")
+        for name in ("warmup", "seed"):
+            self.check(name, is_count(getattr(self, name), 0), "0 or more")
+        for name in ("learning_rate", "weight_decay", "clip"):
+            value = getattr(self, name)
+            fits = isinstance(value, Real) and value >= 0
+            self.check(name, fits, "0 or more")
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Check the fields that are more than one number."""
+        peak = self.learning_rate
+        low = 0 <= self.min_learning_rate <= peak
+        self.check("min_learning_rate", low, f"0 to learning_rate = {peak}")
+        betas = len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas)
+        self.check("betas", betas, "two numbers from 0 to below 1")
+        for name, known in (("schedule", SCHEDULES), ("dtype", DTYPES)):
+            fits = getattr(self, name) in known
+            self.check(name, fits, f"one of {', '.join(known)}")
+        divides = self.batch_size % self.accumulate == 0
+        expected = f"a divisor of batch_size = {self.batch_size}"
+        self.check("accumulate", divides, expected)
+
+    def check(self, name: str, fits: bool, expected: str) -> None:
+        """Raise `ValueError` unless the field fits."""
+        if not fits:
+            raise ValueError(
+                f"{name}: got {getattr(self, name)!r}, expected {expected}"
+            )
+
+
+def is_count(value: object, low: int) -> bool:
+    """Whether a value is an integer of at least `low`."""
+    return isinstance(value, Integral) and value >= low
