@@ -85,11 +85,11 @@ def precision(config: TrainConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
 
-def gradients(model, inputs, targets, config) -> Tensor:
-    """Add a batch's gradients to the parameters, piece by piece.
-
-    Returns the loss, still on the device.
-    """
+def update(model, optimizer, inputs, targets, config, step) -> Tensor:
+    """One optimizer step. Returns its loss, still on the device."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config)
+    optimizer.zero_grad()
     pieces = config.accumulate
     total = torch.zeros((), device=inputs.device)
     for piece in zip(inputs.chunk(pieces), targets.chunk(pieces), strict=True):
@@ -97,17 +97,6 @@ def gradients(model, inputs, targets, config) -> Tensor:
             part = loss(model, *piece) / pieces
         part.backward()
         total += part.detach()
-    return total
-
-
-def update(
-    model, optimizer, inputs, targets, config, step, gradients=gradients
-) -> Tensor:
-    """One optimizer step. Returns its loss, still on the device."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, config)
-    optimizer.zero_grad()
-    total = gradients(model, inputs, targets, config)
     if config.clip:
         groups = optimizer.param_groups
         trained = [p for group in groups for p in group["params"]]

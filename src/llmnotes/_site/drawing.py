@@ -266,7 +266,7 @@ def clean(text: str, identity: str, alt: str) -> str:
     text = re.sub(r"<defs>\s*</defs>", "", text)
     text = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", text)
     text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
-    text = re.sub(r"(\d\.\d)\d{2,}", r"\1", text)
+    text = re.sub(r"(\d\.\d)\d{2,}(?=[^<>]*>)", r"\1", text)
     while (shorter := re.sub(r"<g/>|<g>\s*</g>", "", text)) != text:
         text = shorter
     text = text.replace("xlink:href", "href").replace("; ", ";")

@@ -2,7 +2,6 @@
 
 Arrays are float32 and contiguous. Loops write into arrays they are given.
 
-
     q, k, v = (batch·heads, length, head_dim)
     p, s    = attention weights and the gradient of the scores,
               (batch·heads, length, length)
