@@ -7,6 +7,7 @@ peak_memory  bytes a call needs above what was there before
 
 import ctypes
 import itertools
+import signal
 import time
 from pathlib import Path
 
@@ -29,9 +30,15 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Leave each of the processes that `make test` starts one core."""
+    """Leave each process of `make test` one core, and everyone Ctrl-C.
+
+    A shell starts background programs with Ctrl-C ignored; then what it
+    does could not be tested.
+    """
     if hasattr(config, "workerinput"):
         torch.set_num_threads(1)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
