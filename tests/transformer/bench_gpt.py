@@ -13,6 +13,7 @@ from llmnotes.transformer.bigram import (
     Bigram,
     bigram_loss,
     cycles,
+    log_chances,
     pair_counts,
     unigram_loss,
 )
@@ -100,6 +101,41 @@ def bench_counting_characters(record):
         columns={"model": "", "train": "nat", "validation": "nat"},
         labels={"train": "training text", "validation": "validation text"},
         rows=[(names.get(row[0], row[0]), *row[1:]) for row in rows],
+    )
+
+
+def bench_one_batch_is_a_poor_judge(record):
+    ids, other = shakespeare()
+    table = log_chances(pair_counts(ids, 65))
+    rows = []
+    for batches in (1, 20, 200):
+        seen = []
+        for trial in range(100):
+            config = train.TrainConfig(block=32, seed=trial)
+            loss = sum(
+                -table[train.batch(other, config, i)].mean().item()
+                for i in range(batches)
+            )
+            seen.append(loss / batches)
+        rows.append((batches, statistics.stdev(seen), max(seen) - min(seen)))
+    record(
+        "judge",
+        kind="tolerance",
+        tolerance=1e-6,
+        seed=SEED,
+        title="One model, judged a hundred times on random batches of 16 × 32",
+        prediction=(
+            "The loss of a character spreads by about 2 nats. Over 512 "
+            "characters that is 2/√512 = 0.09, more if neighbours are alike; "
+            "20 batches should give 0.02, 200 about 0.006."
+        ),
+        columns={"batches": "", "std": "nat", "range": "nat"},
+        labels={
+            "batches": "batches a judgement is made on",
+            "std": "standard deviation",
+            "range": "largest minus smallest",
+        },
+        rows=rows,
     )
 
 
