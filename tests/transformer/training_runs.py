@@ -149,3 +149,15 @@ def trained(model, optimizer, config, ids):
         for number in range(1, config.steps):
             cores.step(number)
         return time.perf_counter() - start
+
+
+def final_loss(name, steps, seed):
+    """Train a variant of the recipe on one core; returns its loss."""
+    torch.set_num_threads(1)
+    ids, other = shakespeare()
+    model, optimizer, config = recipe(MINI, ids, name, steps, seed)
+    optimizer = optimizer(model, config)
+    for step in range(steps):
+        batch = train.batch(ids, config, step)
+        train.update(model, optimizer, *batch, config, step)
+    return train.evaluate_all(model, other, config)
