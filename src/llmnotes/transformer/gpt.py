@@ -50,7 +50,7 @@ class GPTConfig:
     n_embd: int = 768
     n_layer: int = 12
     n_head: int = 12
-    dropout: float = 0.0  # after embeddings, weights and each sublayer
+    dropout: float = 0.0  # on embeddings, weights and each sublayer
     layer_norm_epsilon: float = 1e-5
 
     def __post_init__(self):

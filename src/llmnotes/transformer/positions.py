@@ -104,7 +104,7 @@ class LearnedPositions(nn.Module):
     def __init__(self, length: int, d_model: int):
         super().__init__()
         self.table = nn.Embedding(length, d_model)
-        nn.init.normal_(self.table.weight, std=0.02)  # as GPT-2 does
+        nn.init.normal_(self.table.weight, std=0.02)  # Hugging Face's GPT-2
 
     def forward(
         self, x: Float[Tensor, "... length d_model"], start: int = 0
