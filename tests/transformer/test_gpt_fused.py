@@ -204,12 +204,16 @@ def test_dropout_acts_as_in_the_plain_model():
 
 
 def test_gradients_that_arrive_in_another_layout_are_understood():
-    plain, quick, _ = twins()
-    x = random(9, 3, 12).transpose(0, 1)
-    out = []
-    for model in (plain, quick):
-        a = x.clone().requires_grad_()
-        y = model.transformer.h[0](a.transpose(0, 1).transpose(0, 1))
-        (grad,) = torch.autograd.grad(y.transpose(0, 1).square().sum(), a)
-        out.append(grad)
-    torch.testing.assert_close(*out, rtol=1e-4, atol=1e-4)
+    for shape in (SHAPE, RECIPE):
+        plain, quick, _ = twins(shape)
+        x, upstream = random(9, 3, 12), random(9, 3, 12, seed=1)
+        out = []
+        for model in (plain, quick):
+            a = x.clone().requires_grad_()
+            if shape == RECIPE:
+                turn = model.turn(torch.zeros(1, 9))
+                y = model.h[0](a.transpose(0, 1), turn)
+            else:
+                y = model.transformer.h[0](a.transpose(0, 1))
+            out += torch.autograd.grad(y, a, upstream.transpose(0, 1))
+        torch.testing.assert_close(*out, rtol=1e-4, atol=1e-4)
