@@ -36,13 +36,14 @@ check: $(READY) ## what CI runs: style, spelling, then every test
 	$(BIN)/typos
 	$(MAKE) --no-print-directory test
 
+# jaxtyping's checks would slow our functions and not their rivals.
 bench: $(READY) ## measure and write the result files (name=part/slug for one)
-	$(BIN)/python -m pytest --results=write -m 'not gpu' -s \
+	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest --results=write -m 'not gpu' -s \
 	  $(if $(name),$(addprefix tests/,$(dir $(name)))bench_$(notdir $(name)).py,\
 	  $(wildcard tests/*/bench_*.py))
 
 bench-gpu: $(READY) ## measure the CUDA kernels; needs an NVIDIA GPU
-	$(BIN)/python -m pytest --results=write -m gpu -s \
+	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest --results=write -m gpu -s \
 	  $(wildcard tests/*/bench_*.py)
 
 lighthouse: site ## audit a chapter page with Lighthouse; needs npm, Chromium
