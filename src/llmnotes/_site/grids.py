@@ -85,8 +85,12 @@ def _matrix(result: dict, given: dict, where: str):
     return [top, *columns[1:]], rows
 
 
-def svg(weights: list[list[float]]) -> str:
-    """Return one grid as an <svg>; the figure around it has the words."""
+def svg(weights: list[list[float | None]]) -> str:
+    """Return one grid as an <svg>; the figure around it has the words.
+
+    A cell without a weight (None) stays empty.
+    """
+    weights = [[weight or 0 for weight in row] for row in weights]
     high = max(max(row) for row in weights) or 1
     width, height = CELL * len(weights[0]), CELL * len(weights)
     cells = "".join(
