@@ -463,7 +463,8 @@ def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
         x = net.wte(shown_ids) + net.wpe(torch.arange(len(prompt)))
         for layer, block in enumerate(net.h):
             weights = block.attn.weights(block.ln_1(x))[0]
-            for head, matrix in enumerate(weights):
+            shown_here = layer in (0, len(net.h) - 1)  # first and last
+            for head, matrix in enumerate(weights if shown_here else []):
                 name = f"layer {layer + 1} head {head + 1}"
                 rows += [
                     (name, i, j, round(matrix[i, j].item(), 4))
