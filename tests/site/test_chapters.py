@@ -122,6 +122,18 @@ def test_support_modules_pass_imports_on_and_belong_to_their_users(three):
     assert links.support("later/last") == ["later/tools"]
 
 
+def test_what_only_the_tests_of_a_chapter_import_belongs_to_it_too(three):
+    three.write("src/llmnotes/basics/second.py", "")
+    three.write("src/llmnotes/basics/extra.py", "import llmnotes.basics.first")
+    assert book.graph(three.root).builds_on("basics/second") == []
+    three.write(
+        "tests/basics/test_second.py", "from llmnotes.basics import extra"
+    )
+    assert book.graph(three.root).builds_on("basics/second") == [
+        "basics/first"
+    ]
+
+
 def test_what_follows_from_two_edges_is_not_drawn(three):
     drawn = atlas.edges(book.graph(three.root))
     assert drawn == [

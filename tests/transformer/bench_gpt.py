@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmnotes import data, train
 from llmnotes.transformer.bigram import (
@@ -275,6 +276,47 @@ def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
             "spread": "largest minus smallest",
             "cost": "more than the recipe",
         },
+        rows=rows,
+    )
+
+
+class Counter(TorchDispatchMode):
+    """Counts the operations that PyTorch is asked for, views included."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def bench_operations_of_a_step(record):
+    ids, _ = shakespeare()
+    config = train.TrainConfig(batch_size=16, block=32)
+    batch, rows = train.batch(ids, config, 0), []
+    for name, cls in (
+        ("plain PyTorch", PlainGPT),
+        ("our GPT, fused", FusedGPT),
+    ):
+        torch.manual_seed(SEED)
+        model = cls(MINI.shape)
+        optimizer = adamw(model, config)
+        train.update(model, optimizer, *batch, config, 0)  # makes its state
+        with Counter() as counter:
+            train.update(model, optimizer, *batch, config, 1)
+        rows.append((name, counter.count))
+    record(
+        "operations",
+        kind="tolerance",
+        tolerance=0.2,  # PyTorch's versions cut some operations differently
+        seed=SEED,
+        title="Operations that one training step asks of PyTorch",
+        prediction=(
+            "Per block some 30 forward, twice as many backward; with the "
+            "optimizer's, 500 in all. A fused block has a dozen products and "
+            "about as many views."
+        ),
+        columns={"model": "", "operations": ""},
         rows=rows,
     )
 

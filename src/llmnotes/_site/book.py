@@ -159,9 +159,9 @@ class Graph:
     def builds_on(self, key: str) -> list[str]:
         """Return the chapters that a chapter's code imports, in order.
 
-        Support modules are passed through: what they import counts.
+        What its support modules import counts, too.
         """
-        found, seen, queue = set(), {key}, [key]
+        found, seen, queue = set(), {key}, [key, *self.support(key)]
         while queue:
             for name in self.imports.get(queue.pop(), ()):
                 if name in seen:

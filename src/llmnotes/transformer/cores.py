@@ -3,12 +3,12 @@
     rank   = which of the cores; 0 is the process that calls
     grads  = (cores, parameters), everybody's gradients side by side
 
-At a width of 128 an operation lasts some 50 µs. PyTorch's own threads cut
-each one into pieces, and handing out the pieces costs as much as it saves.
-Threads of Python wait for each other between operations. So here each core
-is a process: it takes its sequences through the whole model, adds up what
-all have found, and moves its share of the parameters, which lie in memory
-that all processes see. Per step they wait for each other three times.
+At a width of 128 operations are small. PyTorch's own threads cut each one
+into pieces, and handing out the pieces costs about what it saves. Threads of
+Python wait for each other between operations. So here each core is a
+process: it takes its sequences through the whole model, adds up what all
+have found, and moves its share of the parameters, which lie in memory that
+all processes see. Per step they wait for each other three times.
 
 Sources
 1. Rajbhandari et al. 2019, "ZeRO", arXiv 1910.02054, §5.1: every process

@@ -1,9 +1,9 @@
 """GPT's block as one operation on the CPU, its gradient written by hand.
 
-At a width of 128 a training step is some 500 small operations, and handing
-them out costs about as much as the arithmetic. Here a block is one operation
-for autograd. Between its matrix products, which stay with PyTorch, compiled
-loops do in one pass what takes PyTorch several.
+At a width of 128 a training step is hundreds of small operations. Here a
+block is one operation for autograd. Between its matrix products, which stay
+with PyTorch, compiled loops do in one pass what takes PyTorch
+several.
 
     z       = output of c_attn: queries, keys and values side by side
     q, k, v = (batch·heads, length, head_dim);  p = attention weights
