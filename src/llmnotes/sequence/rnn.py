@@ -1,0 +1,323 @@
+r"""Recurrent network: one small step, applied at every position of a sequence.
+
+    x, h                  = x_t, h_{t-1}  (input and state; vectors are rows)
+    weight_ih, weight_hh  = U, W  (stored as nn.RNN stores them: x Uᵀ, h Wᵀ)
+    bias_ih, bias_hh      = b, b'  (two, as in cuDNN; one would do)
+    projected             = x_t Uᵀ + b  (what a step takes from the input)
+    gates                 = how many hidden-sized parts one step computes
+    states                = tensors that are handed on: h, or h and c
+
+Sources
+1. Elman 1990, "Finding Structure in Time", Cognitive Science 14(2).
+2. Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
+3. Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks",
+   IEEE Trans. Signal Processing 45(11).
+4. Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent
+   neural networks", arXiv 1211.5063.
+"""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+State = tuple[Tensor, ...]  # (h,), or (h, c) for the LSTM
+
+
+def rnn_step(
+    projected: Float[Tensor, "batch hidden"],
+    h: Float[Tensor, "batch hidden"],
+    weight_hh: Float[Tensor, "hidden hidden"],
+    bias_hh: Float[Tensor, "hidden"],
+) -> Float[Tensor, "batch hidden"]:
+    """The part of a step that must wait for the step before: h_t [1]."""
+    return torch.tanh(projected + F.linear(h, weight_hh, bias_hh))
+
+
+def rnn_cell(
+    x: Float[Tensor, "batch input"],
+    h: Float[Tensor, "batch hidden"],
+    weight_ih: Float[Tensor, "hidden input"],
+    weight_hh: Float[Tensor, "hidden hidden"],
+    bias_ih: Float[Tensor, "hidden"],
+    bias_hh: Float[Tensor, "hidden"],
+) -> Float[Tensor, "batch hidden"]:
+    """One step: h_t = tanh(x_t Uᵀ + b + h_{t-1} Wᵀ + b') [1]."""
+    return rnn_step(F.linear(x, weight_ih, bias_ih), h, weight_hh, bias_hh)
+
+
+def checked(forward):
+    """Make `forward(self, x, state, lengths)` refuse what does not fit.
+
+    Raises `ValueError` naming the argument, what came and what was expected.
+    """
+
+    @functools.wraps(forward)
+    def wrapper(self, x, state=None, lengths=None):
+        check_input(self, x)
+        if state is not None:
+            check_state(self, x, state)
+        if lengths is not None:
+            check_lengths(x, lengths)
+        return forward(self, x, state, lengths)
+
+    return wrapper
+
+
+def check_input(model: "Recurrent", x: Tensor) -> None:
+    """Raise `ValueError` unless x is a batch of sequences for the model."""
+    weight = model.weight_ih_l0
+    if x.ndim != 3 or 0 in x.shape or x.shape[-1] != model.input_size:
+        raise ValueError(
+            f"x: got shape {tuple(x.shape)}, expected (batch, length, "
+            f"{model.input_size}), no axis empty"
+        )
+    if x.dtype != weight.dtype or x.device != weight.device:
+        raise ValueError(
+            f"x: got {x.dtype} on {x.device}, expected the weights' "
+            f"{weight.dtype} on {weight.device}"
+        )
+
+
+def check_state(model: "Recurrent", x: Tensor, state) -> None:
+    """Raise `ValueError` unless `state` can begin a batch like x."""
+    given = (state,) if isinstance(state, Tensor) else tuple(state)
+    if isinstance(state, Tensor) != (model.states == 1):
+        raise ValueError(
+            f"state: got {type(state).__name__}, expected "
+            f"{'a tensor' if model.states == 1 else 'a pair of tensors'}"
+        )
+    rows = model.num_layers * model.directions
+    shapes = [tuple(s.shape) for s in given]
+    expected = [(rows, x.shape[0], model.hidden_size)] * model.states
+    if shapes != expected:
+        raise ValueError(f"state: got shapes {shapes}, expected {expected}")
+    if any(s.dtype != x.dtype or s.device != x.device for s in given):
+        raise ValueError(
+            f"state: got {given[0].dtype} on {given[0].device}, expected "
+            f"x's {x.dtype} on {x.device}"
+        )
+
+
+def check_lengths(x: Tensor, lengths: Tensor) -> None:
+    """Raise `ValueError` unless lengths has 1..length for each sequence."""
+    if lengths.dtype != torch.int64 or lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"lengths: got {lengths.dtype} of shape {tuple(lengths.shape)}, "
+            f"expected torch.int64 of shape ({x.shape[0]},)"
+        )
+    least, most = lengths.min().item(), lengths.max().item()
+    if least < 1 or most > x.shape[1]:
+        raise ValueError(
+            f"lengths: got {least} to {most}, expected 1 to x's {x.shape[1]}"
+        )
+
+
+def reverse_time(x: Tensor, lengths: list[int] | None) -> Tensor:
+    """Turn each sequence round within its own length; time is axis 0."""
+    if lengths is None:
+        return x.flip(0)
+    steps = torch.arange(x.shape[0], device=x.device)[:, None]
+    ends = torch.tensor(lengths, device=x.device)
+    index = torch.where(steps < ends, ends - 1 - steps, steps)
+    return x[index, torch.arange(x.shape[1], device=x.device)]
+
+
+def scan_packed(
+    scan, projected: Tensor, state: State, lengths: list[int]
+) -> tuple[Tensor, State]:
+    """Scan sequences sorted by falling length: the batch shrinks as they end.
+
+    Between two ends the number of live sequences does not change, so each
+    such stretch is one ordinary scan. Past its end a sequence yields zeros.
+    """
+    batch, start, outputs, ended = len(lengths), 0, [], []
+    for stop in sorted(set(lengths)):
+        live = sum(n >= stop for n in lengths)
+        out, state = scan(projected[start:stop, :live], state)
+        outputs.append(F.pad(out, (0, 0, 0, batch - live)))
+        going_on = sum(n > stop for n in lengths)
+        ended.insert(0, [s[going_on:] for s in state])  # shortest are last
+        state = tuple(s[:going_on] for s in state)
+        start = stop
+    out = F.pad(torch.cat(outputs), (0, 0, 0, 0, 0, len(projected) - start))
+    return out, tuple(torch.cat(parts) for parts in zip(*ended, strict=True))
+
+
+class Recurrent(nn.Module):
+    """Layers and directions of any cell; parameters named as in `nn.RNN`.
+
+    A kind of cell sets `gates` and `states` and defines `step`, or `scan`.
+    Raises `ValueError` if a size is below 1.
+    """
+
+    gates = 1
+    states = 1
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bidirectional: bool = False,
+    ):
+        super().__init__()
+        check_sizes(input_size, hidden_size, num_layers)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.num_layers = num_layers
+        self.directions = 2 if bidirectional else 1
+        rows = self.gates * hidden_size
+        for layer in range(num_layers):
+            width = hidden_size * self.directions if layer else input_size
+            for suffix in ("", "_reverse")[: self.directions]:
+                end = f"l{layer}{suffix}"
+                for name, shape in (
+                    ("weight_ih", (rows, width)),
+                    ("weight_hh", (rows, hidden_size)),
+                    ("bias_ih", (rows,)),
+                    ("bias_hh", (rows,)),
+                ):
+                    parameter = nn.Parameter(torch.empty(shape))
+                    self.register_parameter(f"{name}_{end}", parameter)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters evenly from ±1/√hidden_size, as `nn.RNN`."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def weights(self, layer: int, direction: int) -> list[Tensor]:
+        """Return weight_ih, weight_hh, bias_ih, bias_hh of one scan."""
+        end = f"l{layer}{'_reverse' if direction else ''}"
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return [getattr(self, f"{name}_{end}") for name in names]
+
+    def step(
+        self,
+        projected: Float[Tensor, "batch gates"],
+        state: State,
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> State:
+        """One step of the cell; the new state's first tensor is the output."""
+        raise NotImplementedError
+
+    def scan(
+        self,
+        projected: Float[Tensor, "length batch gates"],
+        state: State,
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> tuple[Float[Tensor, "length batch hidden"], State]:
+        """Step through time: one layer, one direction."""
+        outputs = []
+        for at_t in projected.unbind(0):
+            state = self.step(at_t, state, weight_hh, bias_hh)
+            outputs.append(state[0])
+        return torch.stack(outputs), state
+
+    def one_direction(
+        self,
+        x: Float[Tensor, "length batch input"],
+        state: State,
+        lengths: list[int] | None,
+        layer: int,
+        direction: int,
+    ) -> tuple[Float[Tensor, "length batch hidden"], State]:
+        """Scan x forwards (direction 0) or from each sequence's end."""
+        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
+        if direction:
+            x = reverse_time(x, lengths)
+        projected = F.linear(x, weight_ih, bias_ih)  # all steps at once
+        scan = functools.partial(
+            self.scan, weight_hh=weight_hh, bias_hh=bias_hh
+        )
+        if lengths is None:
+            out, state = scan(projected, state)
+        else:
+            out, state = scan_packed(scan, projected, state, lengths)
+        return (reverse_time(out, lengths) if direction else out), state
+
+    def stack(
+        self,
+        x: Float[Tensor, "length batch input"],
+        state: State,
+        lengths: list[int] | None,
+    ) -> tuple[Float[Tensor, "length batch output"], State]:
+        """Each layer reads what all directions of the one below wrote."""
+        last = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction in range(self.directions):
+                begin = tuple(s[len(last)] for s in state)
+                out, end = self.one_direction(
+                    x, begin, lengths, layer, direction
+                )
+                outputs.append(out)
+                last.append(end)
+            x = torch.cat(outputs, -1)
+        return x, tuple(torch.stack(s) for s in zip(*last, strict=True))
+
+    @checked
+    def forward(
+        self,
+        x: Float[Tensor, "batch length input"],
+        state: Tensor | State | None = None,
+        lengths: Int[Tensor, "batch"] | None = None,
+    ) -> tuple[Float[Tensor, "batch length output"], Tensor | State]:
+        """Return the outputs at all steps and the last state.
+
+        `state` is (layers·directions, batch, hidden_size), for the LSTM a
+        pair of such, and zeros by default. With `lengths`, what follows the
+        end of a sequence is not read: there the output is zero, and the last
+        state is that of the sequence's own last step.
+        """
+        if state is None:
+            rows = self.num_layers * self.directions
+            zeros = x.new_zeros(rows, x.shape[0], self.hidden_size)
+            state = (zeros,) * self.states
+        elif self.states == 1:
+            state = (state,)
+        x = x.transpose(0, 1)
+        if lengths is None:
+            out, state = self.stack(x, state, None)
+        else:
+            order = lengths.argsort(descending=True)
+            out, state = self.stack(
+                x[:, order],
+                tuple(s[:, order] for s in state),
+                lengths[order].tolist(),
+            )
+            back = order.argsort()
+            out, state = out[:, back], tuple(s[:, back] for s in state)
+        return out.transpose(0, 1), state if self.states > 1 else state[0]
+
+
+def check_sizes(input_size: int, hidden_size: int, num_layers: int) -> None:
+    """Raise `ValueError` unless all three are at least 1."""
+    for name, got in (
+        ("input_size", input_size),
+        ("hidden_size", hidden_size),
+        ("num_layers", num_layers),
+    ):
+        if got < 1:
+            raise ValueError(f"{name}: got {got}, expected at least 1")
+
+
+class RNN(Recurrent):
+    """The plain recurrent network, equal to `nn.RNN` with tanh [1]."""
+
+    def step(
+        self,
+        projected: Float[Tensor, "batch hidden"],
+        state: State,
+        weight_hh: Float[Tensor, "hidden hidden"],
+        bias_hh: Float[Tensor, "hidden"],
+    ) -> State:
+        """One step of `rnn_step`; see `Recurrent.step`."""
+        return (rnn_step(projected, *state, weight_hh, bias_hh),)
