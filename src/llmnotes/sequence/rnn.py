@@ -24,6 +24,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.sequence.packing import (
+    check_lengths,
+    clear_padding,
+    reverse_time,
+    scan_packed,
+)
+
 State = tuple[Tensor, ...]  # (h,), or (h, c) for the LSTM
 
 
@@ -100,51 +107,6 @@ def check_state(model: "Recurrent", x: Tensor, state) -> None:
             f"state: got {given[0].dtype} on {given[0].device}, expected "
             f"x's {x.dtype} on {x.device}"
         )
-
-
-def check_lengths(x: Tensor, lengths: Tensor) -> None:
-    """Raise `ValueError` unless lengths has 1..length for each sequence."""
-    if lengths.dtype != torch.int64 or lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"lengths: got {lengths.dtype} of shape {tuple(lengths.shape)}, "
-            f"expected torch.int64 of shape ({x.shape[0]},)"
-        )
-    least, most = lengths.min().item(), lengths.max().item()
-    if least < 1 or most > x.shape[1]:
-        raise ValueError(
-            f"lengths: got {least} to {most}, expected 1 to x's {x.shape[1]}"
-        )
-
-
-def reverse_time(x: Tensor, lengths: list[int] | None) -> Tensor:
-    """Turn each sequence round within its own length; time is axis 0."""
-    if lengths is None:
-        return x.flip(0)
-    steps = torch.arange(x.shape[0], device=x.device)[:, None]
-    ends = torch.tensor(lengths, device=x.device)
-    index = torch.where(steps < ends, ends - 1 - steps, steps)
-    return x[index, torch.arange(x.shape[1], device=x.device)]
-
-
-def scan_packed(
-    scan, projected: Tensor, state: State, lengths: list[int]
-) -> tuple[Tensor, State]:
-    """Scan sequences sorted by falling length: the batch shrinks as they end.
-
-    Between two ends the number of live sequences does not change, so each
-    such stretch is one ordinary scan. Past its end a sequence yields zeros.
-    """
-    batch, start, outputs, ended = len(lengths), 0, [], []
-    for stop in sorted(set(lengths)):
-        live = sum(n >= stop for n in lengths)
-        out, state = scan(projected[start:stop, :live], state)
-        outputs.append(F.pad(out, (0, 0, 0, batch - live)))
-        going_on = sum(n > stop for n in lengths)
-        ended.insert(0, [s[going_on:] for s in state])  # shortest are last
-        state = tuple(s[:going_on] for s in state)
-        start = stop
-    out = F.pad(torch.cat(outputs), (0, 0, 0, 0, 0, len(projected) - start))
-    return out, tuple(torch.cat(parts) for parts in zip(*ended, strict=True))
 
 
 class Recurrent(nn.Module):
@@ -287,15 +249,25 @@ class Recurrent(nn.Module):
         if lengths is None:
             out, state = self.stack(x, state, None)
         else:
-            order = lengths.argsort(descending=True)
-            out, state = self.stack(
-                x[:, order],
-                tuple(s[:, order] for s in state),
-                lengths[order].tolist(),
-            )
-            back = order.argsort()
-            out, state = out[:, back], tuple(s[:, back] for s in state)
+            out, state = self.packed_stack(x, state, lengths)
         return out.transpose(0, 1), state if self.states > 1 else state[0]
+
+    def packed_stack(
+        self,
+        x: Float[Tensor, "length batch input"],
+        state: State,
+        lengths: Int[Tensor, "batch"],
+    ) -> tuple[Float[Tensor, "length batch output"], State]:
+        """`stack` with the longest sequence first, and back."""
+        order = lengths.argsort(descending=True)
+        falling = lengths[order].tolist()
+        out, state = self.stack(
+            clear_padding(x[:, order], falling),
+            tuple(s[:, order] for s in state),
+            falling,
+        )
+        back = order.argsort()
+        return out[:, back], tuple(s[:, back] for s in state)
 
 
 def check_sizes(input_size: int, hidden_size: int, num_layers: int) -> None:
@@ -321,3 +293,17 @@ class RNN(Recurrent):
     ) -> State:
         """One step of `rnn_step`; see `Recurrent.step`."""
         return (rnn_step(projected, *state, weight_hh, bias_hh),)
+
+
+class ReluRNN(Recurrent):
+    """The same with a rectifier, equal to `nn.RNN(nonlinearity="relu")`."""
+
+    def step(
+        self,
+        projected: Float[Tensor, "batch hidden"],
+        state: State,
+        weight_hh: Float[Tensor, "hidden hidden"],
+        bias_hh: Float[Tensor, "hidden"],
+    ) -> State:
+        """One step: h_t = max(0, ...); see `Recurrent.step`."""
+        return (F.relu(projected + F.linear(state[0], weight_hh, bias_hh)),)
