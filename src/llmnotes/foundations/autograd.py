@@ -1,0 +1,315 @@
+r"""Reverse mode: the gradient of a result with respect to all it came from.
+
+    data           = the array that a node of the graph holds
+    edges          = (source, pull) for every Tensor a node was made from
+    pull(upstream) = what this edge sends back: upstream · ∂node/∂source
+    upstream       = v̄ = ∂L/∂v of the node v, summed over the edges out of v
+
+Sources
+1. Linnainmaa 1976, "Taylor expansion of the accumulated rounding error",
+   BIT 16 (reverse mode).
+2. Rumelhart, Hinton & Williams 1986, "Learning representations by
+   back-propagating errors", Nature 323.
+3. Baydin et al. 2018, "Automatic differentiation in machine learning: a
+   survey", arXiv 1502.05767, §3.2.
+"""
+
+import functools
+
+import numpy as np
+
+
+def as_floats(data):
+    """The array, also a dual one; `ValueError` for what is not of floats."""
+    if not hasattr(data, "__array_function__"):
+        data = np.asarray(data)
+    if not np.issubdtype(data.dtype, np.floating):
+        raise ValueError(f"data: got {data.dtype}, expected a float dtype")
+    return data
+
+
+def checked(function):
+    """Make `gradients` refuse what does not fit, by name."""
+
+    @functools.wraps(function)
+    def wrapper(output, inputs, upstream=None):
+        if isinstance(inputs, Tensor):
+            raise ValueError("inputs: got one Tensor, expected a list of them")
+        named = {f"inputs[{i}]": x for i, x in enumerate(inputs)}
+        for name, x in {"output": output, **named}.items():
+            if not isinstance(x, Tensor):
+                kind = type(x).__name__
+                raise ValueError(f"{name}: got {kind}, expected a Tensor")
+        if upstream is None and output.data.size == 1:
+            upstream = np.ones_like(output.data)
+        shape = None if upstream is None else np.shape(upstream)
+        if shape != output.shape:
+            raise ValueError(
+                f"upstream: got shape {shape}, expected output's "
+                f"{output.shape}"
+            )
+        return function(output, inputs, upstream)
+
+    return wrapper
+
+
+class Tensor:
+    """A float array that remembers how it was computed.
+
+    What is no Tensor is a constant: `x @ weight` differentiates with
+    respect to `weight` only, if x is an array. Operators and methods work
+    as NumPy's do and keep the dtype; `gradients` goes the way back.
+
+    Raises `ValueError` for data that is not of a float dtype.
+    """
+
+    __slots__ = ("__weakref__", "data", "edges", "op")
+    __array_ufunc__ = None  # array * Tensor: NumPy must leave it to us
+
+    def __init__(self, data):
+        self.data = as_floats(data)
+        self.op, self.edges = "", ()
+
+    def __repr__(self):
+        return f"Tensor({self.data!r})"
+
+    @property
+    def shape(self):
+        """Lengths of the axes."""
+        return self.data.shape
+
+    @property
+    def dtype(self):
+        """Type of the numbers."""
+        return self.data.dtype
+
+    def __add__(self, other):
+        return node("+", self.data + raw(other), (self, same), (other, same))
+
+    __radd__ = __add__
+
+    def __sub__(self, other):
+        out = self.data - raw(other)
+        return node("−", out, (self, same), (other, np.negative))
+
+    def __rsub__(self, constant):
+        return node("−", constant - self.data, (self, np.negative))
+
+    def __neg__(self):
+        return node("−", -self.data, (self, np.negative))
+
+    def __mul__(self, other):
+        x, y = self.data, raw(other)
+        return node(
+            "×", x * y, (self, lambda g: g * y), (other, lambda g: g * x)
+        )
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other):
+        x, y = self.data, raw(other)
+        out = x / y
+        return node(
+            "÷", out, (self, lambda g: g / y), (other, lambda g: -g * out / y)
+        )
+
+    def __rtruediv__(self, constant):
+        x = self.data
+        out = constant / x
+        return node("÷", out, (self, lambda g: -g * out / x))
+
+    def __pow__(self, n):
+        """Raise to the power of a number; the slope of x⁰ is 0 everywhere."""
+        if not isinstance(n, int | float):
+            kind = type(n).__name__
+            raise ValueError(f"exponent: got {kind}, expected a number")
+        x = self.data
+        return node(
+            "power", x**n, (self, lambda g: g * n * x ** (n - 1 if n else 0))
+        )
+
+    def __matmul__(self, other):
+        return matmul(self, other)
+
+    def __rmatmul__(self, constant):
+        return matmul(constant, self)
+
+    def exp(self):
+        """Raise e to the power of each element."""
+        out = np.exp(self.data)
+        return node("exp", out, (self, lambda g: g * out))
+
+    def log(self):
+        """The natural logarithm."""
+        x = self.data
+        return node("log", np.log(x), (self, lambda g: g / x))
+
+    def tanh(self):
+        """The hyperbolic tangent."""
+        out = np.tanh(self.data)
+        return node("tanh", out, (self, lambda g: g * (1 - out * out)))
+
+    def relu(self):
+        """max(x, 0); its slope at 0 is 0."""
+        x = self.data
+        out = np.maximum(x, 0)  # x * (x > 0) would be NaN at -inf
+        return node("relu", out, (self, lambda g: np.where(x > 0, g, 0)))
+
+    def sum(self, axis=None, keepdims=False):
+        """The sum over `axis`: one, several or (None) all."""
+        x = self.data
+        out = x.sum(axis=axis, keepdims=keepdims)
+        return node("sum", out, (self, spread(x, axis, keepdims)))
+
+    def mean(self, axis=None, keepdims=False):
+        """The mean over `axis`."""
+        total = self.sum(axis, keepdims)
+        return total / (self.data.size // max(1, total.data.size))
+
+    def max(self, axis=None, keepdims=False):
+        """The largest over `axis`; equals share its gradient evenly."""
+        x = self.data
+        out = x.max(axis=axis, keepdims=keepdims)
+        winners = x == x.max(axis=axis, keepdims=True)
+        share = winners / winners.sum(axis=axis, keepdims=True, dtype=x.dtype)
+        back = spread(x, axis, keepdims)
+        return node("max", out, (self, lambda g: back(g) * share))
+
+    def softmax(self, axis=-1):
+        """Positive, and 1 in sum over `axis`."""
+        return self.log_softmax(axis).exp()
+
+    def log_softmax(self, axis=-1):
+        """The logarithm of softmax: x − m − ln Σ exp(x − m), m = max x."""
+        shifted = self - self.data.max(axis=axis, keepdims=True)
+        return shifted - shifted.exp().sum(axis, keepdims=True).log()
+
+    def reshape(self, *shape):
+        """The same elements in another shape."""
+        x = self.data
+        out = x.reshape(*shape)
+        return node("reshape", out, (self, lambda g: g.reshape(x.shape)))
+
+    def transpose(self, *axes):
+        """The axes in the order given; without one, reversed."""
+        x = self.data
+        order = [axis % x.ndim for axis in axes] or range(x.ndim)[::-1]
+        back = np.argsort(order).tolist()
+        return node(
+            "transpose",
+            x.transpose(*order),
+            (self, lambda g: g.transpose(*back)),
+        )
+
+    def __getitem__(self, index):
+        x = self.data
+
+        def pull(g):
+            out = np.zeros_like(x)
+            np.add.at(out, index, g)  # out[index] += g: repeats count once
+            return out
+
+        return node("[ ]", x[index], (self, pull))
+
+
+def node(op, data, *edges):
+    """A Tensor computed from others; edges to constants are left out."""
+    out = Tensor.__new__(Tensor)
+    out.data, out.op = data, op
+    out.edges = [edge for edge in edges if isinstance(edge[0], Tensor)]
+    return out
+
+
+def raw(x):
+    """The array of a Tensor; a constant is its own."""
+    return x.data if isinstance(x, Tensor) else x
+
+
+def same(upstream):
+    """The pull of a sum: everything goes to every term."""
+    return upstream
+
+
+def spread(x, axis, keepdims):
+    """The pull of a reduction: every element of x gets its sum's gradient."""
+
+    def pull(g):
+        if axis is not None and not keepdims:
+            g = np.expand_dims(g, axis)
+        return g + np.zeros(x.shape, x.dtype)
+
+    return pull
+
+
+def matmul(a, b):
+    """Matrix product as `@` does it: batches broadcast, 1-d is a vector."""
+    if len(b.shape) == 1:
+        column = matmul(a, b.reshape(-1, 1))
+        return column.reshape(column.shape[:-1])
+    if len(a.shape) == 1:
+        row = matmul(a.reshape(1, -1), b)
+        return row.reshape(row.shape[:-2] + row.shape[-1:])
+    x, y = raw(a), raw(b)
+    return node(
+        "@",
+        x @ y,
+        (a, lambda g: g @ y.swapaxes(-1, -2)),  # .T would turn a batch too
+        (b, lambda g: x.swapaxes(-1, -2) @ g),
+    )
+
+
+def topological_order(output):
+    """All that `output` was made from and itself, sources first.
+
+    A stack of our own instead of recursion: no graph is too deep.
+    """
+    order, seen, stack = [], set(), [(output, False)]
+    while stack:
+        tensor, sources_done = stack.pop()
+        if sources_done:
+            order.append(tensor)
+        elif tensor not in seen:
+            seen.add(tensor)
+            stack.append((tensor, True))
+            stack += [(source, False) for source, _ in tensor.edges]
+    return order
+
+
+def fit(gradient, data):
+    """Give a gradient the shape and dtype of the data it belongs to.
+
+    Where broadcasting repeated the data, the copies' gradients are summed.
+    """
+    if gradient.shape != data.shape:
+        extra = gradient.ndim - data.ndim
+        ones = (i + extra for i, n in enumerate(data.shape) if n == 1)
+        gradient = gradient.sum(axis=(*range(extra), *ones))
+        gradient = gradient.reshape(data.shape)
+    if gradient.dtype != data.dtype:
+        gradient = gradient.astype(data.dtype)
+    return gradient
+
+
+@checked
+def gradients(output, inputs, upstream=None):
+    """∂ Σ(output · upstream) / ∂x for every Tensor x in `inputs`.
+
+    `upstream` (output's shape) may be left out where output is one number;
+    then it is 1. An input that output was not made from gets zeros.
+
+    Raises `ValueError` naming the argument that does not fit.
+    """
+    wanted = set(inputs)
+    arriving = {output: upstream}
+    for tensor in reversed(topological_order(output)):
+        take = arriving.get if tensor in wanted else arriving.pop
+        upstream = take(tensor)
+        for source, pull in tensor.edges:
+            gradient = fit(pull(upstream), source.data)
+            if source in arriving:  # not +=: others may hold that array
+                gradient = arriving[source] + gradient
+            arriving[source] = gradient
+    return [
+        arriving[x].copy() if x in arriving else np.zeros_like(x.data)
+        for x in inputs
+    ]
