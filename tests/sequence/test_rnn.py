@@ -302,6 +302,31 @@ def test_a_cell_must_say_how_one_step_goes():
         Recurrent(2, 3)(torch.zeros(1, 2, 2))
 
 
+CELL = {
+    "x: got shape (4, 5, 1), expected (4, input)": {"x": (4, 5, 1)},
+    "h: got shape (3, 7), expected (4, hidden)": {"h": (3, 7)},
+    "weight_ih: got shape (7, 6), expected (7, 5)": {"weight_ih": (7, 6)},
+    "weight_hh: got shape (8, 7), expected (7, 7)": {"weight_hh": (8, 7)},
+    "bias_ih: got shape (1,), expected (7,)": {"bias_ih": (1,)},
+    "bias_hh: got shape (14,), expected (7,)": {"bias_hh": (14,)},
+}
+
+
+@pytest.mark.parametrize(("message", "shape"), CELL.items())
+def test_a_cells_arguments_that_do_not_fit_are_named(message, shape):
+    good = {
+        "x": (BATCH, INPUT),
+        "h": (BATCH, HIDDEN),
+        "weight_ih": (HIDDEN, INPUT),
+        "weight_hh": (HIDDEN, HIDDEN),
+        "bias_ih": (HIDDEN,),
+        "bias_hh": (HIDDEN,),
+    }
+    with pytest.raises(ValueError) as error:
+        rnn_cell(*(torch.zeros(s) for s in (good | shape).values()))
+    assert str(error.value).startswith(message)
+
+
 size = st.integers(1, 6)
 
 

@@ -15,9 +15,12 @@ Sources
 
 import torch
 import torch.nn.functional as F
+from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from llmnotes.sequence.checks import checked_cell
 from llmnotes.sequence.rnn import Recurrent, State
 
 
@@ -50,6 +53,7 @@ def gru_step_reset_before(
     return torch.lerp(torch.tanh(x_n + h_n), h, update)
 
 
+@checked_cell(gates=3)
 def gru_cell(
     x: Float[Tensor, "batch input"],
     h: Float[Tensor, "batch hidden"],
@@ -60,6 +64,51 @@ def gru_cell(
 ) -> Float[Tensor, "batch hidden"]:
     """One step from the input itself, equal to `nn.GRUCell`."""
     return gru_step(F.linear(x, weight_ih, bias_ih), h, weight_hh, bias_hh)
+
+
+class GRUScan(torch.autograd.Function):
+    """`gru_step` at every position; backwards as derived by hand."""
+
+    @staticmethod
+    def forward(ctx, projected, h, weight_hh, bias_hh):
+        """Keep of each step what the way back needs."""
+        kept, states = [], [h]
+        size = 2 * h.shape[1]
+        for at_t in projected.unbind(0):
+            stacked = F.linear(h, weight_hh, bias_hh)
+            gates = torch.sigmoid(at_t[:, :size] + stacked[:, :size])
+            reset, update = gates.chunk(2, 1)
+            h_n = stacked[:, size:]
+            candidate = torch.tanh(at_t[:, size:] + reset * h_n)
+            h = torch.lerp(candidate, h, update)
+            kept.append((reset, update, h_n, candidate))
+            states.append(h)
+        states = torch.stack(states)
+        kept = [torch.stack(parts) for parts in zip(*kept, strict=True)]
+        ctx.save_for_backward(states[:-1], weight_hh, *kept)
+        return states[1:]
+
+    @staticmethod
+    @once_differentiable  # what was kept knows nothing of how it came to be
+    def backward(ctx, d_outputs):
+        """Hand back the gradients in the order of forward's arguments."""
+        before, weight_hh, reset, update, h_n, candidate = ctx.saved_tensors
+        to_update = (before - candidate) * update * (1 - update)
+        to_candidate = (1 - update) * (1 - candidate**2)
+        to_reset = h_n * reset * (1 - reset)
+        d_h, d_projected, d_stacked = torch.zeros_like(before[0]), [], []
+        for t in reversed(range(len(d_outputs))):
+            d_h = d_h + d_outputs[t]
+            d_n = d_h * to_candidate[t]
+            d_gates = [d_n * to_reset[t], d_h * to_update[t]]
+            d_projected.append(torch.cat([*d_gates, d_n], 1))
+            d_stacked.append(torch.cat([*d_gates, d_n * reset[t]], 1))
+            d_h = torch.addmm(d_h * update[t], d_stacked[-1], weight_hh)
+        d_projected = torch.stack(d_projected[::-1])
+        d_stacked = torch.stack(d_stacked[::-1])
+        product = "length batch row, length batch column -> row column"
+        d_weight_hh = einsum(d_stacked, before, product)
+        return d_projected, d_h, d_weight_hh, d_stacked.sum((0, 1))
 
 
 class GRU(Recurrent):
@@ -77,9 +126,22 @@ class GRU(Recurrent):
         """One step of `gru_step`; see `Recurrent.step`."""
         return (gru_step(projected, *state, weight_hh, bias_hh),)
 
+    def scan(
+        self,
+        projected: Float[Tensor, "length batch gates"],
+        state: State,
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> tuple[Float[Tensor, "length batch hidden"], State]:
+        """Step through time, with the gradients written by hand."""
+        out = GRUScan.apply(projected, *state, weight_hh, bias_hh)
+        return out, (out[-1],)
 
-class ResetBeforeGRU(GRU):
+
+class ResetBeforeGRU(Recurrent):
     """The same parameters, read the other way; equal to no `nn.GRU`."""
+
+    gates = 3
 
     def step(
         self,

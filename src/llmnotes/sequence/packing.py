@@ -13,20 +13,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def check_lengths(x: Tensor, lengths: Tensor) -> None:
-    """Raise `ValueError` unless lengths has 1..length for each sequence."""
-    if lengths.dtype != torch.int64 or lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"lengths: got {lengths.dtype} of shape {tuple(lengths.shape)}, "
-            f"expected torch.int64 of shape ({x.shape[0]},)"
-        )
-    least, most = lengths.min().item(), lengths.max().item()
-    if least < 1 or most > x.shape[1]:
-        raise ValueError(
-            f"lengths: got {least} to {most}, expected 1 to x's {x.shape[1]}"
-        )
-
-
 def clear_padding(
     x: Float[Tensor, "length batch width"], lengths: list[int]
 ) -> Float[Tensor, "length batch width"]:

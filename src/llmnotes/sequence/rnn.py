@@ -24,12 +24,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.sequence.checks import check_sizes, checked, checked_cell
 from llmnotes.sequence.packing import (
-    check_lengths,
     clear_padding,
     reverse_time,
     scan_packed,
 )
+from llmnotes.sequence.through_time import backward_through_time
 
 State = tuple[Tensor, ...]  # (h,), or (h, c) for the LSTM
 
@@ -44,6 +45,7 @@ def rnn_step(
     return torch.tanh(projected + F.linear(h, weight_hh, bias_hh))
 
 
+@checked_cell(gates=1)
 def rnn_cell(
     x: Float[Tensor, "batch input"],
     h: Float[Tensor, "batch hidden"],
@@ -54,59 +56,6 @@ def rnn_cell(
 ) -> Float[Tensor, "batch hidden"]:
     """One step: h_t = tanh(x_t Uᵀ + b + h_{t-1} Wᵀ + b') [1]."""
     return rnn_step(F.linear(x, weight_ih, bias_ih), h, weight_hh, bias_hh)
-
-
-def checked(forward):
-    """Make `forward(self, x, state, lengths)` refuse what does not fit.
-
-    Raises `ValueError` naming the argument, what came and what was expected.
-    """
-
-    @functools.wraps(forward)
-    def wrapper(self, x, state=None, lengths=None):
-        check_input(self, x)
-        if state is not None:
-            check_state(self, x, state)
-        if lengths is not None:
-            check_lengths(x, lengths)
-        return forward(self, x, state, lengths)
-
-    return wrapper
-
-
-def check_input(model: "Recurrent", x: Tensor) -> None:
-    """Raise `ValueError` unless x is a batch of sequences for the model."""
-    weight = model.weight_ih_l0
-    if x.ndim != 3 or 0 in x.shape or x.shape[-1] != model.input_size:
-        raise ValueError(
-            f"x: got shape {tuple(x.shape)}, expected (batch, length, "
-            f"{model.input_size}), no axis empty"
-        )
-    if x.dtype != weight.dtype or x.device != weight.device:
-        raise ValueError(
-            f"x: got {x.dtype} on {x.device}, expected the weights' "
-            f"{weight.dtype} on {weight.device}"
-        )
-
-
-def check_state(model: "Recurrent", x: Tensor, state) -> None:
-    """Raise `ValueError` unless `state` can begin a batch like x."""
-    given = (state,) if isinstance(state, Tensor) else tuple(state)
-    if isinstance(state, Tensor) != (model.states == 1):
-        raise ValueError(
-            f"state: got {type(state).__name__}, expected "
-            f"{'a tensor' if model.states == 1 else 'a pair of tensors'}"
-        )
-    rows = model.num_layers * model.directions
-    shapes = [tuple(s.shape) for s in given]
-    expected = [(rows, x.shape[0], model.hidden_size)] * model.states
-    if shapes != expected:
-        raise ValueError(f"state: got shapes {shapes}, expected {expected}")
-    if any(s.dtype != x.dtype or s.device != x.device for s in given):
-        raise ValueError(
-            f"state: got {given[0].dtype} on {given[0].device}, expected "
-            f"x's {x.dtype} on {x.device}"
-        )
 
 
 class Recurrent(nn.Module):
@@ -270,15 +219,24 @@ class Recurrent(nn.Module):
         return out[:, back], tuple(s[:, back] for s in state)
 
 
-def check_sizes(input_size: int, hidden_size: int, num_layers: int) -> None:
-    """Raise `ValueError` unless all three are at least 1."""
-    for name, got in (
-        ("input_size", input_size),
-        ("hidden_size", hidden_size),
-        ("num_layers", num_layers),
-    ):
-        if got < 1:
-            raise ValueError(f"{name}: got {got}, expected at least 1")
+class RNNScan(torch.autograd.Function):
+    """`rnn_step` at every position; backwards as derived by hand."""
+
+    @staticmethod
+    def forward(ctx, projected, h, weight_hh, bias_hh):
+        """Keep the outputs: they are all that the way back needs."""
+        h0, outputs = h, []
+        for at_t in projected.unbind(0):
+            h = rnn_step(at_t, h, weight_hh, bias_hh)
+            outputs.append(h)
+        outputs = torch.stack(outputs)
+        ctx.save_for_backward(outputs, h0, weight_hh)
+        return outputs
+
+    @staticmethod
+    def backward(ctx, d_outputs):
+        """Hand back the gradients in the order of forward's arguments."""
+        return backward_through_time(*ctx.saved_tensors, d_outputs)
 
 
 class RNN(Recurrent):
@@ -293,6 +251,17 @@ class RNN(Recurrent):
     ) -> State:
         """One step of `rnn_step`; see `Recurrent.step`."""
         return (rnn_step(projected, *state, weight_hh, bias_hh),)
+
+    def scan(
+        self,
+        projected: Float[Tensor, "length batch hidden"],
+        state: State,
+        weight_hh: Float[Tensor, "hidden hidden"],
+        bias_hh: Float[Tensor, "hidden"],
+    ) -> tuple[Float[Tensor, "length batch hidden"], State]:
+        """Step through time, with the gradients written by hand."""
+        out = RNNScan.apply(projected, *state, weight_hh, bias_hh)
+        return out, (out[-1],)
 
 
 class ReluRNN(Recurrent):

@@ -26,26 +26,24 @@ def backward_through_time(
     h0: Float[Tensor, "batch hidden"],
     weight_hh: Float[Tensor, "hidden hidden"],
     d_outputs: Float[Tensor, "length batch hidden"],
-) -> dict[str, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of a scan of `rnn_step`, from the last step to the first [1].
 
     Each state acts twice: on the loss, through its output, and on the next
-    state. Its gradient is the sum of the two.
+    state. Its gradient is the sum of the two. Returns those of projected,
+    h0, weight_hh and bias_hh.
     """
-    d_h = torch.zeros_like(h0)
-    d_projected = torch.empty_like(outputs)
+    slopes = 1 - outputs**2
+    d_h, d_projected = torch.zeros_like(h0), []
     for t in reversed(range(len(outputs))):
-        d_h = d_h + d_outputs[t]
-        d_projected[t] = d_h * (1 - outputs[t] ** 2)
-        d_h = d_projected[t] @ weight_hh
+        d_before_tanh = (d_h + d_outputs[t]) * slopes[t]
+        d_projected.append(d_before_tanh)
+        d_h = d_before_tanh @ weight_hh
+    d_projected = torch.stack(d_projected[::-1])
     before = torch.cat([h0[None], outputs[:-1]])
     product = "length batch row, length batch column -> row column"
-    return {
-        "projected": d_projected,
-        "h0": d_h,
-        "weight_hh": einsum(d_projected, before, product),
-        "bias_hh": d_projected.sum((0, 1)),
-    }
+    d_weight_hh = einsum(d_projected, before, product)
+    return d_projected, d_h, d_weight_hh, d_projected.sum((0, 1))
 
 
 def step_jacobians(
