@@ -45,7 +45,7 @@ class Vocabulary:
             )
         return [self.ids[symbol] for symbol in text]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable) -> str:
         """Text up to END; START and PAD are not shown."""
         text = []
         for i in map(int, ids):

@@ -22,6 +22,7 @@ Sources
 """
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -153,29 +154,48 @@ def check_ids(name: str, ids: Tensor, vocab: int) -> None:
         )
 
 
-def checked_source(encode):
-    """Make `encode(self, source, source_lengths)` refuse a bad source."""
+def check_lengths(lengths: Tensor, source: Tensor) -> None:
+    """Raise `ValueError` unless every row of source has 1 to all tokens."""
+    rows, most = source.shape
+    if lengths.dtype != torch.int64 or lengths.shape != (rows,):
+        raise ValueError(
+            f"source_lengths: got {lengths.dtype} of shape "
+            f"{tuple(lengths.shape)}, expected torch.int64 of shape ({rows},)"
+        )
+    low, high = lengths.min().item(), lengths.max().item()
+    if low < 1 or high > most:
+        raise ValueError(
+            f"source_lengths: got {low} to {high}, expected 1 to {most}"
+        )
 
-    @functools.wraps(encode)
-    def wrapper(self, source, source_lengths=None):
-        check_ids("source", source, self.source_embedding.num_embeddings)
-        return encode(self, source, source_lengths)
 
-    return wrapper
+def checked(method):
+    """Make a method refuse a source, lengths or target that do not fit.
 
+    Raises `ValueError` naming the argument, what came and what was expected.
+    """
+    signature = inspect.signature(method)
 
-def checked_target(decode):
-    """Make `decode(self, target_in, memory)` refuse a bad target."""
-
-    @functools.wraps(decode)
-    def wrapper(self, target_in, memory):
-        check_ids("target_in", target_in, self.target_embedding.num_embeddings)
-        if len(target_in) != len(memory.seen):
-            raise ValueError(
-                f"target_in: got batch {len(target_in)}, expected source's "
-                f"{len(memory.seen)}"
-            )
-        return decode(self, target_in, memory)
+    @functools.wraps(method)
+    def wrapper(self, *arguments, **options):
+        given = signature.bind(self, *arguments, **options).arguments
+        if "source" in given:
+            vocab = self.source_embedding.num_embeddings
+            check_ids("source", given["source"], vocab)
+            rows = len(given["source"])
+        else:
+            rows = len(given["memory"].seen)
+        if given.get("source_lengths") is not None:
+            check_lengths(given["source_lengths"], given["source"])
+        if "target_in" in given:
+            vocab = self.target_embedding.num_embeddings
+            check_ids("target_in", given["target_in"], vocab)
+            if len(given["target_in"]) != rows:
+                raise ValueError(
+                    f"target_in: got batch {len(given['target_in'])}, "
+                    f"expected source's {rows}"
+                )
+        return method(self, *arguments, **options)
 
     return wrapper
 
@@ -216,7 +236,7 @@ class Seq2Seq(nn.Module):
             self.combine = nn.Linear(2 * hidden_size, hidden_size, bias=False)
         self.head = nn.Linear(hidden_size, target_vocab)
 
-    @checked_source
+    @checked
     def encode(
         self,
         source: Int[Tensor, "batch key"],
@@ -255,13 +275,14 @@ class Seq2Seq(nn.Module):
         both = torch.cat([context, hidden], -1)
         return torch.tanh(self.combine(both)), weights
 
-    @checked_target
+    @checked
     def decode(
         self, target_in: Int[Tensor, "batch query"], memory: Memory
     ) -> Float[Tensor, "batch query vocab"]:
         """Logits of the token after each of target_in."""
         return self.head(self.run(target_in, memory)[0])
 
+    @checked
     def forward(
         self,
         source: Int[Tensor, "batch key"],
@@ -271,6 +292,7 @@ class Seq2Seq(nn.Module):
         """Logits at every position of a target that is given."""
         return self.decode(target_in, self.encode(source, source_lengths))
 
+    @checked
     @torch.no_grad()
     def alignment(
         self,
