@@ -89,6 +89,7 @@ def test_no_held_out_day_is_learned_from_and_none_is_missing():
     span = (LAST - FIRST).days + 1
     assert len(learned) + len(tested) == span == 36_525
     assert len(tested) == 3_652
+    assert datetime.date(2026, 3, 3) in tested  # the chapter's example
 
 
 def test_the_days_to_learn_from_hold_every_year_month_day_and_weekday():
