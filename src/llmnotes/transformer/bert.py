@@ -51,6 +51,7 @@ class BertConfig:
     type_vocab_size: int = 2
     hidden_dropout_prob: float = 0.1  # on embeddings and each sublayer
     layer_norm_eps: float = 1e-12
+    initializer_range: float = 0.02
 
     def __post_init__(self):
         for field in fields(self)[:7]:
@@ -248,7 +249,7 @@ class Bert(nn.Module):
         layers = (Layer(config) for _ in range(config.num_hidden_layers))
         self.embeddings = Embeddings(config)
         self.encoder = nn.ModuleDict({"layer": nn.ModuleList(layers)})
-        initialise(self)
+        initialise(self, config)
 
     def visible(
         self,
@@ -289,7 +290,7 @@ class BertModel(Bert):
         super().__init__(config)
         width = config.hidden_size
         self.pooler = nn.ModuleDict({"dense": nn.Linear(width, width)})
-        initialise(self.pooler)
+        initialise(self.pooler, config)
 
     def pool(
         self, hidden: Float[Tensor, "batch length d_model"]
@@ -337,7 +338,7 @@ class BertForMaskedLM(nn.Module):
         self.config = config
         self.bert = self.encoder(config)
         self.cls = nn.ModuleDict({"predictions": Predictions(config)})
-        initialise(self.cls)
+        initialise(self.cls, config)
 
     def forward(
         self, ids: Tensor, mask: Tensor | None = None, types=None
@@ -347,15 +348,15 @@ class BertForMaskedLM(nn.Module):
         return self.cls["predictions"](self.bert(ids, mask, types), embedding)
 
 
-def initialise(model: nn.Module) -> None:
-    """Matrices from N(0, 0.02²), biases 0, norms 1 [1, A.2]."""
+def initialise(model: nn.Module, config: BertConfig) -> None:
+    """Matrices from N(0, 0.02²), biases 0, norms 1, as in BERT's code."""
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         elif parameter.ndim == 1:
             nn.init.ones_(parameter)
         else:
-            nn.init.normal_(parameter, std=0.02)
+            nn.init.normal_(parameter, std=config.initializer_range)
 
 
 def count(config: BertConfig) -> dict[str, int]:

@@ -16,7 +16,6 @@ import re
 import string
 import unicodedata
 from collections.abc import Sequence
-from itertools import takewhile
 
 import torch
 from jaxtyping import Bool, Int
@@ -145,18 +144,17 @@ class WordPiece:
                     found += pieces(word, self.ids)
         return found
 
-    def encode(self, text: str, second: str | None = None) -> list[int]:
-        """Ids of [CLS] text [SEP], or of [CLS] text [SEP] second [SEP]."""
-        tokens = [CLS, *self.tokenize(text), SEP]
-        if second is not None:
-            tokens += [*self.tokenize(second), SEP]
-        return [self.ids[token] for token in tokens]
+    def encode(self, text: str) -> list[int]:
+        """Ids of [CLS] text [SEP]."""
+        return [self.ids[t] for t in (CLS, *self.tokenize(text), SEP)]
 
-    def token_types(self, ids: Sequence[int]) -> list[int]:
-        """0 up to and with the first [SEP], 1 after it."""
-        separator = self.ids[SEP]
-        first = sum(1 for _ in takewhile(lambda i: i != separator, ids)) + 1
-        return [0 if at < first else 1 for at in range(len(ids))]
+    def encode_pair(
+        self, text: str, second: str
+    ) -> tuple[list[int], list[int]]:
+        """Ids of [CLS] text [SEP] second [SEP]; types: 1 from `second` on."""
+        first = self.encode(text)
+        rest = self.encode(second)[1:]  # one [CLS] is enough
+        return first + rest, [0] * len(first) + [1] * len(rest)
 
     def batch(
         self, texts: Sequence[str], longest: int = 512
