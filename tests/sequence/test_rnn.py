@@ -77,6 +77,17 @@ def test_lengths_equal_torchs_packed_sequence(layers, bidirectional, lengths):
     assert_same_gradients(ours, theirs, inputs, a, (out, last))
 
 
+def test_second_derivatives_equal_torch():
+    ours, theirs, x, state = pair(layers=2)
+    inputs = [x.requires_grad_(), state]
+    second = []
+    for model in (ours, theirs):
+        out = model(*inputs)[0].square().sum()
+        (first,) = torch.autograd.grad(out, x, create_graph=True)
+        second.append(torch.autograd.grad(first.square().sum(), x))
+    torch.testing.assert_close(*second)
+
+
 def test_the_cell_equals_torchs_cell():
     torch.manual_seed(0)
     cell = nn.RNNCell(INPUT, HIDDEN)

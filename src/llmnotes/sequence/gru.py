@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from llmnotes.sequence.checks import checked_cell
 from llmnotes.sequence.rnn import Recurrent, State
@@ -89,9 +88,14 @@ class GRUScan(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
-    @once_differentiable  # what was kept knows nothing of how it came to be
     def backward(ctx, d_outputs):
-        """Hand back the gradients in the order of forward's arguments."""
+        """Hand back the gradients in the order of forward's arguments.
+
+        Raises `RuntimeError` when asked for a graph of them: what was kept
+        does not know how it came to be.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError("GRU: got create_graph, expected one gradient")
         before, weight_hh, reset, update, h_n, candidate = ctx.saved_tensors
         to_update = (before - candidate) * update * (1 - update)
         to_candidate = (1 - update) * (1 - candidate**2)

@@ -143,7 +143,7 @@ def learn(
     learning_rate: float = 3e-3,
     clip: float = 1.0,
     seed: int = 0,
-) -> int:
+) -> None:
     """Train with Adam and clipped gradients on fresh examples."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), learning_rate)
