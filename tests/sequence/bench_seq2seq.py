@@ -226,7 +226,7 @@ def bench_where_it_looks(record):
         weights = date_reader(name).alignment(batch.source, batch.target_in)[0]
         for i, said in enumerate([*day.isoformat(), "end"]):
             for j, read in enumerate(text):
-                place = f"{j + 1} {'space' if read == ' ' else read}"
+                place = f"{j + 1} {'␣' if read == ' ' else read}"
                 weight = round(weights[i, j].item(), 4)
                 rows.append((name, f"{i + 1} {said}", place, weight))
     record(
