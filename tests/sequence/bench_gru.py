@@ -105,10 +105,10 @@ def bench_what_a_state_carries(record):
     models = {
         "RNN": RNN(64, 64),
         "GRU": GRU(64, 64),
-        "GRU, update bias 3": GRU(64, 64),
+        "GRU with update bias 3": GRU(64, 64),
     }
     with torch.no_grad():
-        models["GRU, update bias 3"].bias_ih_l0[64:128] = 3.0
+        models["GRU with update bias 3"].bias_ih_l0[64:128] = 3.0
     rows = []
     for name, model in models.items():
         values, means = carried(model)
@@ -142,7 +142,7 @@ def bench_what_a_state_carries(record):
 CONTESTANTS = {
     "RNN": (RNN, 3e-3),
     "LSTM": (LSTM, 1e-2),
-    "LSTM, forget bias 3": (LSTM, 1e-2),
+    "LSTM with forget bias 3": (LSTM, 1e-2),
     "GRU": (GRU, 1e-2),
 }
 

@@ -10,7 +10,7 @@ Sources
 1. Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
    Computation 9(8): §5.4 adds two marked numbers, right within 0.04.
 2. Arjovsky, Shah & Bengio 2016, "Unitary Evolution Recurrent Neural
-   Networks", arXiv 1511.06464: §5.1 copies 10 symbols of 8.
+   Networks", arXiv 1511.06464: copies 10 symbols of 8.
 """
 
 from collections.abc import Callable
