@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmnotes.sequence.dates import SOURCE, ways_to_write
 from llmnotes.sequence.pairs import PAD, collate
@@ -85,6 +86,44 @@ def bench_parameter_counts(record):
             "own": "counted with V = 37,000",
             "low": "smallest V that fits",
             "high": "largest V that fits",
+        },
+        rows=rows,
+    )
+
+
+class Products(TorchDispatchMode):
+    """Counts the matrix products that PyTorch is asked for."""
+
+    names = ("mm", "addmm", "bmm", "baddbmm")
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function.__name__.split(".")[0] in self.names
+        return function(*args, **(kwargs or {}))
+
+
+def bench_products_that_wait(record):
+    rows = []
+    for name, build in MODELS.items():
+        model = build(SEED)
+        for length in (1, 4, 16, 32, 64, 128, 256):
+            with Products() as products:
+                model.encode(torch.full((2, length), PAD + 3))
+            rows.append((name, length, products.count))
+    record(
+        "products",
+        kind="exact",
+        title="Matrix products, one after the other, in reading a text",
+        prediction=(
+            "A recurrence multiplies the inputs of all positions at once and "
+            "its state once per position: n + 1. A layer of the encoder has "
+            "four projections, scores, weighted sum and two products of the "
+            "feed-forward network: 8, whatever the length, so 16 in two."
+        ),
+        columns={"model": "", "length": "", "products": ""},
+        labels={
+            "length": "characters read",
+            "products": "matrix products",
         },
         rows=rows,
     )
