@@ -203,7 +203,7 @@ class Tensor:
         x = self.data
 
         def pull(g):
-            out = np.zeros_like(x)
+            out = np.zeros_like(g, shape=x.shape)
             np.add.at(out, index, g)  # out[index] += g: repeats count once
             return out
 
