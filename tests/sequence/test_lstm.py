@@ -273,7 +273,8 @@ def test_the_two_biases_of_the_forget_gate_sum_to_what_was_asked(bias):
 
 
 WRONG = {
-    "x": (0, (BATCH + 1, INPUT)),
+    "x": (0, (BATCH, INPUT, 1)),
+    "h": (1, (BATCH + 1, HIDDEN)),
     "c": (2, (BATCH, HIDDEN + 1)),
     "weight_ih": (3, (4 * HIDDEN, INPUT + 1)),
     "weight_hh": (4, (3 * HIDDEN, HIDDEN)),
@@ -298,6 +299,13 @@ def test_three_gates_do_not_pass_for_four():
         lstm_1997_cell(*random_cell(gates=4))
 
 
+def test_h_and_c_swapped_is_another_step():
+    """Both have the same shape, so nothing stops you."""
+    x, h, c, *parameters = random_cell()
+    right = lstm_cell(x, h, c, *parameters)
+    assert not torch.allclose(lstm_cell(x, c, h, *parameters)[0], right[0])
+
+
 def test_a_state_without_a_memory_is_refused():
     model = LSTM(INPUT, HIDDEN)
     x, h = torch.zeros(BATCH, LENGTH, INPUT), torch.zeros(1, BATCH, HIDDEN)
@@ -305,8 +313,7 @@ def test_a_state_without_a_memory_is_refused():
         model(x, h)
 
 
-def test_a_silent_input_lets_only_the_hidden_biases_speak():
-    """Gradients of both biases are equal: one of them would do."""
+def test_both_biases_learn_the_same_so_one_would_do():
     ours, _ = same_layers()
     out, _ = ours(torch.randn(BATCH, LENGTH, INPUT, dtype=torch.float64))
     a, b = torch.autograd.grad(

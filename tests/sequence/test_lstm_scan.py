@@ -36,7 +36,7 @@ def test_backpropagation_through_time_by_hand_equals_autograd():
     torch.manual_seed(0)
     shapes = (
         *((LENGTH, BATCH, 4 * HIDDEN), (BATCH, HIDDEN), (BATCH, HIDDEN)),
-        *((4 * HIDDEN, HIDDEN), (4 * HIDDEN,)),
+        (4 * HIDDEN, HIDDEN),
     )
     inputs = [
         torch.randn(s, dtype=torch.float64, requires_grad=True) for s in shapes

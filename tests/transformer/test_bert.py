@@ -245,7 +245,7 @@ def test_norms_add_1e_12_to_the_variance():
 
 
 def test_attention_weights_are_those_that_are_used():
-    layer, (ids, mask, _) = tiny().encoder["layer"][0], padded()
+    layer, (_, mask, _) = tiny().encoder["layer"][0], padded()
     x = torch.randn(BATCH, LENGTH, 12, dtype=torch.float64)
     visible = mask[:, None, None]
     part = layer.attention["self"]
@@ -262,9 +262,7 @@ def test_the_decoder_is_the_token_embedding():
         model.bert.embeddings.word_embeddings.weight[4] = 0
     ids = torch.where(ids == 4, 5, ids)
     bias = model.cls["predictions"].bias[4]
-    torch.testing.assert_close(
-        model(ids)[..., 4], bias.expand(BATCH, LENGTH)
-    )
+    torch.testing.assert_close(model(ids)[..., 4], bias.expand(BATCH, LENGTH))
 
 
 def test_dropout_acts_on_embeddings_and_on_each_sublayers_output():

@@ -123,10 +123,8 @@ class Tensor:
         if not isinstance(n, int | float):
             kind = type(n).__name__
             raise ValueError(f"exponent: got {kind}, expected a number")
-        x = self.data
-        return node(
-            "power", x**n, (self, lambda g: g * n * x ** (n - 1 if n else 0))
-        )
+        x, lower = self.data, n - (n != 0)
+        return node("power", x**n, (self, lambda g: g * n * x**lower))
 
     def __matmul__(self, other):
         return matmul(self, other)
@@ -181,7 +179,7 @@ class Tensor:
 
     def log_softmax(self, axis=-1):
         """The logarithm of softmax: x − m − ln Σ exp(x − m), m = max x."""
-        shifted = self - self.data.max(axis=axis, keepdims=True)
+        shifted = self - raw(self).max(axis=axis, keepdims=True)
         return shifted - shifted.exp().sum(axis, keepdims=True).log()
 
     def reshape(self, *shape):
@@ -205,7 +203,7 @@ class Tensor:
         x = self.data
 
         def pull(g):
-            out = np.zeros_like(x)
+            out = np.zeros_like(g, shape=x.shape)
             np.add.at(out, index, g)  # out[index] += g: repeats count once
             return out
 

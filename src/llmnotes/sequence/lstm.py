@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.sequence.checks import check_cell
 from llmnotes.sequence.rnn import Recurrent, State
 
 Gates = tuple[Tensor, Tensor, Tensor, Tensor]  # i, f, g, o
@@ -38,36 +39,17 @@ def checked(gates: int):
     def decorate(cell):
         @functools.wraps(cell)
         def wrapper(x, h, c, *parameters):
-            if x.ndim != 2 or h.ndim != 2 or x.shape[0] != h.shape[0]:
+            check_cell(gates, x, h, *parameters)
+            if c.shape != h.shape:
                 raise ValueError(
-                    f"x: got shape {tuple(x.shape)} beside h's "
-                    f"{tuple(h.shape)}, expected (batch, input) beside "
-                    "(batch, hidden)"
+                    f"c: got shape {tuple(c.shape)}, expected h's "
+                    f"{tuple(h.shape)}"
                 )
-            check_shapes(gates, x, h, c, *parameters)
             return cell(x, h, c, *parameters)
 
         return wrapper
 
     return decorate
-
-
-def check_shapes(
-    gates: int, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh
-) -> None:
-    """Raise `ValueError` unless memory and parameters fit x and h."""
-    rows, hidden = gates * h.shape[1], h.shape[1]
-    for name, got, expected in (
-        ("c", c, tuple(h.shape)),
-        ("weight_ih", weight_ih, (rows, x.shape[1])),
-        ("weight_hh", weight_hh, (rows, hidden)),
-        ("bias_ih", bias_ih, (rows,)),
-        ("bias_hh", bias_hh, (rows,)),
-    ):
-        if tuple(got.shape) != expected:
-            raise ValueError(
-                f"{name}: got shape {tuple(got.shape)}, expected {expected}"
-            )
 
 
 def open_gates(stacked: Float[Tensor, "batch gates"]) -> Gates:

@@ -1,13 +1,13 @@
 """The LSTM through time, with a gradient written by hand, and made fast.
 
-    projected   = x Uᵀ + b at every step  (length, batch, 4·hidden)
+    projected   = x Uᵀ + b + b' at every step  (length, batch, 4·hidden)
     gates       = i, f, g, o, opened, at every step  (the same shape)
     hs, cs      = h_0 … h_T, c_0 … c_T  (length + 1, batch, hidden)
     dgates      = gradient by the gates before σ and tanh
     loops       = the two loops over time, there and back
 
 `ByHandLSTM` runs both loops in PyTorch, `FusedLSTM` in numba and PyTorch's
-matrix product. Both are `LSTM` with another `scan`.
+matrix product. Both are `LSTM` with another scan.
 
 Sources
 1. Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
@@ -15,9 +15,11 @@ Sources
    Computation 9(8).
 """
 
+import functools
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
-from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -32,13 +34,11 @@ def forwards(
     h: Float[Tensor, "batch hidden"],
     c: Float[Tensor, "batch hidden"],
     weight_hh: Float[Tensor, "gates hidden"],
-    bias_hh: Float[Tensor, "gates"],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Step through time and keep what the way back needs: gates, hs, cs."""
     kept, hs, cs = [], [h], [c]
     for at_t in projected.unbind(0):
-        gates = open_gates(at_t + F.linear(hs[-1], weight_hh, bias_hh))
-        i, f, g, o = gates
+        i, f, g, o = gates = open_gates(at_t + F.linear(hs[-1], weight_hh))
         cs.append(f * cs[-1] + i * g)
         hs.append(o * cs[-1].tanh())
         kept.append(torch.cat(gates, dim=-1))
@@ -68,12 +68,11 @@ def backwards(
 
 
 def forwards_fused(
-    projected: Tensor, h: Tensor, c: Tensor, weight_hh: Tensor, bias_hh: Tensor
+    projected: Tensor, h: Tensor, c: Tensor, weight_hh: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`forwards` without a new tensor per step: one product, one loop."""
-    length, batch, hidden = len(projected), *h.shape
-    gates = torch.add(projected, bias_hh)  # becomes the opened gates
-    hs, cs = h.new_empty(2, length + 1, batch, hidden)
+    """`forwards` within `projected`: one product and one loop per step."""
+    gates, (length, batch, _) = projected, projected.shape
+    hs, cs = h.new_empty(2, length + 1, batch, h.shape[1])
     hs[0], cs[0] = h, c
     arrays = gates.numpy(), cs.numpy(), cs[1:].numpy(), hs[1:].numpy()
     steps = zip(gates.unbind(), hs.unbind(), *arrays, strict=False)
@@ -94,7 +93,7 @@ def backwards_fused(
     """`backwards` without a new tensor per step; dh and dc are overwritten."""
     dgates = torch.empty_like(gates)
     dh, dc = dh.contiguous().clone(), dc.contiguous().clone()
-    dout = dout.contiguous()
+    dout = dout.contiguous()  # rows of stride 1, for which numba compiled
     arrays = [x.numpy() for x in (gates, cs, cs[1:], dout)]
     later, memory, out = dh.numpy(), dc.numpy(), dgates.numpy()
     for t in reversed(range(len(dout))):
@@ -107,23 +106,27 @@ class Scan(torch.autograd.Function):
     """All steps of one layer in one direction, as one node of the graph."""
 
     @staticmethod
-    def forward(ctx, loops, projected, h, c, weight_hh, bias_hh):
+    def forward(ctx, loops, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
         """Return h_1 … h_T, h_T and c_T."""
         there, ctx.back = loops
-        gates, hs, cs = there(projected, h, c, weight_hh, bias_hh)
-        ctx.save_for_backward(weight_hh, gates, hs, cs)
+        x = x.contiguous()
+        projected = F.linear(x, weight_ih, bias_ih + bias_hh)
+        gates, hs, cs = there(projected, h, c, weight_hh)
+        ctx.save_for_backward(x, weight_ih, weight_hh, gates, hs, cs)
         return hs[1:], hs[-1].clone(), cs[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dout, dh, dc):
-        """Collect dgates over time; each weight gradient is one product."""
-        weight_hh, gates, hs, cs = ctx.saved_tensors
+        """Collect dgates over time; every other gradient is one product."""
+        x, weight_ih, weight_hh, gates, hs, cs = ctx.saved_tensors
         dgates, dh, dc = ctx.back(dout, dh, dc, weight_hh, gates, cs)
-        dweight = einsum(
-            dgates, hs[:-1], "length batch g, length batch h -> g h"
-        )
-        return None, dgates, dh, dc, dweight, dgates.sum((0, 1))
+        rows = dgates.flatten(0, 1)  # all steps of all sequences
+        dx = (rows @ weight_ih).view_as(x)
+        dweight_ih = rows.T @ x.flatten(0, 1)
+        dweight_hh = rows.T @ hs[:-1].flatten(0, 1)
+        dbias = rows.sum(0)  # of the one bias and of the other
+        return None, dx, dh, dc, dweight_ih, dweight_hh, dbias, dbias
 
 
 class ByHandLSTM(LSTM):
@@ -131,17 +134,20 @@ class ByHandLSTM(LSTM):
 
     loops = forwards, backwards
 
+    def project(
+        self, x: Float[Tensor, "length batch input"], *parameters: Tensor
+    ) -> tuple[Float[Tensor, "length batch input"], Callable]:
+        """Leave x as it is: `Scan` projects it."""
+        return x, functools.partial(self.scan, parameters=parameters)
+
     def scan(
         self,
-        projected: Float[Tensor, "length batch gates"],
+        x: Float[Tensor, "length batch input"],
         state: State,
-        weight_hh: Float[Tensor, "gates hidden"],
-        bias_hh: Float[Tensor, "gates"],
+        parameters: tuple[Tensor, ...],
     ) -> tuple[Float[Tensor, "length batch hidden"], State]:
         """See `Recurrent.scan`."""
-        out, *state = Scan.apply(
-            self.loops, projected, *state, weight_hh, bias_hh
-        )
+        out, *state = Scan.apply(self.loops, x, *state, *parameters)
         return out, tuple(state)
 
 
@@ -155,15 +161,14 @@ class FusedLSTM(ByHandLSTM):
 
     def scan(
         self,
-        projected: Tensor,
+        x: Float[Tensor, "length batch input"],
         state: State,
-        weight_hh: Tensor,
-        bias_hh: Tensor,
-    ) -> tuple[Tensor, State]:
+        parameters: tuple[Tensor, ...],
+    ) -> tuple[Float[Tensor, "length batch hidden"], State]:
         """See `Recurrent.scan`."""
-        got = projected.dtype, projected.device.type
-        if got != (torch.float32, "cpu"):
+        if (x.dtype, x.device.type) != (torch.float32, "cpu"):
             raise ValueError(
-                f"x: got {got[0]} on {got[1]}, expected torch.float32 on cpu"
+                f"x: got {x.dtype} on {x.device.type}, expected "
+                "torch.float32 on cpu"
             )
-        return super().scan(projected, state, weight_hh, bias_hh)
+        return super().scan(x, state, parameters)

@@ -18,6 +18,7 @@ Sources
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -132,6 +133,20 @@ class Recurrent(nn.Module):
             outputs.append(state[0])
         return torch.stack(outputs), state
 
+    def project(
+        self,
+        x: Float[Tensor, "length batch input"],
+        weight_ih: Float[Tensor, "gates input"],
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_ih: Float[Tensor, "gates"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> tuple[Float[Tensor, "length batch gates"], Callable]:
+        """Return x Uᵀ + b of all steps in one product, and what scans it."""
+        scan = functools.partial(
+            self.scan, weight_hh=weight_hh, bias_hh=bias_hh
+        )
+        return F.linear(x, weight_ih, bias_ih), scan
+
     def one_direction(
         self,
         x: Float[Tensor, "length batch input"],
@@ -141,13 +156,9 @@ class Recurrent(nn.Module):
         direction: int,
     ) -> tuple[Float[Tensor, "length batch hidden"], State]:
         """Scan x forwards (direction 0) or from each sequence's end."""
-        weight_ih, weight_hh, bias_ih, bias_hh = self.weights(layer, direction)
         if direction:
             x = reverse_time(x, lengths)
-        projected = F.linear(x, weight_ih, bias_ih)  # all steps at once
-        scan = functools.partial(
-            self.scan, weight_hh=weight_hh, bias_hh=bias_hh
-        )
+        projected, scan = self.project(x, *self.weights(layer, direction))
         if lengths is None:
             out, state = scan(projected, state)
         else:

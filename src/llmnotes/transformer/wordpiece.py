@@ -55,7 +55,7 @@ def space_chinese(text: str) -> str:
 
 
 def is_chinese(c: str) -> bool:
-    """Whether a character lies in one of the blocks; Kana and Hangul do not."""
+    """Whether a character lies in the blocks; Kana and Hangul do not."""
     return c >= "\u3400" and any(a <= ord(c) <= b for a, b in CHINESE)
 
 
