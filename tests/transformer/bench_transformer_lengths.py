@@ -25,7 +25,7 @@ LENGTHS = 5, 10, 20, 40
 STEPS, BATCH = 1500, 32
 RATES = 1e-3, 3e-3  # each model keeps the better one at each length
 HELD_OUT = 2**40  # a seed that no training step has
-SHAPE = TransformerConfig(VOCAB, d_model=48, heads=4, layers=2, d_ff=192)
+SHAPE = TransformerConfig(VOCAB, d_model=32, heads=4, layers=2, d_ff=128)
 ATTENTION = "GRU with attention"
 CELLS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU, ATTENTION: GRU}
 MODELS = *CELLS, "Transformer"
@@ -90,9 +90,7 @@ def bench_accuracy_against_length(record):
     jobs = [(n, s, r) for s in LENGTHS for n in MODELS for r in RATES]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         # the longest first, so that both processes end together
-        found = dict(
-            zip(jobs[::-1], pool.map(learn, jobs[::-1]), strict=True)
-        )
+        found = dict(zip(jobs[::-1], pool.map(learn, jobs[::-1]), strict=True))
     record(
         "accuracy",
         kind="timing",
