@@ -244,7 +244,7 @@ def bench_warm_up(record, steps=150, peak=3e-3, window=15):
 
 
 MODELS = {"Transformer": transformer, "GRU with attention": recurrent}
-STEPS = 1000
+STEPS = 600
 PEAK = {"Transformer": 4e-3, "GRU with attention": 4e-3}
 
 
