@@ -161,7 +161,7 @@ def bench_step(record, race, fair_ground):
         for name, kind in CONTESTANTS.items():
             if kind is not Scalars or dtype == np.float64:
                 calls[name, np.dtype(dtype).name] = kind(dtype=dtype).step
-    times = race(calls, rounds=9, slice_s=0.2)
+    times = race(calls, rounds=5, slice_s=0.2)
     nodes = {
         "plain Python, one number per node": Scalars().step(),
         "our Tensor": len(topological_order(Ours().loss())),
