@@ -157,7 +157,7 @@ class Tensor:
         """The sum over `axis`: one, several or (None) all."""
         x = self.data
         out = x.sum(axis=axis, keepdims=keepdims)
-        return node("sum", out, (self, spread(x, axis, keepdims)))
+        return node("sum", out, (self, lambda g: spread(g, axis, keepdims, x)))
 
     def mean(self, axis=None, keepdims=False):
         """The mean over `axis`."""
@@ -170,8 +170,11 @@ class Tensor:
         out = x.max(axis=axis, keepdims=keepdims)
         winners = x == x.max(axis=axis, keepdims=True)
         share = winners / winners.sum(axis=axis, keepdims=True, dtype=x.dtype)
-        back = spread(x, axis, keepdims)
-        return node("max", out, (self, lambda g: back(g) * share))
+        return node(
+            "max",
+            out,
+            (self, lambda g: spread(g, axis, keepdims, x) * share),
+        )
 
     def softmax(self, axis=-1):
         """Positive, and 1 in sum over `axis`."""
@@ -201,13 +204,7 @@ class Tensor:
 
     def __getitem__(self, index):
         x = self.data
-
-        def pull(g):
-            out = np.zeros_like(g, shape=x.shape)
-            np.add.at(out, index, g)  # out[index] += g: repeats count once
-            return out
-
-        return node("[ ]", x[index], (self, pull))
+        return node("[ ]", x[index], (self, lambda g: scatter(g, index, x)))
 
 
 def node(op, data, *edges):
@@ -228,15 +225,18 @@ def same(upstream):
     return upstream
 
 
-def spread(x, axis, keepdims):
-    """The pull of a reduction: every element of x gets its sum's gradient."""
+def spread(g, axis, keepdims, x):
+    """The pull of a sum over axes: each element of x gets all of g."""
+    if axis is not None and not keepdims:
+        g = np.expand_dims(g, axis)
+    return g + np.zeros(x.shape, x.dtype)
 
-    def pull(g):
-        if axis is not None and not keepdims:
-            g = np.expand_dims(g, axis)
-        return g + np.zeros(x.shape, x.dtype)
 
-    return pull
+def scatter(g, index, x):
+    """The pull of x[index]: what was taken twice gets both gradients."""
+    out = np.zeros_like(g, shape=x.shape)
+    np.add.at(out, index, g)  # out[index] += g would count repeats once
+    return out
 
 
 def matmul(a, b):
