@@ -314,10 +314,10 @@ def test_what_stands_to_the_right_is_learned_by_those_who_see_it(
     torch.manual_seed(0)
     shape = BertConfig(8, 24, 1, 2, 48, 6, 1, 0.0, initializer_range=0.2)
     model = cls(shape)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-2)
-    for step in range(60):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(80):
         inputs, labels = hide(
-            pairs(32, step), mask_id=7, vocab_size=7, seed=0, step=step
+            pairs(64, step), mask_id=7, vocab_size=7, seed=0, step=step
         )
         optimizer.zero_grad()
         train.loss(model, inputs, labels).backward()
