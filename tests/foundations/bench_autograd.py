@@ -4,7 +4,6 @@ import functools
 from pathlib import Path
 from statistics import median
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ from llmnotes.foundations.autograd import (
 )
 from llmnotes.foundations.graph_drawing import numbers, svg
 from llmnotes.foundations.mlp import accuracy, initialise, train
+from tests.foundations.as_installed import as_installed
 from tests.foundations.moons import (
     ByHand,
     Ours,
@@ -135,19 +135,18 @@ def bench_digits(record):
 
 
 @pytest.fixture
-def fair_ground():
-    """One thread for everybody, and no shape checks inside the timings."""
+def engine():
+    """Our engine without the tests' wrappers; one thread for everybody."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    yield as_installed("llmnotes.foundations.autograd")[0]
     torch.set_num_threads(threads)
 
 
+OURS, SCALARS = "our Tensor", "plain Python, one number per node"
 CONTESTANTS = {
-    "plain Python, one number per node": Scalars,
-    "our Tensor": Ours,
+    SCALARS: Scalars,
+    OURS: Ours,
     "torch, the same text": Torch,
     "torch, nn.Linear and SGD": TorchModules,
     "NumPy, derivatives by hand": ByHand,
@@ -155,16 +154,19 @@ CONTESTANTS = {
 
 
 @pytest.mark.timing
-def bench_step(record, race, fair_ground):
+def bench_step(record, race, engine):
     calls = {}
     for dtype in (np.float64, np.float32):
         for name, kind in CONTESTANTS.items():
-            if kind is not Scalars or dtype == np.float64:
-                calls[name, np.dtype(dtype).name] = kind(dtype=dtype).step
+            if kind is Scalars and dtype != np.float64:
+                continue
+            options = {"engine": engine} if kind is Ours else {}
+            call = kind(dtype=dtype, **options).step
+            calls[name, np.dtype(dtype).name] = call
     times = race(calls, rounds=5, slice_s=0.2)
     nodes = {
-        "plain Python, one number per node": Scalars().step(),
-        "our Tensor": len(topological_order(Ours().loss())),
+        SCALARS: Scalars().step(),
+        OURS: len(topological_order(Ours().loss())),
     }
     best = {key: median(values) for key, values in times.items()}
     record(
@@ -200,7 +202,7 @@ def bench_step(record, race, fair_ground):
                 nodes.get(who),
                 seconds,
                 seconds / nodes[who] if who in nodes else None,
-                seconds / best["our Tensor", dtype],
+                seconds / best[OURS, dtype],
             )
             for (who, dtype), seconds in best.items()
         ],
@@ -208,9 +210,9 @@ def bench_step(record, race, fair_ground):
 
 
 @pytest.mark.timing
-def bench_cost(record, race, fair_ground):
+def bench_cost(record, race, engine):
     """Where our step goes: arithmetic, recording, ordering, pulling back."""
-    ours, bare = Ours(), ByHand()
+    ours, bare = Ours(engine=engine), ByHand()
     loss = ours.loss()
     kept = bare.forward()[1]
     calls = {
@@ -218,12 +220,14 @@ def bench_cost(record, race, fair_ground):
         "forward, recorded": ours.loss,
         "backward, arrays only": functools.partial(bare.backward, kept),
         "backward, ordered and pulled": functools.partial(
-            gradients, loss, ours.parameters
+            engine.gradients, loss, ours.parameters
         ),
-        "of that, the order": functools.partial(topological_order, loss),
+        "of that, the order": functools.partial(
+            engine.topological_order, loss
+        ),
     }
     times = race(calls, rounds=9, slice_s=0.1)
-    nodes = len(topological_order(loss))
+    nodes = len(engine.topological_order(loss))
     record(
         "cost",
         kind="timing",
@@ -244,9 +248,9 @@ def bench_cost(record, race, fair_ground):
 
 
 @pytest.mark.timing
-def bench_sizes(record, race, fair_ground):
+def bench_sizes(record, race, engine):
     kinds = {
-        "our Tensor": Ours,
+        OURS: functools.partial(Ours, engine=engine),
         "torch": Torch,
         "NumPy by hand": ByHand,
     }

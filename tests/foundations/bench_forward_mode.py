@@ -4,21 +4,16 @@ import functools
 import tracemalloc
 from statistics import median
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
 
 from llmnotes.foundations.autograd import Tensor, gradients
-from llmnotes.foundations.forward_mode import (
-    grad,
-    hvp,
-    jacfwd,
-    jacrev,
-    jvp,
-)
+from llmnotes.foundations.forward_mode import jacfwd, jacrev, jvp
+from tests.foundations.as_installed import as_installed
 from tests.foundations.counting import counted, multiply_adds
 
+MODULE = "llmnotes.foundations.forward_mode"
 HIDDEN, CELLS = 64, 1024
 INPUTS = (1, 4, 16, 32, 64, 256, 1024)
 LABELS = {
@@ -73,22 +68,22 @@ def bench_operations(record):
 
 
 @pytest.fixture
-def fair_ground():
-    """One thread for everybody, and no shape checks inside the timings."""
+def module():
+    """Our modules without the tests' wrappers; one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    names = ("llmnotes.foundations.autograd", MODULE)
+    yield as_installed(*names)[1]
     torch.set_num_threads(threads)
 
 
 @pytest.mark.timing
-def bench_jacobian(record, race, fair_ground):
+def bench_jacobian(record, race, module):
     calls = {}
     for inputs in INPUTS:
         function, x = network(inputs, CELLS // inputs)
         for mode, jacobian in MODES.items():
+            jacobian = getattr(module, jacobian.__name__)
             calls[mode, inputs] = functools.partial(jacobian(function), x)
     times = race(calls, rounds=5, slice_s=0.05)
     record(
@@ -165,24 +160,24 @@ def bowl(wrap=np.asarray):
     return lambda x: (function(x) ** 2).sum(), x
 
 
-def curvatures(loss, x, direction):
+def curvatures(m, loss, x):
     """The calls of the table below."""
+    direction = np.random.default_rng(1).standard_normal(x.shape)
     return {
-        "loss": lambda: loss(Tensor(x)),
-        "gradient": lambda: grad(loss)(x),
-        "Hessian times a vector": lambda: hvp(loss, x, direction),
-        "Hessian, 256 × 256": lambda: jacfwd(grad(loss))(x),
+        "loss": lambda: loss(m.Tensor(x)),
+        "gradient": lambda: m.grad(loss)(x),
+        "Hessian times a vector": lambda: m.hvp(loss, x, direction),
+        "Hessian, 256 × 256": lambda: m.jacfwd(m.grad(loss))(x),
     }
 
 
 @pytest.mark.timing
-def bench_hessian(record, race, fair_ground):
-    direction = np.random.default_rng(1).standard_normal((1, 256))
+def bench_hessian(record, race, module):
     counts = {
         name: multiply_adds(go)
-        for name, go in curvatures(*bowl(counted), direction).items()
+        for name, go in curvatures(module, *bowl(counted)).items()
     }
-    times = race(curvatures(*bowl(), direction), rounds=5, slice_s=0.1)
+    times = race(curvatures(module, *bowl()), rounds=5, slice_s=0.1)
     record(
         "hessian",
         kind="timing",

@@ -11,7 +11,7 @@ import torch
 from sklearn.datasets import make_moons
 from torch import nn
 
-from llmnotes.foundations.autograd import Tensor, gradients
+from llmnotes.foundations import autograd
 from tests.foundations.scalar_autograd import Value
 
 WIDTHS, DECAY, RATE = (2, 16, 16, 1), 1e-4, 0.1
@@ -46,15 +46,16 @@ def objective(x, y, parameters):
 
 
 class Ours:
-    def __init__(self, count=100, dtype=np.float64):
+    def __init__(self, count=100, dtype=np.float64, engine=autograd):
         self.x, self.y = points(count, dtype)
-        self.parameters = [Tensor(p) for p in start(dtype)]
+        self.parameters = [engine.Tensor(p) for p in start(dtype)]
+        self.gradients = engine.gradients
 
     def loss(self):
         return objective(self.x, self.y, self.parameters)
 
     def step(self):
-        found = gradients(self.loss(), self.parameters)
+        found = self.gradients(self.loss(), self.parameters)
         for p, g in zip(self.parameters, found, strict=True):
             p.data = p.data - RATE * g
 
