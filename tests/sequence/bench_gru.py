@@ -6,12 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from llmnotes.sequence.gru import (
-    GRU,
-    ResetBeforeGRU,
-    gru_step,
-    gru_step_reset_before,
-)
+from llmnotes.sequence.gru import GRU, ResetBeforeGRU
 from llmnotes.sequence.lstm import LSTM, set_forget_bias
 from llmnotes.sequence.lstm_scan import FusedLSTM
 from llmnotes.sequence.memory_tasks import (
@@ -23,7 +18,6 @@ from llmnotes.sequence.memory_tasks import (
 )
 from llmnotes.sequence.rnn import RNN, Recurrent
 from llmnotes.sequence.through_time import singular_values_by_lag
-from tests.sequence.test_gru import crossed
 
 SEED = 0
 PARAMETERS, STEPS = 3000, 1500
@@ -49,33 +43,6 @@ def bench_parameter_counts(record):
             (name, kind.gates, parameters(kind(10, 20)))
             for name, kind in kinds.items()
         ],
-    )
-
-
-def bench_two_conventions_by_hand(record):
-    rows = []
-    for name, step in (
-        ("after the matrix", gru_step),
-        ("before the matrix", gru_step_reset_before),
-    ):
-        rows.append((name, *step(*crossed()).flatten().tolist()))
-    record(
-        "conventions",
-        kind="tolerance",
-        tolerance=1e-6,
-        title="One step of two crossed units, r = (¾, ¼) and z = ½",
-        prediction=(
-            "After the matrix the candidate is tanh(¾, ¼), before it tanh(¼, "
-            "¾). With h = (1, 1) and z = ½ the states are (0.818, 0.622) and "
-            "(0.622, 0.818)."
-        ),
-        columns={"convention": "", "first": "", "second": ""},
-        labels={
-            "convention": "the reset gate acts",
-            "first": "first unit",
-            "second": "second unit",
-        },
-        rows=rows,
     )
 
 
