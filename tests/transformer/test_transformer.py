@@ -69,6 +69,7 @@ def pytorchs_names(tensors):
     return {n: t.detach() for n, t in out.items() if "embedding" not in n}
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @BOTH
 def test_logits_and_gradients_equal_pytorchs_masks_included(cls):
     model = tiny(cls)
