@@ -189,7 +189,7 @@ def bench_gains_of_trained_memories(record, lag=20):
             gain = gain_by_lag(model, x.double())
             forget = mean_gate(model, x.double())
             rows += [
-                (f"{start}, {when}", k, gain[k].item(), forget)
+                (start, when, k, gain[k].item(), forget)
                 for k in (1, 5, 10, 15, 20)
             ]
     record(
@@ -202,10 +202,17 @@ def bench_gains_of_trained_memories(record, lag=20):
             "somewhere, so its gain over the whole lag should be near 1 or "
             "above, whatever it was before, and its forget gates more open."
         ),
-        columns={"network": "", "lag": "steps", "gain": "", "forget": ""},
-        labels={"lag": "lag k", "forget": "mean of the forget gates"},
+        columns={
+            "start": "", "when": "", "lag": "steps", "gain": "", "forget": "",
+        },
+        labels={
+            "when": "training",
+            "lag": "lag k",
+            "gain": "share of an error that comes back",
+            "forget": "mean of the forget gates",
+        },
         rows=rows,
-    )
+    )  # fmt: skip
 
 
 SOUNDS = (
