@@ -123,13 +123,18 @@ STARTS = {"PyTorch's": None, "forget bias 1": 1.0, "forget bias 4": 4.0}
 SEEDS, LAGS, UNITS = (0, 1, 2), (10, 20, 40, 80), 32
 
 
-@functools.cache
-def taught(start, lag, seed):
-    """Four hundred steps; the model, and what it recalls."""
+def begun(start, seed):
     torch.manual_seed(seed)
     model = Answerer(FusedLSTM, RECALL, UNITS)
     if STARTS[start] is not None:
         set_forget_bias(model.recurrent, STARTS[start])
+    return model
+
+
+@functools.cache
+def taught(start, lag, seed):
+    """Four hundred steps; the model, and what it recalls."""
+    model = begun(start, seed)
     learn(
         *(model, RECALL, lag),
         steps=400, batch=32, learning_rate=5e-3, seed=seed,
@@ -177,15 +182,13 @@ def bench_gains_of_trained_memories(record, lag=20):
     rows = []
     x, _ = RECALL.batch(2, lag, torch.Generator().manual_seed(100))
     for start in STARTS:
-        fresh = LSTM(RECALL.inputs, UNITS).double()
-        torch.manual_seed(0)
-        fresh.reset_parameters()
-        if STARTS[start] is not None:
-            set_forget_bias(fresh, STARTS[start])
-        trained = LSTM(RECALL.inputs, UNITS)
-        model, _ = taught(start, lag, 0)
-        trained.load_state_dict(model.recurrent.state_dict())
-        for when, model in (("before", fresh), ("after", trained.double())):
+        for when, answerer in (
+            ("before", begun(start, 0)),
+            ("after", taught(start, lag, 0)[0]),
+        ):
+            model = LSTM(RECALL.inputs, UNITS)
+            model.load_state_dict(answerer.recurrent.state_dict())
+            model.double()
             gain = gain_by_lag(model, x.double())
             forget = mean_gate(model, x.double())
             rows += [
