@@ -308,7 +308,7 @@ def bench_mistakes(record):
             "away": "1 − cosine of the dog's vector with the right one",
         },
         rows=[
-            (name, (a @ b).item(), max(0.0, (1 - right @ b).item()))
+            (name, (a @ b).item(), round((1 - right @ b).item(), 12))
             for name, (a, b) in found.items()
         ],
     )
