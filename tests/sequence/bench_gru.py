@@ -200,9 +200,9 @@ def bench_forward_and_backward(record, race):
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     models = {
-        "reset before, autograd's gradient": ResetBeforeGRU(128, 128),
-        "reset after, autograd's gradient": Plain(128, 128),
-        "reset after, gradient by hand": GRU(128, 128),
+        "reset before, by autograd": ResetBeforeGRU(128, 128),
+        "reset after, by autograd": Plain(128, 128),
+        "reset after, by hand": GRU(128, 128),
         "nn.GRU": nn.GRU(128, 128, batch_first=True),
     }
     x = torch.randn(16, 128, 128)
