@@ -55,7 +55,7 @@ def checked(function):
     return wrapper
 
 
-births = itertools.count()
+new, births = object.__new__, itertools.count()
 birth = operator.attrgetter("birth")
 
 
@@ -215,7 +215,7 @@ class Tensor:
 
 def node(op, data, *edges):
     """A Tensor computed from others; edges to constants are left out."""
-    out = Tensor.__new__(Tensor)
+    out = new(Tensor)
     out.data, out.op, out.birth = data, op, next(births)
     if len(edges) > 1:  # a single one comes from a method of a Tensor
         edges = [edge for edge in edges if isinstance(edge[0], Tensor)]
@@ -310,7 +310,9 @@ def gradients(output, inputs, upstream=None):
         take = arriving.get if tensor in wanted else arriving.pop
         upstream = take(tensor)
         for source, pull in tensor.edges:
-            gradient = fit(pull(upstream), source.data)
+            gradient, data = pull(upstream), source.data
+            if gradient.shape != data.shape or gradient.dtype != data.dtype:
+                gradient = fit(gradient, data)
             if source in arriving:  # not +=: others may hold that array
                 gradient = arriving[source] + gradient
             arriving[source] = gradient
