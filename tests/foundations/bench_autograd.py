@@ -144,12 +144,12 @@ def engine():
     torch.set_num_threads(threads)
 
 
-OURS, SCALARS = "our Tensor", "plain Python, one number per node"
+OURS, SCALARS = "our Tensor", "plain Python"
 CONTESTANTS = {
     OURS: Ours,
-    "torch, the same text": Torch,
-    "torch, nn.Linear and SGD": TorchModules,
-    "NumPy, derivatives by hand": ByHand,
+    "torch with the same text": Torch,
+    "torch with nn.Linear and SGD": TorchModules,
+    "NumPy with derivatives by hand": ByHand,
 }
 
 
