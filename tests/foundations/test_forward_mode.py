@@ -49,7 +49,7 @@ def test_random_programs_equal_torch(program, seed):
     )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(programs, st.integers(0, 2**32 - 1))
 def test_forward_and_reverse_give_the_same_number(program, seed):
     """Push ẋ forward, or pull 1 back and multiply: ḡ·ẋ both times."""
@@ -226,7 +226,7 @@ def test_forward_over_reverse_equals_forward_over_forward():
         np.testing.assert_allclose(hessian(x), wanted, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=30)
 @given(programs, st.integers(0, 2**32 - 1))
 def test_hessians_of_random_programs_are_symmetric(program, seed):
     """u·(Hv) = v·(Hu), whatever the graph."""

@@ -6,13 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from llmnotes.sequence.gru import (
-    GRU,
-    ResetBeforeGRU,
-    gru_step,
-    gru_step_reset_before,
-)
+from llmnotes.sequence.gru import GRU, ResetBeforeGRU
 from llmnotes.sequence.lstm import LSTM, set_forget_bias
+from llmnotes.sequence.lstm_scan import FusedLSTM
 from llmnotes.sequence.memory_tasks import (
     TASKS,
     Answerer,
@@ -22,7 +18,6 @@ from llmnotes.sequence.memory_tasks import (
 )
 from llmnotes.sequence.rnn import RNN, Recurrent
 from llmnotes.sequence.through_time import singular_values_by_lag
-from tests.sequence.test_gru import crossed
 
 SEED = 0
 PARAMETERS, STEPS = 3000, 1500
@@ -48,33 +43,6 @@ def bench_parameter_counts(record):
             (name, kind.gates, parameters(kind(10, 20)))
             for name, kind in kinds.items()
         ],
-    )
-
-
-def bench_two_conventions_by_hand(record):
-    rows = []
-    for name, step in (
-        ("after the matrix", gru_step),
-        ("before the matrix", gru_step_reset_before),
-    ):
-        rows.append((name, *step(*crossed()).flatten().tolist()))
-    record(
-        "conventions",
-        kind="tolerance",
-        tolerance=1e-6,
-        title="One step of two crossed units, r = (¾, ¼) and z = ½",
-        prediction=(
-            "After the matrix the candidate is tanh(¾, ¼), before it tanh(¼, "
-            "¾). With h = (1, 1) and z = ½ the states are (0.818, 0.622) and "
-            "(0.622, 0.818)."
-        ),
-        columns={"convention": "", "first": "", "second": ""},
-        labels={
-            "convention": "the reset gate acts",
-            "first": "first unit",
-            "second": "second unit",
-        },
-        rows=rows,
     )
 
 
@@ -141,8 +109,8 @@ def bench_what_a_state_carries(record):
 
 CONTESTANTS = {
     "RNN": (RNN, 3e-3),
-    "LSTM": (LSTM, 1e-2),
-    "LSTM with forget bias 3": (LSTM, 1e-2),
+    "LSTM": (FusedLSTM, 1e-2),
+    "LSTM with forget bias 3": (FusedLSTM, 1e-2),
     "GRU": (GRU, 1e-2),
 }
 
@@ -160,21 +128,20 @@ def remembers(name, task, lag):
     return hidden, parameters(model), taken, right
 
 
-@pytest.mark.timing  # 15 minutes of training
+@pytest.mark.timing  # ten minutes of training
 def bench_who_remembers_how_long(record):
     torch.set_num_threads(1)
     rows, limits = [], []
     for name in CONTESTANTS:
         for task in TASKS:
-            failed = []
             for lag in LAGS:
                 row = remembers(name, TASKS[task], lag)
-                print(name, task, lag, row, flush=True)
                 rows.append((task, name, lag, *row))
-                failed += [lag] if row[-1] < 0.9 else []
-                if len(failed) == 2:
+                print(rows[-1], flush=True)
+                if row[-1] < 0.9:  # the longer ones are harder still
                     break
-            limits.append((task, name, str(failed[0]) if failed else "none"))
+            first = str(lag) if row[-1] < 0.9 else f"above {lag}"
+            limits.append((task, name, first))
     record(
         "memory",
         kind="timing",
@@ -188,7 +155,10 @@ def bench_who_remembers_how_long(record):
             "expect the biased LSTM to hold 40 and lose 80 in both tasks; "
             "the GRU, whose update gate starts at ½, to hold 20 in copying "
             "and, having only one number to keep, 40 in adding; and the "
-            "plain RNN to copy across 10 and add across 5."
+            "plain RNN to copy across 10 and add across 5. (A first run, "
+            "whose learning rate fell to 0 over the 1,500 steps, was stopped "
+            "and discarded: in it even the biased LSTM failed to copy across "
+            "20.)"
         ),
         columns={
             "task": "",
@@ -230,9 +200,9 @@ def bench_forward_and_backward(record, race):
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     models = {
-        "reset before, autograd's gradient": ResetBeforeGRU(128, 128),
-        "reset after, autograd's gradient": Plain(128, 128),
-        "reset after, gradient by hand": GRU(128, 128),
+        "reset before, by autograd": ResetBeforeGRU(128, 128),
+        "reset after, by autograd": Plain(128, 128),
+        "reset after, by hand": GRU(128, 128),
         "nn.GRU": nn.GRU(128, 128, batch_first=True),
     }
     x = torch.randn(16, 128, 128)

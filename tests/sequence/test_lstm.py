@@ -34,7 +34,7 @@ def random_cell(gates=4, seed=0):
     return [torch.randn(s, dtype=torch.float64) for s in shapes]
 
 
-def same_layers(layers=1, bidirectional=False, kind=LSTM):
+def same_layers(layers=1, bidirectional=False):
     """Ours and PyTorch's, with the same parameters, in float64."""
     torch.manual_seed(0)
     theirs = nn.LSTM(
@@ -43,7 +43,7 @@ def same_layers(layers=1, bidirectional=False, kind=LSTM):
         bidirectional=bidirectional,
         dtype=torch.float64,
     )
-    ours = kind(INPUT, HIDDEN, layers, bidirectional=bidirectional).double()
+    ours = LSTM(INPUT, HIDDEN, layers, bidirectional=bidirectional).double()
     ours.load_state_dict(theirs.state_dict())
     return ours, theirs
 

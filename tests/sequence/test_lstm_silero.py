@@ -6,6 +6,7 @@ import importlib.util
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 from llmnotes.sequence import silero
@@ -41,6 +42,15 @@ def test_every_probability_equals_that_of_the_file():
     assert got.shape == expected.shape
     assert expected.min() < 0.05 and expected.max() > 0.9
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+
+
+def test_the_safetensors_file_beside_it_holds_other_weights():
+    path = silero.weights_file().with_name("silero_vad_16k.safetensors")
+    theirs, ours = load_file(str(path)), load_silero().state_dict()
+    theirs = {k.removeprefix("lstm_cell."): v for k, v in theirs.items()}
+    for name in ("weight_ih", "weight_hh"):
+        assert theirs[name].shape == ours[name].shape
+        assert (theirs[name] - ours[name]).abs().max() > 0.5
 
 
 def test_the_cell_equals_the_files_cell():

@@ -101,7 +101,7 @@ def recipe(seed, steps=2000):
     """How the tiny models are trained, both alike."""
     return train.TrainConfig(
         steps=steps,
-        batch_size=64,
+        batch_size=32,
         block=BLOCK,
         learning_rate=3e-3,
         warmup=50,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 import transformers as hf
 from torch import nn
 
+from llmnotes import train
 from llmnotes.transformer.bert import (
     BERT_BASE,
     BERT_LARGE,
@@ -19,6 +20,8 @@ from llmnotes.transformer.bert import (
     count,
 )
 from llmnotes.transformer.gpt import GPT1, GPTConfig
+from llmnotes.transformer.masking import hide
+from tests.transformer.masked_runs import LeftToRightLM
 
 SHAPE = dict(
     vocab_size=23, hidden_size=12, num_hidden_layers=3, num_attention_heads=3,
@@ -292,6 +295,38 @@ def test_a_fresh_model_predicts_nothing_in_particular():
             assert (p == 1).all()
         else:
             assert p.std().item() == pytest.approx(0.02, rel=0.1)
+
+
+def pairs(batch, seed):
+    """Three pairs of symbols; the second of each follows from the first."""
+    torch.manual_seed(seed)
+    first = torch.randint(7, (batch, 3))
+    return torch.stack([first, (3 * first + 2) % 7], -1).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "low", "high"),
+    [(BertForMaskedLM, 0.95, 1.0), (LeftToRightLM, 0.0, 0.3)],
+)
+def test_what_stands_to_the_right_is_learned_by_those_who_see_it(
+    cls, low, high
+):
+    torch.manual_seed(0)
+    shape = BertConfig(8, 24, 1, 2, 48, 6, 1, 0.0, initializer_range=0.2)
+    model = cls(shape)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for step in range(80):
+        inputs, labels = hide(
+            pairs(64, step), mask_id=7, vocab_size=7, seed=0, step=step
+        )
+        optimizer.zero_grad()
+        train.loss(model, inputs, labels).backward()
+        optimizer.step()
+    text = pairs(500, seed=999)
+    hidden = text.clone()
+    hidden[:, 2] = 7  # the first of a pair: only its right neighbour tells
+    guess = model(hidden)[:, 2].argmax(-1)
+    assert low <= (guess == text[:, 2]).double().mean() <= high
 
 
 def test_gradients_agree_with_finite_differences():

@@ -14,8 +14,10 @@ from llmnotes.transformer.bert import MINILM_L6, BertConfig
 from llmnotes.transformer.bert_files import (
     load_bert,
     load_minilm,
+    load_wordpiece,
     minilm_folder,
 )
+from llmnotes.transformer.wordpiece import SPECIAL
 
 WEIGHTS = "model.safetensors"
 SHAPE = dict(
@@ -115,6 +117,13 @@ def test_what_they_save_is_read(saved):
     model = load_bert(saved)
     assert vars(model.config) == vars(BertConfig(**SHAPE))
     torch.testing.assert_close(model(ids), right.last_hidden_state)
+
+
+def test_only_line_feeds_end_a_piece(tmp_path):
+    pieces = [*SPECIAL, "\u2028", "a\x85b", "c"]
+    text = "\n".join(pieces) + "\n"
+    (tmp_path / "vocab.txt").write_bytes(text.encode())
+    assert load_wordpiece(tmp_path).pieces == pieces
 
 
 def spoil_config(folder, **change):

@@ -69,6 +69,7 @@ def pytorchs_names(tensors):
     return {n: t.detach() for n, t in out.items() if "embedding" not in n}
 
 
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 @BOTH
 def test_logits_and_gradients_equal_pytorchs_masks_included(cls):
     model = tiny(cls)
@@ -319,27 +320,31 @@ def test_dropout_acts_on_the_sum_of_embedding_and_position():
     torch.testing.assert_close(dropped[kept], 2 * clean[kept])
 
 
-@pytest.mark.parametrize("sublayer", ["self_attn", "multihead_attn", "ff"])
+SUBLAYERS = {
+    "encoder_layer": ["self_attn.o_proj", "linear2"],
+    "decoder_layer": ["self_attn.o_proj", "multihead_attn.o_proj", "linear2"],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "loud"), [(k, last) for k, v in SUBLAYERS.items() for last in v]
+)
 @BOTH
-def test_dropout_acts_on_a_sublayers_output_not_inside_it(cls, sublayer):
+def test_dropout_acts_on_a_sublayers_output_not_inside_it(cls, kind, loud):
     torch.manual_seed(0)
     config = TransformerConfig(**{**vars(SHAPE), "dropout": 0.5})
-    layer = cls.decoder_layer(config).double()
+    layer = getattr(cls, kind)(config).double()
     layer.norm1 = layer.norm2 = layer.norm3 = nn.Identity()
-    last = {
-        "self_attn": layer.self_attn.o_proj,
-        "multihead_attn": layer.multihead_attn.o_proj,
-        "ff": layer.linear2,
-    }
     with torch.no_grad():
-        for name, linear in last.items():
-            if name != sublayer:
-                linear.weight.zero_()
-                linear.bias.zero_()
+        for name in SUBLAYERS[kind]:
+            if name != loud:
+                layer.get_submodule(name).weight.zero_()
+                layer.get_submodule(name).bias.zero_()
     x = torch.randn(BATCH, TARGET, SHAPE.d_model, dtype=torch.float64)
     memory = torch.randn(BATCH, SOURCE, SHAPE.d_model, dtype=torch.float64)
-    clean = layer.eval()(x, memory) - x
-    added = layer.train()(x, memory) - x
+    inputs = (x,) if kind == "encoder_layer" else (x, memory)
+    clean = layer.eval()(*inputs) - x
+    added = layer.train()(*inputs) - x
     kept = added.abs() > 1e-12
     assert 0.3 < kept.double().mean() < 0.7
     torch.testing.assert_close(added[kept], 2 * clean[kept])

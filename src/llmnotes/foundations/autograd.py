@@ -15,6 +15,8 @@ Sources
 """
 
 import functools
+import itertools
+import operator
 
 import numpy as np
 
@@ -41,7 +43,7 @@ def checked(function):
                 kind = type(x).__name__
                 raise ValueError(f"{name}: got {kind}, expected a Tensor")
         if upstream is None and output.data.size == 1:
-            upstream = np.ones_like(output.data)
+            upstream = np.ones(output.shape, output.dtype)
         shape = None if upstream is None else np.shape(upstream)
         if shape != output.shape:
             raise ValueError(
@@ -51,6 +53,10 @@ def checked(function):
         return function(output, inputs, upstream)
 
     return wrapper
+
+
+new, births = object.__new__, itertools.count()
+birth = operator.attrgetter("birth")
 
 
 class Tensor:
@@ -63,12 +69,12 @@ class Tensor:
     Raises `ValueError` for data that is not of a float dtype.
     """
 
-    __slots__ = ("__weakref__", "data", "edges", "op")
+    __slots__ = ("__weakref__", "birth", "data", "edges", "op")
     __array_ufunc__ = None  # array * Tensor: NumPy must leave it to us
 
     def __init__(self, data):
         self.data = as_floats(data)
-        self.op, self.edges = "", ()
+        self.op, self.edges, self.birth = "", (), next(births)
 
     def __repr__(self):
         return f"Tensor({self.data!r})"
@@ -157,7 +163,7 @@ class Tensor:
         """The sum over `axis`: one, several or (None) all."""
         x = self.data
         out = x.sum(axis=axis, keepdims=keepdims)
-        return node("sum", out, (self, spread(x, axis, keepdims)))
+        return node("sum", out, (self, lambda g: spread(g, axis, keepdims, x)))
 
     def mean(self, axis=None, keepdims=False):
         """The mean over `axis`."""
@@ -170,8 +176,11 @@ class Tensor:
         out = x.max(axis=axis, keepdims=keepdims)
         winners = x == x.max(axis=axis, keepdims=True)
         share = winners / winners.sum(axis=axis, keepdims=True, dtype=x.dtype)
-        back = spread(x, axis, keepdims)
-        return node("max", out, (self, lambda g: back(g) * share))
+        return node(
+            "max",
+            out,
+            (self, lambda g: spread(g, axis, keepdims, x) * share),
+        )
 
     def softmax(self, axis=-1):
         """Positive, and 1 in sum over `axis`."""
@@ -201,20 +210,16 @@ class Tensor:
 
     def __getitem__(self, index):
         x = self.data
-
-        def pull(g):
-            out = np.zeros_like(g, shape=x.shape)
-            np.add.at(out, index, g)  # out[index] += g: repeats count once
-            return out
-
-        return node("[ ]", x[index], (self, pull))
+        return node("[ ]", x[index], (self, lambda g: scatter(g, index, x)))
 
 
 def node(op, data, *edges):
     """A Tensor computed from others; edges to constants are left out."""
-    out = Tensor.__new__(Tensor)
-    out.data, out.op = data, op
-    out.edges = [edge for edge in edges if isinstance(edge[0], Tensor)]
+    out = new(Tensor)
+    out.data, out.op, out.birth = data, op, next(births)
+    if len(edges) > 1:  # a single one comes from a method of a Tensor
+        edges = [edge for edge in edges if isinstance(edge[0], Tensor)]
+    out.edges = edges
     return out
 
 
@@ -228,15 +233,18 @@ def same(upstream):
     return upstream
 
 
-def spread(x, axis, keepdims):
-    """The pull of a reduction: every element of x gets its sum's gradient."""
+def spread(g, axis, keepdims, x):
+    """The pull of a sum over axes: each element of x gets all of g."""
+    if axis is not None and not keepdims:
+        g = np.expand_dims(g, axis)
+    return g + np.zeros(x.shape, x.dtype)
 
-    def pull(g):
-        if axis is not None and not keepdims:
-            g = np.expand_dims(g, axis)
-        return g + np.zeros(x.shape, x.dtype)
 
-    return pull
+def scatter(g, index, x):
+    """The pull of x[index]: what was taken twice gets both gradients."""
+    out = np.zeros_like(g, shape=x.shape)
+    np.add.at(out, index, g)  # out[index] += g would count repeats once
+    return out
 
 
 def matmul(a, b):
@@ -259,18 +267,16 @@ def matmul(a, b):
 def topological_order(output):
     """All that `output` was made from and itself, sources first.
 
-    A stack of our own instead of recursion: no graph is too deep.
+    A node is younger than its sources, so the order of birth will do. The
+    search keeps a list of its own: no graph is too deep for it.
     """
-    order, seen, stack = [], set(), [(output, False)]
-    while stack:
-        tensor, sources_done = stack.pop()
-        if sources_done:
-            order.append(tensor)
-        elif tensor not in seen:
-            seen.add(tensor)
-            stack.append((tensor, True))
-            stack += [(source, False) for source, _ in tensor.edges]
-    return order
+    seen, waiting = {output}, [output]
+    while waiting:
+        for source, _ in waiting.pop().edges:
+            if source not in seen:
+                seen.add(source)
+                waiting.append(source)
+    return sorted(seen, key=birth)
 
 
 def fit(gradient, data):
@@ -280,9 +286,10 @@ def fit(gradient, data):
     """
     if gradient.shape != data.shape:
         extra = gradient.ndim - data.ndim
-        ones = (i + extra for i, n in enumerate(data.shape) if n == 1)
+        ones = [i + extra for i, n in enumerate(data.shape) if n == 1]
         gradient = gradient.sum(axis=(*range(extra), *ones))
-        gradient = gradient.reshape(data.shape)
+        if ones:
+            gradient = gradient.reshape(data.shape)
     if gradient.dtype != data.dtype:
         gradient = gradient.astype(data.dtype)
     return gradient
@@ -303,7 +310,9 @@ def gradients(output, inputs, upstream=None):
         take = arriving.get if tensor in wanted else arriving.pop
         upstream = take(tensor)
         for source, pull in tensor.edges:
-            gradient = fit(pull(upstream), source.data)
+            gradient, data = pull(upstream), source.data
+            if gradient.shape != data.shape or gradient.dtype != data.dtype:
+                gradient = fit(gradient, data)
             if source in arriving:  # not +=: others may hold that array
                 gradient = arriving[source] + gradient
             arriving[source] = gradient

@@ -17,6 +17,7 @@ Sources
 4. Baydin et al. 2018, arXiv 1502.05767, §3.1.
 """
 
+import functools
 import itertools
 
 import numpy as np
@@ -261,12 +262,12 @@ def jacrev(function):
 
 def grad(function):
     """The gradient of a function with one number as its result."""
+    return functools.partial(_gradient, function)
 
-    def gradient(x):
-        leaf = Tensor(x)
-        return gradients(function(leaf), [leaf])[0]
 
-    return gradient
+def _gradient(function, x):
+    leaf = Tensor(x)
+    return gradients(function(leaf), [leaf])[0]
 
 
 def hvp(function, x, direction):

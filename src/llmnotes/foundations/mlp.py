@@ -96,7 +96,7 @@ def train(
     *,
     epochs: int = 30,
     batch_size: int = 64,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 5e-3,
     progress: bool = True,
 ) -> list[float]:
     """Train with Adam, the rate falling to zero in a line; return losses.

@@ -76,8 +76,9 @@ def forwards_fused(
     hs[0], cs[0] = h, c
     arrays = gates.numpy(), cs.numpy(), cs[1:].numpy(), hs[1:].numpy()
     steps = zip(gates.unbind(), hs.unbind(), *arrays, strict=False)
+    turned = weight_hh.T
     for at_t, before, *rows in steps:
-        at_t.addmm_(before, weight_hh.T)
+        at_t.addmm_(before, turned)
         step_loop(*rows)
     return gates, hs, cs
 
@@ -94,11 +95,12 @@ def backwards_fused(
     dgates = torch.empty_like(gates)
     dh, dc = dh.contiguous().clone(), dc.contiguous().clone()
     dout = dout.contiguous()  # rows of stride 1, for which numba compiled
-    arrays = [x.numpy() for x in (gates, cs, cs[1:], dout)]
-    later, memory, out = dh.numpy(), dc.numpy(), dgates.numpy()
-    for t in reversed(range(len(dout))):
-        gradient_loop(*(x[t] for x in arrays), later, memory, out[t])
-        torch.mm(dgates[t], weight_hh, out=dh)
+    arrays = [x.numpy() for x in (gates, cs, cs[1:], dout, dgates)]
+    later, memory = dh.numpy(), dc.numpy()
+    steps = list(zip(*arrays, dgates.unbind(), strict=False))
+    for opened, before, after, above, found, at_t in reversed(steps):
+        gradient_loop(opened, before, after, above, later, memory, found)
+        torch.mm(at_t, weight_hh, out=dh)
     return dgates, dh, dc
 
 

@@ -154,15 +154,13 @@ def learn(
 ) -> int:
     """Train with Adam on fresh examples until the score is `enough`.
 
-    Gradients are clipped to norm 1; the learning rate falls to 0 over
-    `steps`. Returns how many steps were taken.
+    Gradients are clipped to norm 1. Returns how many steps were taken.
     """
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters())
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
     for step in range(steps):
         if step % 100 == 0 and score(model, task, lag) >= enough:
             return step
-        optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)
         x, answer = task.batch(batch, lag, generator)
         optimizer.zero_grad()
         task.loss(model(x), answer).backward()

@@ -165,8 +165,8 @@ def vowel(
     sound = torch.zeros(n, dtype=torch.float64)
     for k in range(1, int(6000 / hertz)):
         gain = sum(
-            0.6**m / (1 + ((k * hertz - formant) / 90) ** 2)
-            for m, formant in enumerate(formants)
+            0.6**m / (1 + ((k * hertz - centre) / 90) ** 2)
+            for m, centre in enumerate(formants)
         )
         sound += gain * torch.sin(k * phase)
     sound *= torch.hann_window(n, dtype=torch.float64).sqrt()

@@ -76,7 +76,7 @@ def load_bert(folder: str | Path) -> BertModel:
 def load_wordpiece(folder: str | Path) -> WordPiece:
     """Return the tokenizer whose vocab.txt lies in `folder`."""
     text = (Path(folder) / VOCABULARY).read_bytes().decode("utf-8")
-    # Not splitlines: that would cut at 13 characters, some of them pieces.
+    # Not splitlines: that cuts at ten characters, of which only \n is meant.
     return WordPiece(text.removesuffix("\n").split("\n"))
 
 
