@@ -230,15 +230,13 @@ def bench_cost(record, race, engine):
     loss = ours.loss()
     kept = bare.forward()[1]
     calls = {
-        "forward, arrays only": bare.forward,
-        "forward, recorded": ours.loss,
-        "backward, arrays only": functools.partial(bare.backward, kept),
-        "backward, ordered and pulled": functools.partial(
+        "forward with arrays only": bare.forward,
+        "forward recorded": ours.loss,
+        "backward with arrays only": functools.partial(bare.backward, kept),
+        "backward ordered and pulled": functools.partial(
             engine.gradients, loss, ours.parameters
         ),
-        "of that, the order": functools.partial(
-            engine.topological_order, loss
-        ),
+        "of that the order": functools.partial(engine.topological_order, loss),
     }
     times = race(calls, rounds=9, slice_s=0.1)
     nodes = len(engine.topological_order(loss))

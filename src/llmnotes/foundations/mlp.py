@@ -6,7 +6,8 @@
 Sources
 1. He et al. 2015, "Delving Deep into Rectifiers", arXiv 1502.01852, §2.2
    (how it starts).
-2. Kingma & Ba 2014, "Adam", arXiv 1412.6980, algorithm 1.
+2. "Adam: A Method for Stochastic Optimization", 2014, arXiv 1412.6980,
+   algorithm 1.
 """
 
 from collections.abc import Iterator, Sequence
