@@ -38,8 +38,11 @@ def jit(function):
 def exp(x):
     """eˣ as 2ᵏ·eᶠ: k into the exponent's bits, eᶠ by its Taylor series.
 
-    numba's own `math.exp` is a call per number; this one vectorises.
+    numba's own `math.exp` is a call per number; this one vectorises. Its
+    relative error grows with |x|, from 2e-7 to less than 1e-5 at 87.
     """
+    # numba's cache watches the file of a loop, not that of what it calls:
+    # after a change here, remove __pycache__ where it is imported.
     t = x * np.float32(1.4426950408889634)
     t = min(max(t, np.float32(-126)), np.float32(126))
     k = np.int32(t + np.float32(126.5)) - np.int32(126)
