@@ -206,7 +206,7 @@ def test_coupled_gates_alone_are_no_gru_because_it_also_resets():
     torch.testing.assert_close(shut, torch.zeros(1, 2))
 
 
-def test_with_both_gates_open_it_is_the_plain_rnn():
+def test_with_reset_at_1_and_update_at_0_it_is_the_plain_rnn():
     """r = 1 and z = 0, whatever comes in: tanh(x Uᵀ + b + h Wᵀ + b')."""
     torch.manual_seed(0)
     gru, rnn = GRU(INPUT, HIDDEN), RNN(INPUT, HIDDEN)
