@@ -167,3 +167,12 @@ def test_gates_far_beyond_the_exponents_range_stay_finite():
         share = lstm_loops.sigmoid(v)
         assert share == pytest.approx(float(value > 0), abs=1e-30)
         assert lstm_loops.tanh(v) == pytest.approx(np.sign(value))
+
+
+@pytest.mark.parametrize("kind", [ByHandLSTM, FusedLSTM])
+def test_the_gradient_by_hand_refuses_to_be_differentiated_again(kind):
+    model, _ = same_model(kind)
+    dtype = DTYPES[kind] or torch.float32
+    x = torch.randn(BATCH, LENGTH, INPUT, dtype=dtype, requires_grad=True)
+    with pytest.raises(RuntimeError, match="^LSTM: got create_graph"):
+        torch.autograd.grad(model(x)[0].sum(), x, create_graph=True)

@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from llmnotes.sequence.lstm import LSTM, lstm_step_gradient, open_gates
 from llmnotes.sequence.lstm_loops import gradient_loop, step_loop
@@ -118,9 +117,14 @@ class Scan(torch.autograd.Function):
         return hs[1:], hs[-1].clone(), cs[-1].clone()
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, dout, dh, dc):
-        """Collect dgates over time; every other gradient is one product."""
+        """Collect dgates over time; every other gradient is one product.
+
+        Raises `RuntimeError` under create_graph: a gradient of this gradient
+        would leave out how the gates came to be.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError("LSTM: got create_graph, expected one gradient")
         x, weight_ih, weight_hh, gates, hs, cs = ctx.saved_tensors
         dgates, dh, dc = ctx.back(dout, dh, dc, weight_hh, gates, cs)
         rows = dgates.flatten(0, 1)  # all steps of all sequences
