@@ -218,22 +218,27 @@ def test_luong_equals_torchs_networks_and_attention(kind):
     )
 
 
-def test_bahdanau_equals_a_loop_over_torchs_cell():
-    model, batch = make(bahdanau, GRU), random_batch()
-    encoder, values, state = their_encoder(model, GRU, batch)
-    cell = nn.GRUCell(2 * HIDDEN, HIDDEN).double()
+@pytest.mark.parametrize(
+    ("kind", "cell"), [(GRU, nn.GRUCell), (LSTM, nn.LSTMCell)]
+)
+def test_bahdanau_equals_a_loop_over_torchs_cell(kind, cell):
+    model, batch = make(bahdanau, kind), random_batch()
+    encoder, values, state = their_encoder(model, kind, batch)
+    state = (state,) if kind is GRU else state
+    cell = cell(2 * HIDDEN, HIDDEN).double()
     weights = model.decoder.state_dict().items()
     cell.load_state_dict({n.removesuffix("_l0"): w for n, w in weights})
     attend, rows = model.attention, []
     for b in range(BATCH):
-        h, seen = values[b, : LENGTHS[b]], []
-        s = torch.cat([state[0, b], state[1, b]])
+        h, read = values[b, : LENGTHS[b]], []
+        s = [torch.cat([x[0, b], x[1, b]])[None] for x in state]
         for token in model.target_embedding(batch.target_in[b]):
-            e = torch.tanh(attend.w_q(s) + attend.w_k(h)) @ attend.v
+            e = torch.tanh(attend.w_q(s[0]) + attend.w_k(h)) @ attend.v
             context = e.softmax(0) @ h
-            s = cell(torch.cat([token, context])[None], s[None])[0]
-            seen.append(torch.tanh(model.combine(torch.cat([context, s]))))
-        rows.append(model.head(torch.stack(seen)))
+            x = torch.cat([token, context])[None]
+            s = [cell(x, s[0])] if kind is GRU else cell(x, s)
+            read.append(model.combine(torch.cat([context, s[0][0]])))
+        rows.append(model.head(torch.tanh(torch.stack(read))))
     shared = [model.target_embedding.weight, *attend.parameters()]
     compare(
         model(batch.source, batch.target_in, LENGTHS),
