@@ -69,8 +69,8 @@ def mix(
 
     Padding, where `seen` is False, gets no weight.
     """
-    hidden = scores.masked_fill(~seen[:, None], -torch.inf)
-    weights = hidden.softmax(-1)
+    masked = scores.masked_fill(~seen[:, None], -torch.inf)
+    weights = masked.softmax(-1)
     return weights @ values, weights
 
 
