@@ -119,6 +119,12 @@ def test_a_schedule_counted_from_zero_is_refused():
         noam(1, 512, warmup=0)
 
 
+def test_adam_has_the_papers_numbers():
+    (group,) = adam(tiny()).param_groups
+    assert group["betas"] == (0.9, 0.98) and group["eps"] == 1e-9
+    assert group["weight_decay"] == 0
+
+
 def test_losses_that_do_not_fit_are_named():
     logits, targets = random_logits(4, 7)
     with pytest.raises(ValueError, match=r"^smoothing: got 1.0"):
