@@ -124,15 +124,15 @@ def best(found, name, length):
 @pytest.mark.timing
 def bench_time_of_a_step(record, race):
     torch.set_num_threads(1)
-    rows = []
-    for length in LENGTHS:
-        batch = batch_at(length, 0)
-        contestants = {
-            name: functools.partial(gradient, model_of(name), batch)
-            for name in MODELS
-        }
-        for name, times in race(contestants, rounds=5).items():
-            rows.append((name, length, sorted(times)[len(times) // 2]))
+    contestants = {
+        (name, length): functools.partial(
+            gradient, model_of(name), batch_at(length, 0)
+        )
+        for name in MODELS
+        for length in LENGTHS
+    }
+    times = race(contestants, rounds=5)
+    rows = [(*key, sorted(t)[len(t) // 2]) for key, t in times.items()]
     record(
         "time",
         kind="timing",
