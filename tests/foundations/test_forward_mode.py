@@ -115,13 +115,14 @@ def test_numpys_own_functions_equal_torchs():
         z = np.sin(x) * np.cos(y) + np.sqrt(x * x) + np.maximum(x, y)
         z = np.where(x > y, z, y) + np.where(y > 0, 1.0, z)
         z = np.concatenate([np.stack([z, y]), np.zeros((1, 5))])
-        return np.sum(np.reshape(np.expand_dims(z, 0), (3, 5)), axis=0)
+        z = np.sum(np.reshape(np.expand_dims(z, 0), (3, 5)), axis=0)
+        return z + np.maximum(y, 2 * x)
 
     def theirs(x, y):
         z = x.sin() * y.cos() + (x * x).sqrt() + torch.maximum(x, y)
         z = torch.where(x > y, z, y) + torch.where(y > 0, 1.0, z)
         z = torch.cat([torch.stack([z, y]), torch.zeros(1, 5)])
-        return z.reshape(1, 3, 5)[0].sum(0)
+        return z.reshape(1, 3, 5)[0].sum(0) + torch.maximum(y, 2 * x)
 
     arrays, moves = random_arrays((5,), (5,)), random_arrays((5,), (5,))[::-1]
     value, moved = jvp(ours, arrays, moves)
