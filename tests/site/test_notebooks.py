@@ -17,6 +17,7 @@ CELLS = """\
 
 # %%
 import sys
+from llmnotes import data
 print("six", 2 * 3)
 print("a warning", file=sys.stderr)
 with open("runs", "a") as runs:
@@ -48,11 +49,15 @@ def built(site):
     return (site.root / "site/notebooks/first/index.html").read_text()
 
 
-def test_a_notebook_runs_once_until_it_or_the_package_changes(notebook):
+def test_a_notebook_runs_once_until_it_or_its_imports_change(notebook):
+    notebook.write("src/llmnotes/data.py", "import llmnotes.far")
+    notebook.write("src/llmnotes/far.py", "")
     first, runs = built(notebook), notebook.root / "runs"
     assert built(notebook) == first
+    notebook.write("src/llmnotes/other.py", "")
+    assert built(notebook) == first
     assert runs.read_text() == "x"
-    notebook.write("src/llmnotes/new.py", "")
+    notebook.write("src/llmnotes/far.py", "changed = True")
     assert built(notebook) == first
     assert runs.read_text() == "xx"
     notebook.write("docs/notebooks/first.py", CELLS.replace("six", "6"))

@@ -1,6 +1,7 @@
 """Several processes train like one."""
 
 import copy
+import time
 
 import pytest
 import torch
@@ -52,6 +53,32 @@ def test_several_cores_move_every_parameter_as_one_does(
         ours = model.get_parameter(name)
         torch.testing.assert_close(ours, p, rtol=1e-3, atol=1e-5, msg=name)
         assert not torch.equal(p, setup(clip)[0].get_parameter(name)), name
+
+
+def dawdle(*_):
+    time.sleep(0.1)
+
+
+def late_elsewhere(model, config):
+    """AdamW; in the other processes it moves late and the model runs late."""
+    optimizer = train.adamw(model, config)
+    if torch.multiprocessing.parent_process():
+        model.register_forward_pre_hook(dawdle)
+        optimizer.register_step_pre_hook(dawdle)
+    return optimizer
+
+
+def test_nobody_adds_up_or_goes_on_before_the_slowest_is_done():
+    model, config, ids = setup(0.0)
+    whole = copy.deepcopy(model)
+    one_process(whole, train.adamw, config, ids)
+    with Cores(model, late_elsewhere, config, ids, 2) as cores:
+        for number in range(config.steps):
+            cores.step(number)
+        ours = [p.clone() for p in model.parameters()]
+    torch.testing.assert_close(
+        ours, list(whole.parameters()), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_every_parameter_has_one_owner_and_all_cores_own_some():

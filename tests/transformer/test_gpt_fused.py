@@ -217,3 +217,11 @@ def test_gradients_that_arrive_in_another_layout_are_understood():
                 y = model.transformer.h[0](a.transpose(0, 1))
             out += torch.autograd.grad(y, a, upstream.transpose(0, 1))
         torch.testing.assert_close(*out, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RECIPE])
+def test_a_gradient_by_hand_refuses_to_be_differentiated_again(shape):
+    quick = twins(shape)[1]
+    out = quick(torch.tensor([[1, 4, 2], [3, 0, 4]])).sum()
+    with pytest.raises(RuntimeError, match="^GPT: got create_graph"):
+        torch.autograd.grad(out, list(quick.parameters()), create_graph=True)

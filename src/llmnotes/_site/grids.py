@@ -11,6 +11,9 @@
 
 `value` is between 0 (empty) and the largest of its grid (filled); there is
 one grid per value of `by`, if given. The numbers follow in <details>.
+
+With `marks: yes` the last word of each value of x and y stands at its column
+and row: of "3 e" the e.
 """
 
 from html import escape
@@ -20,7 +23,7 @@ from llmnotes._site.page import PageError, page_of
 
 CELL = 16
 NEEDED = {"grid", "x", "y", "value", "alt"}
-OPTIONS = NEEDED | {"by", "caption", "format"}
+OPTIONS = NEEDED | {"by", "caption", "format", "marks"}
 
 
 def fence(source, language, css_class, options, md, **_):
@@ -55,7 +58,9 @@ def _figure(result: dict, given: dict) -> str:
         where = f"{given['by']}={name}" if "by" in given else ""
         columns, rows = _matrix(result, given, where)
         title = f"<span>{escape(name)}</span>" if name else ""
-        pictures.append(f"<div>{title}{svg([r[1:] for r in rows])}</div>")
+        marks = _marks(columns, rows) if given.get("marks") == "yes" else ""
+        picture = svg([r[1:] for r in rows], marks)
+        pictures.append(f"<div>{title}{picture}</div>")
         form = given.get("format", ".2g")
         forms = {c["name"]: form for c in columns[1:]}
         words = f"{result['title']}: {name}" if name else result["title"]
@@ -85,7 +90,22 @@ def _matrix(result: dict, given: dict, where: str):
     return [top, *columns[1:]], rows
 
 
-def svg(weights: list[list[float | None]]) -> str:
+def _marks(columns: list, rows: list) -> str:
+    """Return the last words of the labels as text above and to the left."""
+    across = [str(c["name"]).split()[-1] for c in columns[1:]]
+    down = [str(row[0]).split()[-1] for row in rows]
+    middle = CELL // 2
+    texts = [
+        (i * CELL + middle, -5, "middle", t) for i, t in enumerate(across)
+    ]
+    texts += [(-6, i * CELL + 12, "end", t) for i, t in enumerate(down)]
+    return "".join(
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}">{escape(t)}</text>'
+        for x, y, anchor, t in texts
+    )
+
+
+def svg(weights: list[list[float | None]], marks: str = "") -> str:
     """Return one grid as an <svg>; the figure around it has the words.
 
     A cell without a weight (None) stays empty.
@@ -103,9 +123,11 @@ def svg(weights: list[list[float | None]]) -> str:
     )
     lines = "".join(f"M{x} 0V{height}" for x in range(0, width + 1, CELL))
     lines += "".join(f"M0 {y}H{width}" for y in range(0, height + 1, CELL))
+    left, top = (30, 18) if marks else (1, 1)
+    wide, tall = width + left + 1, height + top + 1
     return (
-        f'<svg viewBox="-1 -1 {width + 2} {height + 2}" width="{width + 2}" '
-        f'height="{height + 2}" aria-hidden="true"><path d="{lines}" '
+        f'<svg viewBox="{-left} {-top} {wide} {tall}" width="{wide}" '
+        f'height="{tall}" aria-hidden="true"><path d="{lines}" '
         'stroke="currentColor" stroke-opacity=".25" fill="none"/>'
-        f"{cells}</svg>"
+        f'{cells}<g fill="currentColor" font-size="12">{marks}</g></svg>'
     )

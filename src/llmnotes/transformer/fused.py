@@ -136,7 +136,13 @@ class BlockFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(context, dout):
-        """Walk back through `forward`, line by line."""
+        """Walk back through `forward`, line by line.
+
+        Raises `RuntimeError` under create_graph: a gradient of this gradient
+        would miss what the compiled loops did.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError("GPT: got create_graph, expected one gradient")
         saved, shape = context.saved_tensors, dout.shape
         g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = saved[:12]
         x, n1, m1, i1, merged, middle, n2, m2, i2, y, slope = saved[12:23]

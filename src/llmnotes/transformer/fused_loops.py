@@ -14,58 +14,14 @@ Sources
    gradient of softmax attention).
 """
 
-import inspect
 import math
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+
+from llmnotes.sequence.lstm_loops import exp, jit
 
 EPS = np.float32(1e-6)
 one, zero = np.float32(1), np.float32(0)
-
-compile_loop = njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
-
-
-def jit(function):
-    """Compile a loop, once per machine: numba keeps it on disk.
-
-    Under pytest, jaxtyping wraps every function of the package; numba could
-    not store such a wrapper, and there is nothing in it to check.
-    """
-    return compile_loop(inspect.unwrap(function))
-
-
-@intrinsic
-def bits_to_float(context, bits):
-    """Read an int32's bits as a float32."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
-
-
-@jit
-def exp(x):
-    """eˣ as 2ᵏ·eᶠ: k into the exponent's bits, eᶠ by its Taylor series.
-
-    numba's own `math.exp` is a call per number; this one vectorises. Its
-    relative error grows with |x|, from 2e-7 to less than 1e-5 at 87.
-    """
-    t = x * np.float32(1.4426950408889634)
-    t = min(max(t, np.float32(-126)), np.float32(126))
-    k = np.int32(t + np.float32(126.5)) - np.int32(126)
-    f = (t - np.float32(k)) * np.float32(0.6931471805599453)
-    p = np.float32(1 / 720)
-    p = p * f + np.float32(1 / 120)
-    p = p * f + np.float32(1 / 24)
-    p = p * f + np.float32(1 / 6)
-    p = p * f + np.float32(1 / 2)
-    p = p * f + one
-    p = p * f + one
-    return p * bits_to_float((k + np.int32(127)) << np.int32(23))
 
 
 @jit

@@ -74,7 +74,9 @@ class RecipeFunction(torch.autograd.Function):
 
     @staticmethod
     def backward(context, dout):
-        """Walk back through `forward`, line by line."""
+        """Walk back through `forward`, line by line; once, as in `fused`."""
+        if torch.is_grad_enabled():
+            raise RuntimeError("GPT: got create_graph, expected one gradient")
         saved, (heads, turn, unit, _) = context.saved_tensors, context.options
         mix_1, mix_2, w_z, w_o, w_h, w_y = saved[:6]
         x, n1, i1, merged, middle, n2, i2, y, slope = saved[6:15]

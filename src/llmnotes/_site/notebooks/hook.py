@@ -5,9 +5,10 @@ MathJax and Mermaid from elsewhere. The two templates beside this file hand
 the notebook over as it ran; written as Markdown, it becomes a page like the
 others: the same extensions, checked links, code blocks, search, colours.
 
-A notebook runs again when it, the package or a library has changed.
+A notebook runs again when it, what it imports or a library has changed.
 """
 
+import ast
 import functools
 import hashlib
 import html
@@ -49,11 +50,37 @@ def fingerprint(root: Path) -> str:
     for name in LIBRARIES:
         found.update(version(name).encode())
     package = root / "src/llmnotes"
-    for path in sorted(package.rglob("*.py")):
-        if "_site" not in path.parts:
-            found.update(path.relative_to(package).as_posix().encode())
-            found.update(path.read_bytes())
+    for path in imported(package, *root.glob("docs/notebooks/*.py")):
+        found.update(path.relative_to(package).as_posix().encode())
+        found.update(path.read_bytes())
     return found.hexdigest()[:16]
+
+
+def imported(package: Path, *files: Path) -> list[Path]:
+    """Return the modules of a package that files import, near and far."""
+    found, queue = set(), list(files)
+    while queue:
+        tree = ast.parse(queue.pop().read_text(encoding="utf-8"))
+        for name in names(tree):
+            path = package.parent.joinpath(*name.split("."))
+            for module in (path.with_suffix(".py"), path / "__init__.py"):
+                inside = package in module.parents and module.exists()
+                if inside and module not in found:
+                    found.add(module)
+                    queue.append(module)
+    return sorted(found)
+
+
+def names(tree: ast.AST) -> list[str]:
+    """Return every name that could be a module in a file's imports."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
 
 
 def on_pre_page(page, config, files):

@@ -1,0 +1,1 @@
+"""What everything else rests on: derivatives and text as numbers."""

@@ -1,0 +1,1 @@
+"""Recurrent networks, from the plain RNN to attention between two of them."""

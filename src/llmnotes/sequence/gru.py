@@ -1,0 +1,158 @@
+r"""Gated recurrent unit: a state that is kept or rewritten, unit by unit.
+
+    x, h                  = x_t, h_{t-1}  (input and state; vectors are rows)
+    reset, update         = r, z  (gates, between 0 and 1)
+    candidate             = n, the papers' h̃  (what the unit would become)
+    weight_ih, weight_hh  = [U_r; U_z; U_n], [W_r; W_z; W_n]  (stacked rows)
+    projected             = x_t Uᵀ + b  (all three parts, side by side)
+
+Sources
+1. Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder
+   for Statistical Machine Translation", arXiv 1406.1078.
+2. Chung et al. 2014, "Empirical Evaluation of Gated Recurrent Neural Networks
+   on Sequence Modeling", arXiv 1412.3555.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
+
+from llmnotes.sequence.checks import checked_cell
+from llmnotes.sequence.rnn import Recurrent, State
+
+
+def gru_step(
+    projected: Float[Tensor, "batch gates"],
+    h: Float[Tensor, "batch hidden"],
+    weight_hh: Float[Tensor, "gates hidden"],
+    bias_hh: Float[Tensor, "gates"],
+) -> Float[Tensor, "batch hidden"]:
+    """One step; the reset gate acts *after* the matrix, as in cuDNN."""
+    x_r, x_z, x_n = projected.chunk(3, -1)
+    h_r, h_z, h_n = F.linear(h, weight_hh, bias_hh).chunk(3, -1)
+    reset, update = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
+    candidate = torch.tanh(x_n + reset * h_n)
+    return torch.lerp(candidate, h, update)  # (1 - z) n + z h
+
+
+def gru_step_reset_before(
+    projected: Float[Tensor, "batch gates"],
+    h: Float[Tensor, "batch hidden"],
+    weight_hh: Float[Tensor, "gates hidden"],
+    bias_hh: Float[Tensor, "gates"],
+) -> Float[Tensor, "batch hidden"]:
+    """One step; the reset gate acts on the state, *before* the matrix [1]."""
+    size = 2 * h.shape[-1]  # rows of the two gates
+    x_gates, x_n = projected[:, :size], projected[:, size:]
+    h_gates = F.linear(h, weight_hh[:size], bias_hh[:size])
+    reset, update = torch.sigmoid(x_gates + h_gates).chunk(2, -1)
+    h_n = F.linear(reset * h, weight_hh[size:], bias_hh[size:])
+    return torch.lerp(torch.tanh(x_n + h_n), h, update)
+
+
+@checked_cell(gates=3)
+def gru_cell(
+    x: Float[Tensor, "batch input"],
+    h: Float[Tensor, "batch hidden"],
+    weight_ih: Float[Tensor, "gates input"],
+    weight_hh: Float[Tensor, "gates hidden"],
+    bias_ih: Float[Tensor, "gates"],
+    bias_hh: Float[Tensor, "gates"],
+) -> Float[Tensor, "batch hidden"]:
+    """One step from the input itself, equal to `nn.GRUCell`."""
+    return gru_step(F.linear(x, weight_ih, bias_ih), h, weight_hh, bias_hh)
+
+
+class GRUScan(torch.autograd.Function):
+    """`gru_step` at every position; backwards as derived by hand."""
+
+    @staticmethod
+    def forward(ctx, projected, h, weight_hh, bias_hh):
+        """Keep of each step what the way back needs."""
+        kept, states = [], [h]
+        size = 2 * h.shape[1]
+        for at_t in projected.unbind(0):
+            stacked = F.linear(h, weight_hh, bias_hh)
+            gates = torch.sigmoid(at_t[:, :size] + stacked[:, :size])
+            reset, update = gates.chunk(2, 1)
+            h_n = stacked[:, size:]
+            candidate = torch.tanh(at_t[:, size:] + reset * h_n)
+            h = torch.lerp(candidate, h, update)
+            kept.append((reset, update, h_n, candidate))
+            states.append(h)
+        states = torch.stack(states)
+        kept = [torch.stack(parts) for parts in zip(*kept, strict=True)]
+        ctx.save_for_backward(states[:-1], weight_hh, *kept)
+        return states[1:]
+
+    @staticmethod
+    def backward(ctx, d_outputs):
+        """Hand back the gradients in the order of forward's arguments.
+
+        Raises `RuntimeError` when asked for a graph of them: what was kept
+        does not know how it came to be.
+        """
+        if torch.is_grad_enabled():
+            raise RuntimeError("GRU: got create_graph, expected one gradient")
+        before, weight_hh, reset, update, h_n, candidate = ctx.saved_tensors
+        to_update = (before - candidate) * update * (1 - update)
+        to_candidate = (1 - update) * (1 - candidate**2)
+        to_reset = h_n * reset * (1 - reset)
+        d_h, d_projected, d_stacked = torch.zeros_like(before[0]), [], []
+        for t in reversed(range(len(d_outputs))):
+            d_h = d_h + d_outputs[t]
+            d_n = d_h * to_candidate[t]
+            d_gates = [d_n * to_reset[t], d_h * to_update[t]]
+            d_projected.append(torch.cat([*d_gates, d_n], 1))
+            d_stacked.append(torch.cat([*d_gates, d_n * reset[t]], 1))
+            d_h = torch.addmm(d_h * update[t], d_stacked[-1], weight_hh)
+        d_projected = torch.stack(d_projected[::-1])
+        d_stacked = torch.stack(d_stacked[::-1])
+        product = "length batch row, length batch column -> row column"
+        d_weight_hh = einsum(d_stacked, before, product)
+        return d_projected, d_h, d_weight_hh, d_stacked.sum((0, 1))
+
+
+class GRU(Recurrent):
+    """Layers and directions of `gru_step`, equal to `nn.GRU`."""
+
+    gates = 3
+
+    def step(
+        self,
+        projected: Float[Tensor, "batch gates"],
+        state: State,
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> State:
+        """One step of `gru_step`; see `Recurrent.step`."""
+        return (gru_step(projected, *state, weight_hh, bias_hh),)
+
+    def scan(
+        self,
+        projected: Float[Tensor, "length batch gates"],
+        state: State,
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> tuple[Float[Tensor, "length batch hidden"], State]:
+        """Step through time, with the gradients written by hand."""
+        out = GRUScan.apply(projected, *state, weight_hh, bias_hh)
+        return out, (out[-1],)
+
+
+class ResetBeforeGRU(Recurrent):
+    """The same parameters, read the other way; equal to no `nn.GRU`."""
+
+    gates = 3
+
+    def step(
+        self,
+        projected: Float[Tensor, "batch gates"],
+        state: State,
+        weight_hh: Float[Tensor, "gates hidden"],
+        bias_hh: Float[Tensor, "gates"],
+    ) -> State:
+        """One step of `gru_step_reset_before`; see `Recurrent.step`."""
+        return (gru_step_reset_before(projected, *state, weight_hh, bias_hh),)

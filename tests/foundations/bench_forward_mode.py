@@ -1,0 +1,198 @@
+"""What the forward mode chapter computes: who wins on which Jacobian."""
+
+import functools
+import tracemalloc
+from statistics import median
+
+import numpy as np
+import pytest
+import torch
+
+from llmnotes.foundations.autograd import Tensor, gradients
+from llmnotes.foundations.forward_mode import jacfwd, jacrev, jvp
+from tests.foundations.as_installed import as_installed
+from tests.foundations.counting import counted, multiply_adds
+
+MODULE = "llmnotes.foundations.forward_mode"
+HIDDEN, CELLS = 64, 1024
+INPUTS = (1, 4, 16, 32, 64, 256, 1024)
+LABELS = {
+    "inputs": "inputs (columns of the Jacobian); 1,024 / inputs outputs",
+    "outputs": "outputs (rows)",
+    "multiply_adds": "multiply-adds",
+    "seconds": "time",
+}
+
+
+def network(inputs, outputs, wrap=np.asarray):
+    """x → tanh(xA)B with fixed random A and B, and a point x."""
+    rng = np.random.default_rng(0)
+    a = wrap(rng.standard_normal((inputs, HIDDEN)) / inputs**0.5)
+    b = wrap(rng.standard_normal((HIDDEN, outputs)) / HIDDEN**0.5)
+    x = rng.standard_normal((1, inputs))
+    return lambda x: (x @ a).tanh() @ b, x
+
+
+MODES = {"forward": jacfwd, "reverse": jacrev}
+
+
+def bench_operations(record):
+    rows = []
+    for inputs in INPUTS:
+        function, x = network(inputs, CELLS // inputs, counted)
+        for mode, jacobian in MODES.items():
+            count = multiply_adds(lambda j=jacobian, f=function, x=x: j(f)(x))
+            rows.append((mode, inputs, CELLS // inputs, count))
+    record(
+        "operations",
+        kind="exact",
+        seed=0,
+        title="Multiply-adds for a Jacobian of 1,024 cells, tall to wide",
+        prediction=(
+            "One pass through the network is inputs·64 + 64·outputs "
+            "multiply-adds. Forward mode makes one pass per input and "
+            "carries value and tangent through it: 2·inputs of these. "
+            "Reverse mode makes one pass to record and one back per output: "
+            "1 + outputs. The lines should cross where 2·inputs = 1 + "
+            "outputs: between 16 and 32 inputs."
+        ),
+        columns={
+            "mode": "",
+            "inputs": "",
+            "outputs": "",
+            "multiply_adds": "",
+        },
+        labels=LABELS,
+        rows=rows,
+    )
+
+
+@pytest.fixture
+def module():
+    """Our modules without the tests' wrappers; one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    names = ("llmnotes.foundations.autograd", MODULE)
+    yield as_installed(*names)[1]
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.timing
+def bench_jacobian(record, race, module):
+    calls = {}
+    for inputs in INPUTS:
+        function, x = network(inputs, CELLS // inputs)
+        for mode, jacobian in MODES.items():
+            jacobian = getattr(module, jacobian.__name__)
+            calls[mode, inputs] = functools.partial(jacobian(function), x)
+    times = race(calls, rounds=5, slice_s=0.05)
+    record(
+        "jacobian",
+        kind="timing",
+        seed=0,
+        title="Time for a Jacobian of 1,024 cells, tall to wide",
+        prediction=(
+            "As the operations, but a pass costs its calls rather than its "
+            "arithmetic, and a pass of duals has more of them than a pull. "
+            "Forward should win on tall ones and lose on wide ones, each by "
+            "a factor of hundreds at the ends, and cross a little below 32."
+        ),
+        columns={"mode": "", "inputs": "", "seconds": "s"},
+        labels=LABELS,
+        rows=[
+            (mode, inputs, median(values))
+            for (mode, inputs), values in times.items()
+        ],
+    )
+
+
+def peak(go):
+    """Bytes that a call holds at its peak, by NumPy's own account."""
+    tracemalloc.start()
+    try:
+        go()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def bench_memory(record):
+    x = np.linspace(-1, 1, 100_000)
+    one = np.ones_like(x)
+
+    def deep(depth):
+        def function(x):
+            for _ in range(depth):
+                x = x.tanh()
+            return x.sum()
+
+        return function
+
+    def reverse(depth):
+        leaf = Tensor(x)
+        gradients(deep(depth)(leaf), [leaf])
+
+    rows = []
+    for depth in (2, 8, 32, 128):
+        memory = peak(lambda d=depth: jvp(deep(d), [x], [one]))
+        rows.append(("forward", depth, memory))
+        rows.append(("reverse", depth, peak(lambda d=depth: reverse(d))))
+    record(
+        "memory",
+        kind="tolerance",
+        tolerance=0.05,
+        seed=None,
+        title="Peak memory of one derivative through a chain of tanh",
+        prediction=(
+            "x is 0.8 MB. Forward mode forgets each layer after the next: "
+            "a few arrays at any depth. Reverse mode keeps what every pull "
+            "needs, one array per layer: 0.8 MB times the depth."
+        ),
+        columns={"mode": "", "depth": "", "bytes": "B"},
+        labels={"depth": "layers", "bytes": "peak memory"},
+        rows=rows,
+    )
+
+
+def bowl(wrap=np.asarray):
+    """A loss with 256 inputs: a network and the sum of its squares."""
+    function, x = network(256, 16, wrap)
+    return lambda x: (function(x) ** 2).sum(), x
+
+
+def curvatures(m, loss, x):
+    """The calls of the table below."""
+    direction = np.random.default_rng(1).standard_normal(x.shape)
+    return {
+        "loss": lambda: loss(m.Tensor(x)),
+        "gradient": lambda: m.grad(loss)(x),
+        "Hessian times a vector": lambda: m.hvp(loss, x, direction),
+        "Hessian, 256 × 256": lambda: m.jacfwd(m.grad(loss))(x),
+    }
+
+
+@pytest.mark.timing
+def bench_hessian(record, race, module):
+    counts = {
+        name: multiply_adds(go)
+        for name, go in curvatures(module, *bowl(counted)).items()
+    }
+    times = race(curvatures(module, *bowl()), rounds=5, slice_s=0.1)
+    record(
+        "hessian",
+        kind="timing",
+        seed=1,
+        title="What curvature costs: 256 inputs, 64 hidden units, 16 outputs",
+        prediction=(
+            "The gradient needs as many multiply-adds going back as the loss "
+            "going forward: twice the loss. On duals each of these is done "
+            "for value and tangent: four times. The whole Hessian is 256 of "
+            "those."
+        ),
+        columns={"what": "", "multiply_adds": "", "seconds": "s"},
+        labels=LABELS,
+        rows=[
+            (name, counts[name], median(values))
+            for name, values in times.items()
+        ],
+    )

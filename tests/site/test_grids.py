@@ -1,0 +1,26 @@
+"""A grid is a picture of weights, with marks beside it where asked for."""
+
+import xml.etree.ElementTree as etree
+
+from llmnotes._site import grids
+
+COLUMNS = [{"name": "written"}, {"name": "1 T"}, {"name": "2 &"}]
+ROWS = [["1 e", 0.5, 0.25], ["2 end", 0.0, None]]
+
+
+def texts(picture):
+    return [t.text for t in etree.fromstring(picture).iter() if t.text]
+
+
+def test_marks_are_the_last_words_of_both_axes():
+    marks = grids._marks(COLUMNS, ROWS)
+    picture = grids.svg([row[1:] for row in ROWS], marks)
+    assert texts(picture) == ["T", "&", "e", "end"]
+    assert picture.count("<rect") == 2
+
+
+def test_marks_get_room_and_only_then():
+    weights = [row[1:] for row in ROWS]
+    plain, marked = grids.svg(weights), grids.svg(weights, "<text/>")
+    assert 'viewBox="-1 -1 34 34"' in plain
+    assert 'viewBox="-30 -18 63 51"' in marked
