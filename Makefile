@@ -27,8 +27,10 @@ site: $(READY) ## build the site into site/, strictly
 	$(BIN)/mkdocs build --strict --quiet
 
 # Two processes, a file's tests in one of them: its fixtures are made once.
+# tests/conftest.py puts the longest file first.
 test: site ## run every test: package, pages, results, browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile --benchmark-disable
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	  --benchmark-disable
 
 check: $(READY) ## what CI runs: style, spelling, then every test
 	$(BIN)/ruff check .

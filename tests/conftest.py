@@ -41,6 +41,11 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the browser, whose file takes longest."""
+    items.sort(key=lambda item: item.path.name != "test_browser.py")
+
+
 @pytest.fixture
 def record(request):
     """Record a table under a name; the file is that of the chapter's bench."""

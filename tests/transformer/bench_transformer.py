@@ -176,7 +176,9 @@ def bench_gradients_before_the_first_step(record, models=10):
             model = cls(DEEP)
             batch = batch_of(model, 32, seed)
             logits = model(batch.source, batch.target_in, batch.source_lengths)
-            smoothed_cross_entropy(logits, batch.target_out, 0, PAD).backward()
+            smoothed_cross_entropy(
+                logits, batch.target_out, 0.0, PAD
+            ).backward()
             layers = model.decoder.layers
             sizes.append([x.linear2.weight.grad.norm().item() for x in layers])
         for number, norms in enumerate(zip(*sizes, strict=True), start=1):

@@ -54,7 +54,9 @@ def width_like_transformer(name):
 def model_of(name):
     torch.manual_seed(SEED)
     if name == "Transformer":
-        return Transformer(TransformerConfig(**{**vars(SHAPE), "dropout": 0}))
+        return Transformer(
+            TransformerConfig(**{**vars(SHAPE), "dropout": 0.0})
+        )
     return build(name, width_like_transformer(name))
 
 
