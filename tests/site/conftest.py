@@ -37,6 +37,9 @@ markdown_extensions:
         - name: results
           class: results
           format: !!python/name:llmnotes._site.charts.fence
+        - name: grid
+          class: grid
+          format: !!python/name:llmnotes._site.grids.fence
         - name: map
           class: map
           format: !!python/name:llmnotes._site.chapters.map_fence

@@ -101,7 +101,7 @@ def test_a_missing_reference_ends_the_build(shared, reference, cause):
         (0.00099996, "si", "s", "1 ms"),
         (1e-5, "si", "s", "10 µs"),
         (0, "si", "s", "0 s"),
-        (1e18, "si", "FLOP", "1,000 PFLOP"),
+        (1e18, "si", "FLOP", "1 EFLOP"),
         (0.256, ".1%", "", "25.6%"),
     ],
 )

@@ -31,7 +31,7 @@ import hashlib
 from html import escape
 from pathlib import Path
 
-from llmnotes._site import drawing, lookup, results, tables
+from llmnotes._site import drawing, fences, results, tables
 from llmnotes._site.kept import kept
 from llmnotes._site.page import PageError, page_of
 
@@ -73,24 +73,15 @@ def fence(source, language, css_class, attributes, md, **_):
 
 def options(source: str) -> dict[str, str]:
     """Read the lines of a fence; `LookupError` for an unknown option."""
-    found, last = {}, None
-    for line in filter(str.strip, source.splitlines()):
-        name, colon, value = line.partition(":")
-        if line[0].isspace() and last:  # a long value goes on
-            found[last] += " " + line.strip()
-        elif colon and name.strip() in OPTIONS:
-            last = name.strip()
-            found[last] = value.strip()
-        else:
-            known = ", ".join(sorted(OPTIONS))
-            raise LookupError(f"unknown option {line!r}; one of {known}")
+    found = fences.options(source, OPTIONS)
     if not set(SHOWS) & set(found):
         raise LookupError(f"needs one of {', '.join(SHOWS)}")
     return found
 
 
 def load(page, reference: str) -> dict:
-    return lookup.result(page.root, reference)
+    """Return the result that a page refers to."""
+    return results.load(reference, page.root / results.ROOT)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -257,7 +248,7 @@ def _listing(page, given: dict) -> str:
 
 def _overview(page, chapter: str) -> str:
     """Every result of a chapter, each with the anchor numbers link to."""
-    found = lookup.chapter_results(page.root, chapter)
+    found = results.of_chapter(chapter, page.root / results.ROOT)
     return "".join(
         f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
         + tables.prediction(result)

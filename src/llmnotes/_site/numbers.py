@@ -19,7 +19,7 @@ from html import escape
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import lookup, tables
+from llmnotes._site import results, tables
 from llmnotes._site.charts import anchor
 from llmnotes._site.page import page_of
 
@@ -41,7 +41,7 @@ OPERATORS = {
 
 def look_up(root, reference: re.Match):
     """Return the cell, its unit and its result; `LookupError` without one."""
-    result = lookup.result(root, reference["table"])
+    result = results.load(reference["table"], root / results.ROOT)
     j = tables.column(result, reference["column"])
     rows = tables.rows_where(result, reference["where"] or "")
     if len(rows) != 1:

@@ -8,8 +8,6 @@ import math
 import re
 from html import escape
 
-_LETTERS = ("n", "µ", "m", "", "k", "M", "G", "T", "P")
-PREFIXES = {3 * i - 9: letter for i, letter in enumerate(_LETTERS)}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
     "exact": "Exact: recomputed and compared whenever the tests run",
@@ -51,15 +49,10 @@ def _three(value: int | float) -> str:
 
 
 def _si(value: int | float, unit: str) -> str:
-    rounded = float(f"{value:.2e}")
-    power = 0
-    if rounded:
-        power = 3 * math.floor(math.log10(abs(rounded)) / 3 + 1e-9)
-        power = max(min(PREFIXES), min(max(PREFIXES), power))
-    text = _three(rounded / 10**power)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return f"{text} {PREFIXES[power]}{unit}".strip()
+    """Three significant digits, a prefix and the unit."""
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(unit=unit)(float(f"{value:.2e}"))
 
 
 def prose(text: str) -> str:
