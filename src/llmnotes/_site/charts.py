@@ -28,7 +28,6 @@ results of a chapter. A chart without a table carries its data in <details>.
 """
 
 import hashlib
-from html import escape
 from pathlib import Path
 
 from llmnotes._site import drawing, fences, results, tables
@@ -42,6 +41,7 @@ OPTIONS = {
     *("scale", "format", "best", "alt", "caption"),
 }
 SCALES = {f"{a}-{b}" for a in ("linear", "log") for b in ("linear", "log")}
+LONG = 100  # rows; more are a listing on the results page
 MOST = 6  # series in one chart: as many as there are colours
 
 
@@ -222,28 +222,8 @@ def _listing(page, given: dict) -> str:
     listed = _list(given.get("columns", ""))
     columns, rows = tables.selection(result, listed, given.get("where", ""))
     forms = _pairs(given.get("format", ""))
-    cells = [
-        [
-            tables.number(v, forms.get(c["name"], ""), c["unit"])
-            for v, c in zip(row, columns, strict=True)
-        ]
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [not isinstance(value, str) for value in rows[0]]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
-    name = escape(given.get("caption") or result["title"])
-    return (
-        f'<div class="highlight"><pre class="results-text" tabindex="0" '
-        f'role="group" aria-label="{name}"><code>'
-        f"{escape(chr(10).join(lines))}</code></pre></div>"
-    )
+    name = given.get("caption") or result["title"]
+    return tables.listing(columns, rows, name, forms)
 
 
 def _overview(page, chapter: str) -> str:
@@ -252,10 +232,22 @@ def _overview(page, chapter: str) -> str:
     return "".join(
         f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
         + tables.prediction(result)
-        + tables.table(result["columns"], result["rows"], result["title"], {})
+        + _whole(result)
         + tables.provenance(result, _data(page, chapter))
         + "</section>"
         for name, result in found.items()
+    )
+
+
+def _whole(result: dict) -> str:
+    """All rows: a table, or where there are very many a listing."""
+    columns, rows, title = (result[k] for k in ("columns", "rows", "title"))
+    if len(rows) <= LONG:
+        return tables.table(columns, rows, title, {})
+    heads = [tables.heading(column) for column in columns]
+    return (
+        f'<p class="results-title">{tables.prose(title)}</p>'
+        + tables.listing(columns, rows, title, {}, heads)
     )
 
 

@@ -65,10 +65,7 @@ SHOWN = {"results": _results, "grid": _grid, "map": lambda source, root: ""}
 
 
 def _table(result: dict) -> str:
-    heads = [
-        f"{c.get('label') or c['name']} ({c['unit']})".removesuffix(" ()")
-        for c in result["columns"]
-    ]
+    heads = list(map(tables.heading, result["columns"]))
     rows = [heads, ["---"] * len(heads)]
     rows += [list(map(tables.number, row)) for row in result["rows"]]
     lines = [f"| {' | '.join(row)} |" for row in rows]

@@ -23,7 +23,6 @@ from llmnotes._site import results, tables
 from llmnotes._site.charts import anchor
 from llmnotes._site.page import page_of
 
-OVERVIEW = "results/index.md"
 CODE = r"(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`)"
 NUMBER = r"\{\{ (?P<spaced>[^{}]+?) \}\}|\{\{(?P<tight>\w+/\w+:[^{}]*)\}\}"
 FOUND = re.compile(f"{CODE}|{NUMBER}", re.DOTALL)
@@ -116,9 +115,10 @@ class NumberPreprocessor(Preprocessor):
 def _link(page, shown: str, table: str, result: dict) -> str:
     title = escape(tables.provenance_text(result))
     number = escape(shown)
-    if not page.exists(OVERVIEW):
+    overview = f"results/{table.partition('/')[0]}.md"
+    if not page.exists(overview):
         return f'<span class="num" title="{title}">{number}</span>'
-    href = f"{page.url(OVERVIEW)}#{anchor(table)}"
+    href = f"{page.url(overview)}#{anchor(table)}"
     return f'<a class="num" href="{href}" title="{title}">{number}</a>'
 
 

@@ -231,6 +231,36 @@ def _groups(columns, rows, words):
     return groups.values()
 
 
+def heading(col: dict) -> str:
+    """Return the words over a column as plain text: label (unit)."""
+    words = col.get("label") or col["name"]
+    return f"{words} ({col['unit']})" if col["unit"] else words
+
+
+def listing(columns, rows, title: str, forms: dict, heads=()) -> str:
+    """Return rows as aligned columns of text; `heads` are words above."""
+    lines = [list(heads)] if heads else []
+    for row in rows:
+        pairs = zip(row, columns, strict=True)
+        lines.append(
+            [number(v, forms.get(c["name"], ""), c["unit"]) for v, c in pairs]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    align = ["<" if isinstance(value, str) else ">" for value in rows[0]]
+    text = "\n".join(
+        "  ".join(
+            f"{word:{side}{width}}"
+            for word, side, width in zip(line, align, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return (
+        '<div class="highlight"><pre class="results-text" tabindex="0" '
+        f'role="group" aria-label="{escape(title)}"><code>{escape(text)}'
+        "</code></pre></div>"
+    )
+
+
 def prediction(result: dict) -> str:
     """Return what was predicted before measuring."""
     return (
