@@ -43,6 +43,7 @@ markdown_extensions:
         - name: map
           class: map
           format: !!python/name:llmnotes._site.chapters.map_fence
+  - llmnotes._site.repository
   - llmnotes._site.overviews
   - llmnotes._site.llms
   - llmnotes._site.symbols
