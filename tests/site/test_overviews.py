@@ -16,7 +16,13 @@ FILES = sorted((ROOT / results.ROOT).glob("*/*.json"))
 
 @pytest.fixture
 def filled(with_results, result):
-    """Results of a chapter, of one before it, and of what is no chapter."""
+    """Two benches of one chapter, one of another, and what is no chapter's."""
+    for bench in (
+        "first/bench_first",
+        "first/bench_first_tries",
+        "bench_second",
+    ):
+        with_results.write(f"tests/basics/{bench}.py", "")
     for key in ("basics/second", "basics/first_tries", "zoo/lion_cubs"):
         data = {"schema": 1, "chapter": key, "results": {"one": result}}
         path = with_results.root / results.ROOT / f"{key}.json"
@@ -43,15 +49,22 @@ def test_every_file_of_a_part_is_on_its_page_in_the_order_of_the_book(filled):
     assert "basics/first/" not in html  # it is not written
 
 
-def test_a_chapter_with_a_longer_name_owns_its_file(filled):
+def test_a_chapter_with_a_longer_name_owns_what_its_bench_wrote(filled):
     config = filled.root / "mkdocs.yml"
-    named = config.read_text().replace(
-        "third: Third steps", "first_tries: Trying"
-    )
-    config.write_text(named)
+    text = config.read_text()
+    config.write_text(text.replace("third: Third steps", "first_tries: Last"))
+    old = filled.root / "tests/basics/first/bench_first_tries.py"
+    old.rename(filled.root / "tests/basics/bench_first_tries.py")
     html = filled.html("results__basics", PART)
     heads = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
-    assert heads == ["First", "Second", "Trying"]
+    assert heads == ["First", "Second", "Last"]
+
+
+def test_a_file_without_a_bench_comes_last_and_is_not_lost(filled):
+    (filled.root / "tests/basics/first/bench_first_tries.py").unlink()
+    html = filled.html("results__basics", PART)
+    heads = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
+    assert heads == ["First", "Second", "First tries"]
 
 
 def test_the_list_has_every_part_with_counts_and_links(filled):

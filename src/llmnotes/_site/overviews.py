@@ -23,7 +23,7 @@ from markdown import Extension
 from markdown.preprocessors import Preprocessor
 
 from llmnotes._site import results
-from llmnotes._site.book import Chapter, book, is_of
+from llmnotes._site.book import Chapter, book
 from llmnotes._site.fences import Block, blocks
 from llmnotes._site.page import page_of
 
@@ -34,7 +34,7 @@ class Section:
 
     part: str
     slug: str
-    owner: Chapter | None  # the chapter whose name the file's begins with
+    owner: Chapter | None  # the chapter whose bench wrote it
     count: int  # of results
 
     @property
@@ -83,15 +83,17 @@ def parts(root: Path) -> list[str]:
 def sections(root: Path, part: str) -> list[Section]:
     """Return the result files of a part, in the order of the book."""
     chapters = [c for c in book(root).values() if c.part == part]
-    folder = root / results.ROOT
-    found = []
-    for path in sorted((folder / part).glob("*.json")):
-        mine = [c for c in chapters if is_of(path.stem, c.slug)]
-        owner = max(mine, key=lambda c: len(c.slug), default=None)
-        count = len(results.of_chapter(f"{part}/{path.stem}", folder))
-        found.append(Section(part, path.stem, owner, count))
-    places = {chapter: i for i, chapter in enumerate(chapters)}
-    return sorted(found, key=lambda s: places.get(s.owner, len(places)))
+    owners = {p: c for c in chapters for p in c.homes()["results"]}
+    files = sorted((root / results.ROOT / part).glob("*.json"))
+    places = [path.relative_to(root) for path in files]
+    beside = [place for place in places if place not in owners]
+    return [_section(root, p, owners.get(p)) for p in [*owners, *beside]]
+
+
+def _section(root: Path, file: Path, owner: Chapter | None) -> Section:
+    part, slug = file.parent.name, file.stem
+    found = results.of_chapter(f"{part}/{slug}", root / results.ROOT)
+    return Section(part, slug, owner, len(found))
 
 
 def _part(root: Path, part: str) -> list[str]:
