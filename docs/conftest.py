@@ -6,7 +6,6 @@ other languages must be on the list below: nothing is skipped unseen.
 
 import contextlib
 import doctest
-import importlib.util
 import io
 import re
 import textwrap
@@ -58,9 +57,5 @@ def fences(document):
         elif m["lang"] not in SHOWN_ONLY:
             raise ValueError(f"{where} is neither run nor on the list")
 
-
-# The CUDA fences of this page need numba-cuda, which macOS does not have.
-if importlib.util.find_spec("numba_cuda") is None:
-    collect_ignore = ["kernels/flash_attention.md"]
 
 pytest_collect_file = Sybil([fences], patterns=["**/*.md", "*.md"]).pytest()

@@ -58,13 +58,19 @@ def module_name(path: Path, root: Path) -> str:
     return ".".join(words[:-1] if words[-1] == "__init__" else words)
 
 
-def tree_of(root: Path) -> dict[str, set[str]]:
+def tree_of(root: Path, *folders: Path) -> dict[str, set[str]]:
     """Return {module: modules of the package that it imports}.
+
+    Modules in other folders, such as the tests', count as well if named.
 
     A package that lies around an imported module is not counted: its
     `__init__` hands on names and needs nothing of who asks.
     """
-    files = {module_name(p, root): p for p in python_files(root / CODE)}
+    files = {
+        module_name(path, root): path
+        for folder in (CODE, *folders)
+        for path in python_files(root / folder)
+    }
     return {
         module: {
             known
