@@ -15,6 +15,8 @@ from jaxtyping import install_import_hook
 from llmnotes._site.imports import CODE, PACKAGE, module_name, python_files
 
 ROOT = Path(__file__).parents[1]
+# As everywhere in Python's types, an int will do where a float is expected.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 
 
 def book_modules(root: Path) -> dict[str, Path]:
@@ -48,7 +50,7 @@ def install(root: Path) -> None:
             f"{PACKAGE}: {early[0]} was imported before the hook that checks "
             "shapes; expected tests.shapes to be the first plugin"
         )
-    install_import_hook(hooked, "beartype.beartype")
+    install_import_hook(hooked, CHECKER)
 
 
 install(ROOT)
