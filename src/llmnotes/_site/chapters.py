@@ -18,7 +18,7 @@ from markdown import Extension
 from markdown.treeprocessors import Treeprocessor
 
 from llmnotes._site import atlas, tables
-from llmnotes._site.book import CODE, Chapter, Graph, graph
+from llmnotes._site.book import Chapter, Graph, graph
 from llmnotes._site.page import Page, page_of
 
 NAMES = {
@@ -54,10 +54,7 @@ def _homes(page: Page, links: Graph) -> etree.Element:
     box = etree.Element("aside", {"class": "homes", "data-search-exclude": ""})
     box.set("aria-label", "Where this chapter lives, and what it builds on")
     table = etree.SubElement(box, "dl")
-    support = [CODE / f"{name}.py" for name in links.support(chapter.key)]
     for home, paths in chapter.homes().items():
-        if home == "code":
-            paths = paths + [p for p in support if (page.root / p).exists()]
         if paths:
             _row(table, NAMES[home], [_file_link(page, p) for p in paths])
     for name, keys in (
