@@ -1,3 +1,3 @@
 """What every test of the repository sees: package, pages and tests."""
 
-pytest_plugins = ["pytester", "tests.texts"]
+pytest_plugins = ["pytester", "tests.budget", "tests.texts"]

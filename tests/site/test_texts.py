@@ -16,13 +16,14 @@ def test_reads():
 
 
 @pytest.fixture
-def run(pytester):
-    """Run a test file under the plugin: what pytest says."""
+def run(pytester, monkeypatch):
+    """Run a test file under this plugin alone: what pytest says."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def go(text, *options):
         pytester.makepyfile(text)
         return pytester.runpytest_inprocess(
-            "-p", "tests.texts", "-p", "no:jaxtyping", "-rs", *options
+            "-p", "tests.texts", "-rs", *options
         )
 
     return go
