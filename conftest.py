@@ -1,3 +1,8 @@
 """What every test of the repository sees: package, pages and tests."""
 
-pytest_plugins = ["pytester", "tests.budget", "tests.texts"]
+pytest_plugins = [
+    "pytester",
+    "tests.budget",
+    "tests.processes",
+    "tests.texts",
+]
