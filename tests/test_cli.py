@@ -174,13 +174,24 @@ def test_data_list_names_every_text(llmnotes):
     assert [line.split()[0] for line in out] == list(corpora.names())
 
 
+def test_data_get_says_where_the_text_lies(llmnotes, tmp_path):
+    status, out, err = llmnotes("data get song")
+    assert (status, err) == (0, [])
+    assert out == [f"song: {tmp_path / 'texts/song.txt'}"]
+
+
+def test_data_get_without_a_network_is_one_line(llmnotes, monkeypatch):
+    monkeypatch.delenv("LLMNOTES_DATA_DIR")
+    fails(llmnotes("data get song"), "song: could not download", "no network")
+
+
 @pytest.mark.parametrize("command", ["", "train ", "sample ", "data "])
 def test_help_shows_examples_that_parse(llmnotes, command):
     status, out, err = llmnotes(f"{command}--help")
     assert (status, err) == (0, [])
     text = "\n".join(out).replace("\\\n", "")
     examples = text.partition("examples:\n")[2].splitlines()
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         cli.parser().parse_args(shlex.split(example)[1:])
 

@@ -41,6 +41,7 @@ PAGE = Path(__file__).parents[3] / "docs/transformer/attention.md"
 PERSON, DOG = "That is a happy person", "That is a happy dog"
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_what_neighbours_tell(record):
     ids, other = shakespeare()
     rows = []
@@ -315,6 +316,7 @@ def bench_mistakes(record):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_masked_accuracy(record):
     torch.set_num_threads(1)
     ids, other = shakespeare()

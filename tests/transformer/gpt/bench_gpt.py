@@ -84,6 +84,7 @@ def bench_parameter_counts(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_counting_characters(record):
     ids, other = shakespeare()
     size = 65
@@ -107,6 +108,7 @@ def bench_counting_characters(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_one_batch_is_a_poor_judge(record):
     ids, other = shakespeare()
     table = log_chances(pair_counts(ids, 65))
@@ -142,6 +144,7 @@ def bench_one_batch_is_a_poor_judge(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_greedy_pairs_go_round_in_circles(record):
     text = data.text("tiny_shakespeare")
     vocabulary = data.CharVocabulary(text)
@@ -220,6 +223,7 @@ def bench_the_stream_keeps_its_size(record):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_losses(record):
     ids, other = shakespeare()
     rows = []
@@ -251,6 +255,7 @@ def bench_losses(record):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
     jobs = [(name, steps, seed) for name in ABLATION for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -290,6 +295,7 @@ class Counter(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_operations_of_a_step(record):
     ids, _ = shakespeare()
     config = train.TrainConfig(batch_size=16, block=32)
@@ -350,6 +356,7 @@ def adamw(model, config):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_a_step(record, race):
     ids, _ = shakespeare()
     kinds = {
@@ -433,6 +440,7 @@ def steps_until(target, team, other, every=20):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_the_record(record):
     ids, other = shakespeare()
     constant = train.TrainConfig(
@@ -489,6 +497,7 @@ def bench_the_record(record):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
     text = data.text("tiny_shakespeare")
     vocabulary = data.CharVocabulary(text)

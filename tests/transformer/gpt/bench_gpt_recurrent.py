@@ -76,6 +76,7 @@ def curve(job):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_equal_size_equal_text(record):
     names = [*RECURRENT, "GPT"]
     jobs = [(name, rate) for name in names for rate in RATES]
@@ -133,6 +134,7 @@ def bench_equal_size_equal_text(record):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_a_step_of_each(record, race):
     torch.set_num_threads(1)
     ids, _ = shakespeare()
