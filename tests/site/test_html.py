@@ -17,7 +17,7 @@ COLOUR = re.compile(r"currentcolor|none|inherit|transparent|var\(--[^)]+\)")
 PAINT = re.compile(r"(?<![\w-])(?:fill|stroke|color):\s*([^;]+)")
 # What Material's script would load from elsewhere, and for which elements.
 ASKS_OTHERS = [("mermaid", "class"), ("source", "data-md-component")]
-TEX = re.compile(r"\\[a-zA-Z]+|\\[()\[\]]|\$\$|(?<!\w)\$[^$\n]+\$(?!\w)")
+TEX = re.compile(r"\\[a-zA-Z]{2,}|\\[()\[\]]|\$\$|(?<!\w)\$[^$\n]+\$(?!\w)")
 REFERRING = ("aria-labelledby", "aria-describedby", "aria-controls")
 LISTS = {"ul": {"li"}, "ol": {"li"}, "dl": {"dt", "dd", "div"}}
 PRESSED = {"a", "button", "summary", "label"}
