@@ -27,6 +27,9 @@ def pytest_addoption(parser):
         default="check",
         help="compare recomputed results with docs/results, or write them",
     )
+    parser.addoption(
+        "--full", action="store_true", help="everything, as the weekly run"
+    )
 
 
 def pytest_configure(config):
@@ -41,9 +44,16 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Begin with the browser, whose file takes longest."""
+    """Keep a file's tests in one process, and begin with the browser.
+
+    Its two groups of pages are shared out (`--dist loadgroup`).
+    """
     items.sort(key=lambda item: item.path.name != "test_browser.py")
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture
