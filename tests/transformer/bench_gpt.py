@@ -219,7 +219,7 @@ def bench_the_stream_keeps_its_size(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_losses(record):
     ids, other = shakespeare()
     rows = []
@@ -236,8 +236,9 @@ def bench_losses(record):
             print(rows[-1], flush=True)
     record(
         "losses",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.03},
         title="Validation loss of the same parameters and steps, two recipes",
         prediction=(
             "Plain PyTorch reaches 1.76 in the miniGPT setting and nanoGPT's "
@@ -250,7 +251,7 @@ def bench_losses(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
     jobs = [(name, steps, seed) for name in ABLATION for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -262,8 +263,9 @@ def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
         rows.append((name, mean, spread, mean - (rows or [(0, mean)])[0][1]))
     record(
         "ablation",
-        kind="timing",
-        seed=seeds[0],
+        kind="trained",
+        seeds=seeds,
+        spread={"loss": 0.05, "spread": 0.1, "cost": 0.05},
         title=f"The recipe without one ingredient each, {steps} steps",
         prediction=(
             "Muon first, because few steps are its strength; then the shift, "
@@ -432,7 +434,7 @@ def steps_until(target, team, other, every=20):
     return config.steps, "not reached"
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_the_record(record):
     ids, other = shakespeare()
     constant = train.TrainConfig(
@@ -467,8 +469,9 @@ def bench_the_record(record):
         print(rows[-1], flush=True)
     record(
         "record",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"steps": 100, "seconds": None, "ratio": None},
         title=f"Training time until the validation loss is {TARGET:.2f}",
         prediction=(
             "Plain PyTorch at a constant rate needs about 1,900 steps; a "
@@ -488,7 +491,7 @@ def bench_the_record(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
     text = data.text("tiny_shakespeare")
     vocabulary = data.CharVocabulary(text)
@@ -516,8 +519,9 @@ def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
             x = block(x)
     record(
         "heads",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"weight": None},
         title=f"Who looks at whom in {shown(prompt)!r}, after 1,000 steps",
         prediction=(
             "Some heads of the first layer should settle on the character "
