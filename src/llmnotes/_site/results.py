@@ -143,10 +143,10 @@ def differences(old: dict, new: dict) -> list[str]:
 
 def _limits(result: dict, column: str) -> tuple[float, float]:
     """Return by how much cells may differ, relatively and absolutely."""
-    if column in result.get("spread", {}):
-        limit = result["spread"][column]
+    if result["kind"] == "trained":
+        limit = result["spread"].get(column, 0.0)
         return 0.0, math.inf if limit is None else limit
-    tolerance = result.get("tolerance", 0.0)
+    tolerance = result["tolerance"] if result["kind"] == "tolerance" else 0.0
     return tolerance, tolerance**2
 
 

@@ -61,7 +61,7 @@ _CONFIRMED = {
         "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     },
 }
-# What a kind must say besides; the others must not.
+# What a kind must say besides.
 _NEEDS = {
     "exact": ["seed"],
     "tolerance": ["seed", "tolerance"],
