@@ -23,24 +23,29 @@ def chapter_of(bench):
     return f"{part}/{bench.stem.removeprefix('bench_')}"
 
 
-def named_by(item, root):
+def home():
+    """The folder of result files."""
+    return ROOT / results.ROOT
+
+
+def named_by(item):
     """The results that say that this bench recorded them."""
     try:
-        found = results.read(chapter_of(item.path), root)["results"]
+        found = results.read(chapter_of(item.path), home())["results"]
     except LookupError:
         return {}
     bench = item.function.__name__
     return {n: r for n, r in found.items() if r.get("bench") == bench}
 
 
-def all_fresh(item, root=ROOT / results.ROOT):
+def all_fresh(item):
     """Whether nothing has changed since all its results were confirmed.
 
     A bench that no result names is never fresh.
     """
     if "record" not in getattr(item, "fixturenames", ()):
         return False
-    named = named_by(item, root)
+    named = named_by(item)
     sources = closure.fingerprint(item.path, ROOT) if named else ""
     fresh = [results.is_fresh(result, sources) for result in named.values()]
     return bool(fresh) and all(fresh)
@@ -122,11 +127,11 @@ class Recorder:
         """Write a result with the note that it came from these sources."""
         sources = closure.fingerprint(self.item.path, ROOT)
         noted = results.confirmed(result, self.bench, sources)
-        results.write(self.chapter, name, noted)
+        results.write(self.chapter, name, noted, home())
 
     def compare(self, name, result):
         """Fail where the file says something else; else confirm it."""
-        kept = results.load(f"{self.chapter}:{name}")
+        kept = results.load(f"{self.chapter}:{name}", home())
         found = results.differences(kept, result)
         self.differs = bool(found)
         assert not found, "\n".join([f"{self.chapter}:{name}", *found])
@@ -135,7 +140,7 @@ class Recorder:
 
     def finish(self):
         """Fail if the file holds more by this bench than it recorded."""
-        named = set(named_by(self.item, ROOT / results.ROOT))
+        named = set(named_by(self.item))
         lost = sorted(named - self.recorded)
         if self.recorded and not self.differs:
             assert not lost, f"{self.bench} no longer records {lost}"
