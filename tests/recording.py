@@ -110,7 +110,6 @@ class Recorder:
         result = {
             **about,
             "command": f"make bench name={self.chapter}",
-            "run": results.provenance(torch.get_num_threads(), gpu),
             "columns": [
                 {"name": n, "unit": u, "label": (labels or {}).get(n, n)}
                 for n, u in columns.items()
@@ -119,7 +118,8 @@ class Recorder:
         }
         self.recorded.add(name)
         if self.mode == "write":
-            self.put(name, result)
+            made = results.provenance(torch.get_num_threads(), gpu)
+            self.put(name, {**result, "run": made})
         else:
             self.compare(name, result)
 

@@ -189,7 +189,9 @@ def test_every_module_that_a_bench_loads_is_in_its_closure(request):
     chosen = [benches[max(benches)]]
     done = subprocess.run(
         [sys.executable, "-c", LOADED]
-        + [str(p) for p in (BENCHES if request.config.option.full else chosen)],
+        + [
+            str(p) for p in (BENCHES if request.config.option.full else chosen)
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,

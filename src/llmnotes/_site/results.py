@@ -10,6 +10,7 @@ chapter's bench_<slug>.py. A result is a table with a kind (see `schema`).
 """
 
 import datetime
+import functools
 import hashlib
 import json
 import math
@@ -174,6 +175,7 @@ def provenance(threads: int, gpu: str | None = None) -> dict:
     }
 
 
+@functools.cache
 def _cpu() -> str:
     from cpuinfo import get_cpu_info
 
