@@ -12,12 +12,14 @@ a sentence changes, its claim is to be read again.
 """
 
 import functools
+import re
 from pathlib import Path
 
 from llmnotes._site import results
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+PYTHON = re.compile(r"```python\n.*?```", re.DOTALL)
 
 
 class Claim:
@@ -52,7 +54,7 @@ def claimed(reference, *sentences, docs=DOCS):
     """The result `part/slug:name`, of which pages say these sentences."""
     texts = prose(docs)
     for sentence in sentences:
-        words = " ".join(sentence.split())
+        words = plain(sentence)
         assert any(words in text for text in texts), (
             f"no page says {words!r} any more: see whether what it says now "
             "is still true, and quote that"
@@ -62,5 +64,11 @@ def claimed(reference, *sentences, docs=DOCS):
 
 @functools.cache
 def prose(docs):
-    """All pages as one line each."""
-    return [" ".join(p.read_text("utf-8").split()) for p in docs.rglob("*.md")]
+    """All pages as one line each, without their code: that quotes, too."""
+    texts = [path.read_text("utf-8") for path in sorted(docs.rglob("*.md"))]
+    return [plain(PYTHON.sub("", text)) for text in texts]
+
+
+def plain(text):
+    """A text in one line and without emphasis."""
+    return " ".join(text.replace("*", "").split())
