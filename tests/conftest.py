@@ -1,6 +1,5 @@
-"""The fixtures that benchmarks and experiments share.
+"""What benchmarks measure with; tests/recording.py holds `record`.
 
-record       write a result file, or compare with it
 race         time several functions fairly
 peak_memory  bytes a call needs above what was there before
 """
@@ -15,20 +14,22 @@ import psutil
 import pytest
 import torch  # first: a numba kernel launched before it slows SDPA 4-6x
 
-from llmnotes._site import results
-
+pytest_plugins = ["tests.recording"]
 QUIET = 20  # percent of the CPU that others may use before a race starts
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--results",
-        choices=("check", "write"),
+        choices=("check", "confirm", "write"),
         default="check",
-        help="compare recomputed results with docs/results, or write them",
+        help="compare results with docs/results where their sources changed;"
+        " note there that they came out again; or write new ones",
     )
     parser.addoption(
-        "--full", action="store_true", help="everything, as the weekly run"
+        "--full",
+        action="store_true",
+        help="everything, as the weekly run does",
     )
 
 
@@ -54,39 +55,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
-
-
-@pytest.fixture
-def record(request):
-    """Record a table under a name; the file is that of the chapter's bench."""
-    home = Path(request.path).relative_to(request.config.rootpath)
-    chapter = f"{home.parts[1]}/{home.stem.removeprefix('bench_')}"
-    mode = request.config.getoption("--results")
-
-    def save(name, *, columns, rows, labels=None, gpu=None, **fields):
-        result = {
-            "kind": fields.pop("kind"),
-            "title": fields.pop("title"),
-            "prediction": fields.pop("prediction"),
-            "command": f"make bench name={chapter}",
-            "seed": fields.pop("seed", None),
-            **fields,
-            "run": results.provenance(torch.get_num_threads(), gpu),
-            "columns": [
-                {"name": n, "unit": u, "label": (labels or {}).get(n, n)}
-                for n, u in columns.items()
-            ],
-            "rows": [list(row) for row in rows],
-        }
-        if mode == "write":
-            results.write(chapter, name, result)
-        elif result["kind"] != "timing":
-            found = results.differences(
-                results.load(f"{chapter}:{name}"), result
-            )
-            assert not found, "\n".join([f"{chapter}:{name}", *found])
-
-    return save
 
 
 @pytest.fixture
