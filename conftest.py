@@ -8,4 +8,20 @@ pytest_plugins = [
     "tests.budget",
     "tests.processes",
     "tests.texts",
+    "tests.recording",
 ]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--results",
+        choices=("check", "confirm", "write"),
+        default="check",
+        help="compare results with docs/results where their sources changed;"
+        " note there that they came out again; or write new ones",
+    )
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="everything, as the weekly run does",
+    )

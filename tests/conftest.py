@@ -14,23 +14,7 @@ import psutil
 import pytest
 import torch  # first: a numba kernel launched before it slows SDPA 4-6x
 
-pytest_plugins = ["tests.recording"]
 QUIET = 20  # percent of the CPU that others may use before a race starts
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--results",
-        choices=("check", "confirm", "write"),
-        default="check",
-        help="compare results with docs/results where their sources changed;"
-        " note there that they came out again; or write new ones",
-    )
-    parser.addoption(
-        "--full",
-        action="store_true",
-        help="everything, as the weekly run does",
-    )
 
 
 def pytest_configure(config):
