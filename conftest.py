@@ -13,6 +13,7 @@ pytest_plugins = [
 
 
 def pytest_addoption(parser):
+    """What can be asked of a run besides which tests."""
     parser.addoption(
         "--results",
         choices=("check", "confirm", "write"),
