@@ -304,7 +304,9 @@ def test_scripts_add_no_maths_code_figures_or_tables(visit):
             for block in built.of_class(page.root, "highlight")
             for code in block.iter("code")
         ],
-        "drawings": [s for f in page.root.iter("figure") for s in f.iter("svg")],
+        "drawings": [
+            s for f in page.root.iter("figure") for s in f.iter("svg")
+        ],
         "tables": [*page.root.iter("table")],
     }
     assert visit.counts == {name: len(all_) for name, all_ in found.items()}

@@ -44,7 +44,9 @@ def is_drawn(element):
 
 def name_of(element) -> str:
     """What a screen reader says for a link, a picture or a button."""
-    pictures = (e.get("alt") or e.get("aria-label", "") for e in element.iter())
+    pictures = (
+        e.get("alt") or e.get("aria-label", "") for e in element.iter()
+    )
     label = element.get("aria-label") or element.get("title", "")
     return (label or text(element) or "".join(pictures)).strip()
 
