@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 name ?=
+BENCHES = $(wildcard tests/*/bench_*.py tests/*/*/bench_*.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve site test check bench bench-gpu lighthouse chapter clean
@@ -41,12 +42,13 @@ check: $(READY) ## what CI runs: style, spelling, then every test
 # jaxtyping's checks would slow our functions and not their rivals.
 bench: $(READY) ## measure and write the result files (name=part/slug for one)
 	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest --results=write -m 'not gpu' -s \
-	  $(if $(name),$(addprefix tests/,$(dir $(name)))bench_$(notdir $(name)).py,\
-	  $(wildcard tests/*/bench_*.py))
+	  $(if $(name),$(wildcard $(addprefix tests/,$(dir $(name)))bench_$(notdir \
+	  $(name)).py tests/$(dir $(name))*/bench_$(notdir $(name)).py),\
+	  $(BENCHES))
 
 bench-gpu: $(READY) ## measure the CUDA kernels; needs an NVIDIA GPU
 	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest --results=write -m gpu -s \
-	  $(wildcard tests/*/bench_*.py)
+	  $(BENCHES)
 
 lighthouse: site ## audit a chapter page with Lighthouse; needs npm, Chromium
 	$(BIN)/python -m pytest --results=write -m timing -s \

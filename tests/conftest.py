@@ -59,9 +59,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def record(request):
     """Record a table under a name; the file is that of the chapter's bench."""
-    home = Path(request.path)
-    slug = home.stem.removeprefix("bench_")
-    chapter = f"{home.parent.name}/{slug}"
+    home = Path(request.path).relative_to(request.config.rootpath)
+    chapter = f"{home.parts[1]}/{home.stem.removeprefix('bench_')}"
     mode = request.config.getoption("--results")
 
     def save(name, *, columns, rows, labels=None, gpu=None, **fields):

@@ -17,7 +17,7 @@ from llmnotes import __main__ as cli
 from llmnotes import checkpoint, commands, corpora, data
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
-from llmnotes.transformer.fused import FusedGPT
+from llmnotes.transformer.gpt.fused import FusedGPT
 
 SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
 TRAIN = "train gpt --data song --preset tiny --steps 6 --eval-every 2 --out"

@@ -14,7 +14,7 @@ from llmnotes import checkpoint, data
 from llmnotes.train import train
 from llmnotes.train_config import TrainConfig
 from llmnotes.transformer import gpt
-from llmnotes.transformer.fused import FusedGPT
+from llmnotes.transformer.gpt.fused import FusedGPT
 
 SAMPLING = "temperature", "top_k", "top_p", "min_p"
 

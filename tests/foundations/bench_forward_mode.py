@@ -10,8 +10,8 @@ import torch
 
 from llmnotes.foundations.autograd import Tensor, gradients
 from llmnotes.foundations.forward_mode import jacfwd, jacrev, jvp
-from tests.foundations.as_installed import as_installed
-from tests.foundations.counting import counted, multiply_adds
+from tests.foundations.autograd.as_installed import as_installed
+from tests.foundations.autograd.counting import counted, multiply_adds
 
 MODULE = "llmnotes.foundations.forward_mode"
 HIDDEN, CELLS = 64, 1024

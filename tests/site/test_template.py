@@ -12,10 +12,10 @@ def test_every_home_is_laid_and_every_python_file_parses(tmp_path):
     names = {p.relative_to(tmp_path).as_posix() for p in laid}
     assert names == {
         "docs/sequence/rnn.md",
-        "src/llmnotes/sequence/rnn.py",
+        "src/llmnotes/sequence/rnn/model.py",
         "src/llmnotes/sequence/__init__.py",
-        "tests/sequence/test_rnn.py",
-        "tests/sequence/bench_rnn.py",
+        "tests/sequence/rnn/test_model.py",
+        "tests/sequence/rnn/bench_rnn.py",
     }
     for path in laid:
         if path.suffix == ".py":
@@ -23,7 +23,7 @@ def test_every_home_is_laid_and_every_python_file_parses(tmp_path):
 
 
 def test_nothing_is_overwritten(tmp_path):
-    mine = tmp_path / "tests/sequence/test_rnn.py"
+    mine = tmp_path / "tests/sequence/rnn/test_model.py"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     with pytest.raises(FileExistsError, match="test_rnn.py"):

@@ -19,7 +19,7 @@ from llmnotes.transformer.rope import (
     yarn,
     yarn_scale,
 )
-from tests.transformer.tiny_decoder import (
+from tests.transformer.positions.tiny_decoder import (
     Decoder,
     Rotary,
     Windowed,

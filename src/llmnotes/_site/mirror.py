@@ -1,7 +1,8 @@
 """The trees mirror each other: a missing partner and a stray are named.
 
 The parts of the book have five homes per chapter. Beside them,
-src/llmnotes/<name>.py is proved in tests/test_<name>.py.
+src/llmnotes/<name>.py is proved in tests/test_<name>.py, and a folder
+src/llmnotes/<name>/ that several parts share in tests/<name>/.
 """
 
 from pathlib import Path
@@ -12,8 +13,8 @@ from llmnotes._site.book import (
     Graph,
     config,
     graph,
-    is_of,
-    tests_of,
+    modules,
+    results_of,
 )
 
 # Modules that are proved in tests of another name than their own.
@@ -42,7 +43,7 @@ def faults(root: Path) -> list[str]:
     links = graph(root)
     found = links.backward() + _nav_faults(root, links.chapters)
     for chapter in links.chapters.values():
-        found += _missing(chapter)
+        found += _missing(chapter) + _unnamed(chapter)
     found += _foreign(root, links) + _strays(root, links)
     return found + _machinery(root)
 
@@ -57,26 +58,57 @@ def _nav_faults(root: Path, chapters) -> list[str]:
 
 
 def _missing(chapter: Chapter) -> list[str]:
+    """Name the homes that a chapter lacks.
+
+    Code and tests may stand before their page: a later chapter needed them.
+    """
     homes = chapter.homes()
     if not any(homes.values()):
         return []
-    wanted = ["page", "code", "tests"]
+    wanted = ["code", "tests"]
     if homes["benchmark"] or homes["results"]:
-        wanted += ["benchmark", "results"]
+        wanted += ["page", "benchmark", "results"]
     found = [f"{chapter.key}: no {h}" for h in wanted if not homes[h]]
     if len(homes["code"]) > 1:
         found.append(f"{chapter.key}: both a module and a package")
     return found
 
 
+def _unnamed(chapter: Chapter) -> list[str]:
+    """Name tests that prove no module of their chapter.
+
+    Besides its modules, a folder's tests may be about the chapter as a
+    whole (test_<slug>) or about the sentences of its page (test_claims).
+    """
+    files = modules(chapter.root, chapter.part).get(chapter.slug, [])
+    known = {path.stem for path in files} | {chapter.slug, "claims"}
+    homes = chapter.homes()
+    found = [
+        f"{path}: {chapter.key} has no such module"
+        for path in homes["tests"]
+        if path.stem.removeprefix("test_") not in known
+    ]
+    return found + [
+        f"{path}: expected bench_{chapter.slug}.py or bench_{chapter.slug}_…"
+        for path in homes["benchmark"]
+        if not is_of(path.stem.removeprefix("bench_"), chapter.slug)
+    ]
+
+
+def is_of(stem: str, name: str) -> bool:
+    """Whether a file belongs to a name: `rope` and `rope_speed` to rope."""
+    return stem == name or stem.startswith(f"{name}_")
+
+
 def _foreign(root: Path, links: Graph) -> list[str]:
-    """Name packages that are neither a part nor the site's machinery."""
+    """Name folders that are no part, nor the site's, nor proved as shared."""
     known = {c.part for c in links.chapters.values()} | {"_site"}
     return [
         f"{CODE}/{path.name} is not a part of the book"
         for path in sorted((root / CODE).iterdir())
         if path.is_dir() and any(path.glob("**/*.py"))
         if path.name not in known
+        if not any((root / "tests" / path.name).glob("test_*.py"))
     ]
 
 
@@ -108,28 +140,26 @@ def _machinery(root: Path) -> list[str]:
 
 def _strays(root: Path, links: Graph) -> list[str]:
     """Name files of the five trees that belong to no chapter."""
-    used = {m for key in links.chapters for m in links.support(key)}
+    chapters = links.chapters.values()
     found = [
-        f"{CODE}/{name}: neither a chapter nor imported by one"
+        f"{CODE}/{name}: no such chapter"
         for name in links.imports
-        if name not in links.chapters and name not in used
+        if name not in links.chapters
     ]
-    known = {
-        path
-        for chapter in links.chapters.values()
-        for paths in chapter.homes().values()
-        for path in paths
-    }
-    for name in links.imports:
-        known |= set(tests_of(root, *name.split("/")))
-    for part in dict.fromkeys(c.part for c in links.chapters.values()):
-        patterns = (
+    known = {p for c in chapters for ps in c.homes().values() for p in ps}
+    known |= {results_of(p) for c in chapters for p in c.homes()["benchmark"]}
+    for part in dict.fromkeys(c.part for c in chapters):
+        slugs = {c.slug for c in chapters if c.part == part}
+        for pattern in (
             f"docs/{part}/*.md",
             f"docs/results/{part}/*.json",
-            f"tests/{part}/test_*.py",
-            f"tests/{part}/bench_*.py",
-        )
-        for path in (p for g in patterns for p in sorted(root.glob(g))):
-            if path.relative_to(root) not in known:
-                found.append(f"{path.relative_to(root)}: no such chapter")
+            f"tests/{part}/*.py",
+            f"tests/{part}/*/*.py",
+        ):
+            for path in sorted(root.glob(pattern)):
+                place = path.relative_to(root)
+                inside = place.parent.name in slugs
+                inside |= place.name == "conftest.py"
+                if place not in known and not inside:
+                    found.append(f"{place}: no such chapter")
     return found
