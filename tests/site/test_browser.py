@@ -23,7 +23,8 @@ from tests.site import built, changed, serving, test_copied
 
 GALLERY = "gallery/"
 CLOSELY = [GALLERY, ""]
-LONG = ["transformer/gpt/", "kernels/flash_attention/"]
+LONG = ["transformer/gpt/", "kernels/flash_attention/", "results/kernels/"]
+ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 800}
 
@@ -108,10 +109,9 @@ COUNTS = """() => Object.fromEntries(
 
 def visited(full: bool) -> list[str]:
     """The addresses to visit, the gallery first."""
-    urls = [*CLOSELY, *LONG, *serving.notebooks()]
     pages = serving.pages()
-    urls += pages if full else changed.pages(serving.ROOT, pages)
-    return list(dict.fromkeys(urls))
+    more = pages if full else changed.pages(serving.ROOT, pages)
+    return list(dict.fromkeys([*ALWAYS, *more]))
 
 
 def pytest_generate_tests(metafunc):
@@ -359,7 +359,8 @@ class TestByHand:
         ):
             page.locator(".md-search__input").fill(term)
             found = f".md-search-result__link[href*='{chapter}']"
-            page.locator(found).first.wait_for(timeout=20_000)
+            first = page.locator(found).first
+            first.wait_for(state="attached", timeout=20_000)
 
     def test_the_search_index_waits_until_search_is_opened(self, page):
         asked = []

@@ -7,14 +7,21 @@ browser, which visits the gallery, has seen each by day and by night.
 import pytest
 
 from llmnotes._site import book, charts, fences, grids
-from tests.site import built, serving
+from tests.site import built, serving, test_browser
 from tests.site.built import classes, outside
 
 GALLERY = "gallery/"
 WRITTEN = serving.source(GALLERY).read_text("utf-8")
-# What no author writes: the box under a chapter's title, and the figures and
-# files of a notebook. The browser sees them where they are made.
-MADE = {"aside.homes", "p.files", "figure.chart.plot"}
+# What no author writes, and where the browser sees it instead: the box under
+# a chapter's title, the command at its end, the long listings of a results
+# page, the figures and files of a notebook.
+MADE = {
+    "aside.homes",
+    "p.proof",
+    "p.results-title",
+    "p.files",
+    "figure.chart.plot",
+}
 
 
 def component(element) -> str:
@@ -58,6 +65,14 @@ def custom_fences() -> list[str]:
 @pytest.mark.parametrize("url", serving.pages(), ids=lambda url: url or "home")
 def test_no_page_uses_a_component_that_the_gallery_lacks(url):
     assert components(url) - components(GALLERY) == set()
+
+
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_what_no_author_writes_is_on_a_page_that_the_browser_visits(name):
+    visited = [built.page(url) for url in test_browser.ALWAYS]
+    assert any(
+        component(e) == name for page in visited for e in page.article.iter()
+    )
 
 
 @pytest.mark.parametrize("name", custom_fences())
