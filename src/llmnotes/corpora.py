@@ -53,11 +53,11 @@ def text(name: str = "python_reference") -> str:
     `RuntimeError` if the text can be neither found nor fetched, or is not
     the one we know.
     """
+    if name not in names():
+        return own(name)
     if name == "python_reference":
         topics = pydoc_data.topics.topics
         return "\n\n".join(topics[topic] for topic in sorted(topics))
-    if name not in DOWNLOADS:
-        return own(name)
     path = local_copy(DOWNLOADS[name]) or fetch(name, DOWNLOADS[name])
     # Not read_text: that would turn \r\n into \n and hide a changed file.
     return path.read_bytes().decode("utf-8")
