@@ -184,6 +184,17 @@ def test_data_list_names_every_text_and_says_that_a_path_works(llmnotes):
     assert out[-1].endswith("by its path")
 
 
+def test_data_get_says_where_the_text_lies(llmnotes, tmp_path):
+    status, out, err = llmnotes("data get song")
+    assert (status, err) == (0, [])
+    assert out == [f"song: {tmp_path / 'texts/song.txt'}"]
+
+
+def test_data_get_without_a_network_is_one_line(llmnotes, monkeypatch):
+    monkeypatch.delenv("LLMNOTES_DATA_DIR")
+    fails(llmnotes("data get song"), "song: could not download", "no network")
+
+
 @pytest.mark.parametrize("command", ["", "train ", "sample ", "data "])
 def test_help_shows_examples_that_parse(llmnotes, command):
     status, out, err = llmnotes(f"{command}--help")

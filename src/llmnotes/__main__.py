@@ -19,6 +19,7 @@ from llmnotes.train_config import DTYPES, TrainConfig
 
 EXAMPLES = """examples:
   llmnotes data list
+  llmnotes data get tiny_shakespeare
   llmnotes train gpt --data tiny_shakespeare --preset minigpt --out run
   llmnotes train gpt --data tiny_shakespeare --preset minigpt --out run \\
     --resume
@@ -180,9 +181,16 @@ def parser() -> Parser:
 
     command("train", run_train, "Train a model on a text.", TRAIN)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
-    texts = command("data", run_data, "Show the texts to train on.")
-    texts.add_argument("what", choices=["list"])
+    add_data(command("data", run_data, "Show or fetch the texts."))
     return root
+
+
+def add_data(to: Parser) -> None:
+    """Options of `llmnotes data`."""
+    what = to.add_subparsers(metavar="list|get", dest="what", required=True)
+    what.add_parser("list", help="show the texts to train on")
+    get = what.add_parser("get", help="fetch a text, say where it lies")
+    get.add_argument("name", choices=list(corpora.DOWNLOADS))
 
 
 def run_train(options: argparse.Namespace) -> None:
@@ -227,7 +235,10 @@ def run_sample(options: argparse.Namespace) -> None:
 
 
 def run_data(options: argparse.Namespace) -> None:
-    """`llmnotes data list`."""
+    """`llmnotes data list` and `llmnotes data get NAME`."""
+    if options.what == "get":
+        print(f"{options.name}: {corpora.get(options.name)}")
+        return
     for name, about in corpora.names().items():
         print(f"{name:<18}{about}")
     print(f"{'FILE':<18}any text of yours in UTF-8, by its path")
