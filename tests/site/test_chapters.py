@@ -313,9 +313,21 @@ def test_the_box_under_the_title_lists_the_homes(three):
     assert "Used by" not in rows
 
 
-def test_a_page_that_is_no_chapter_has_no_box(three):
+def test_a_chapter_ends_with_the_command_that_proves_it(three):
     given = pages(three)
-    assert "<aside" not in three.html("about", "# About\n", **given)
+    text = given.pop("basics__second")
+    html = three.html("basics__second", text, **given)
+    last = html.rstrip()[html.rindex("<p") :]
+    assert last == (
+        '<p class="proof" data-search-exclude="">Run the proof of this '
+        "chapter: <code>make test name=basics/second</code></p>"
+    )
+
+
+def test_a_page_that_is_no_chapter_has_neither(three):
+    given = pages(three)
+    html = three.html("about", "# About\n", **given)
+    assert "<aside" not in html and "make test" not in html
 
 
 def test_a_chapter_without_a_title_ends_the_build(three):
