@@ -79,7 +79,7 @@ def batch(
     block: int,
     seed: int,
     step: int,
-) -> tuple[Int[Tensor, "batch block"], Int[Tensor, "batch block"]]:
+) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
     """Random blocks and, as targets, the same blocks one token later.
 
     A pure function of its arguments: to resume a run, or to look at the

@@ -35,7 +35,7 @@ def initialise(
 
 
 def logits(
-    parameters: Sequence[Tensor], x: Float[np.ndarray, "batch inputs"]
+    parameters: Sequence[Tensor], x: Float[np.ndarray, "batch input"]
 ) -> Float[Tensor, "batch classes"]:
     """The network's scores, one row per example."""
     for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
@@ -91,7 +91,7 @@ def batches(
 
 def train(
     parameters: Sequence[Tensor],
-    x: Float[np.ndarray, "examples inputs"],
+    x: Float[np.ndarray, "examples input"],
     labels: Int[np.ndarray, "examples"],
     rng: np.random.Generator,
     *,
@@ -118,7 +118,7 @@ def train(
 
 def accuracy(
     parameters: Sequence[Tensor],
-    x: Float[np.ndarray, "examples inputs"],
+    x: Float[np.ndarray, "examples input"],
     labels: Int[np.ndarray, "examples"],
 ) -> float:
     """The share of examples whose highest score is the right class."""

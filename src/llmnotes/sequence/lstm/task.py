@@ -31,7 +31,7 @@ def copy_batch(
     generator: Generator,
     symbols: int = 8,
     width: int = 3,
-) -> tuple[Float[Tensor, "batch length input"], Int[Tensor, "batch width"]]:
+) -> tuple[Float[Tensor, "batch length input"], Int[Tensor, "batch shown"]]:
     """Show `width` symbols, wait `lag` blanks; then a cue and blanks.
 
     The answers are due at the last `width` steps, the cue's step first.
@@ -60,8 +60,8 @@ def adding_batch(
 
 
 def copy_loss(
-    out: Float[Tensor, "batch length symbols"],
-    shown: Int[Tensor, "batch width"],
+    out: Float[Tensor, "batch length vocab"],
+    shown: Int[Tensor, "batch shown"],
 ) -> Tensor:
     """Mean of -ln p of the symbols that were shown."""
     last = out[:, -shown.shape[1] :]
@@ -69,8 +69,8 @@ def copy_loss(
 
 
 def copy_score(
-    out: Float[Tensor, "batch length symbols"],
-    shown: Int[Tensor, "batch width"],
+    out: Float[Tensor, "batch length vocab"],
+    shown: Int[Tensor, "batch shown"],
 ) -> float:
     """Share of the symbols that are recalled, each in its place."""
     said = out[:, -shown.shape[1] :].argmax(-1)
@@ -118,7 +118,7 @@ class Answerer(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch length input"]
-    ) -> Float[Tensor, "batch length answer"]:
+    ) -> Float[Tensor, "batch length output"]:
         """Read x from the left and answer at every step."""
         return self.head(self.recurrent(x)[0])
 
