@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class Run:
 
     model: nn.Module
     task: Task
-    optimizer: torch.optim.Optimizer
+    optimizer: Any  # with param_groups, zero_grad and step
     config: TrainConfig
     out: Path | None
     about: dict | None = None
