@@ -381,7 +381,7 @@ def bench_where_the_decoder_looks(record):
 def stepper(build):
     """A function that trains one step on a batch made beforehand."""
     model, config = build(SEED), UpAndOn(learning_rate=1e-4, warmup=1)
-    optimizer, task = adam(model), Dates(model)
+    optimizer, task = adam(model), Dates(model, BATCH)
     batch = task.batch(SEED)
     return lambda: update(model, optimizer, task, batch, config, SEED)
 

@@ -86,7 +86,7 @@ def surprise(model, n=500):
 class Dates(Task):
     """Write dates as ISO 8601; judged by the share of days written wrong."""
 
-    def __init__(self, model, size=BATCH, smoothing=0.0):
+    def __init__(self, model, size, smoothing=0.0):
         self.batch_of = functools.partial(batch_of, model, size)
         self.smoothing = smoothing
 
@@ -106,9 +106,9 @@ class Dates(Task):
         return 1 - judged(model)
 
 
-def train(model, config, **options):
+def train(model, config, size=BATCH, smoothing=0.0):
     """Adam as in the paper: the same for every model."""
-    task = Dates(model, **options)
+    task = Dates(model, size, smoothing)
     return fit(model, task, config, optimizer=adam(model), progress=False)
 
 
