@@ -84,7 +84,7 @@ def parser() -> Parser:
 
     add_train(command("train", run_train, "Train a model on a text."))
     add_sample(command("sample", run_sample, "Let a trained model write."))
-    texts = command("data", run_data, "Show the texts to train on.")
+    texts = command("data", run_data, "Show the texts and images to train on.")
     texts.add_argument("what", choices=["list"])
     return root
 
@@ -222,8 +222,11 @@ def run_sample(options: argparse.Namespace) -> None:
 
 def run_data(options: argparse.Namespace) -> None:
     """`llmnotes data list`."""
-    for name, about in corpora.names().items():
-        print(f"{name:<18}{about}")
+    from llmnotes import pictures  # not above: it imports NumPy
+
+    for kind, found in (("text", corpora), ("images", pictures)):
+        for name, about in found.names().items():
+            print(f"{name:<18}{kind:<8}{about}")
 
 
 def saved(folder: str) -> bool:

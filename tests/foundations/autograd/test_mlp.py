@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 
 from llmnotes.foundations.autograd import Tensor, gradients
 from llmnotes.foundations.autograd.mlp import (
@@ -15,6 +14,7 @@ from llmnotes.foundations.autograd.mlp import (
     logits,
     train,
 )
+from llmnotes.pictures import images
 
 WIDTHS, BATCH = (7, 5, 11, 3), 6
 
@@ -86,8 +86,8 @@ def test_an_epoch_shows_every_example_once():
 
 
 def test_digits_are_learned():
-    x, labels = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32)
+    x, labels = images("digits")
+    x = x.reshape(len(x), -1)
     rng = np.random.default_rng(0)
     parameters = initialise((64, 32, 10), rng)
     losses = train(
