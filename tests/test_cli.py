@@ -15,7 +15,14 @@ import pytest
 import torch
 
 from llmnotes import __main__ as cli
-from llmnotes import checkpoint, commands, corpora, data, presets
+from llmnotes import (
+    checkpoint,
+    commands,
+    corpora,
+    data,
+    pictures,
+    presets,
+)
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
 from llmnotes.transformer.gpt.fused import FusedGPT

@@ -1,5 +1,8 @@
 """The network on our autograd: its pieces against torch's, and it learns."""
 
+import subprocess
+import sys
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -103,3 +106,14 @@ def test_digits_are_learned():
     assert abs(losses[0] - np.log(10)) < 0.7 and np.mean(losses[-16:]) < 0.4
     assert accuracy(parameters, x[1000:], labels[1000:]) > 0.85
     assert {p.dtype for p in parameters} == {np.dtype(np.float32)}
+
+
+def test_the_numpy_chapter_does_without_torch():
+    program = (
+        "import sys; sys.modules['torch'] = None; "
+        "import llmnotes.foundations.autograd.mlp, llmnotes.pictures"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
