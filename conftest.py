@@ -4,5 +4,6 @@ pytest_plugins = [
     "pytester",
     "tests.budget",
     "tests.processes",
+    "tests.sampling",
     "tests.texts",
 ]

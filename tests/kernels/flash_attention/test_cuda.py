@@ -243,6 +243,7 @@ BARRIERS = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("module", "which"), BARRIERS)
 def test_dropping_any_barrier_is_a_race(module, which, monkeypatch):
     changed = mutant(module, "cuda.syncthreads()", "pass", which)
@@ -282,6 +283,7 @@ def test_without_a_mistake_the_numbers_are_right(module, monkeypatch):
         torch.testing.assert_close(ours.double(), right, atol=3e-6, rtol=1e-5)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("module", "old", "new"), MISTAKES)
 def test_a_planted_mistake_changes_the_numbers(module, old, new, monkeypatch):
     changed = mutant(module, old, new)
