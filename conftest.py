@@ -5,5 +5,6 @@ pytest_plugins = [
     "tests.budget",
     "tests.processes",
     "tests.sampling",
+    "tests.simulated",
     "tests.texts",
 ]

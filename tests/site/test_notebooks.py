@@ -17,7 +17,7 @@ CELLS = """\
 
 # %%
 import sys
-from llmnotes import data
+from llmnotes import corpora
 print("six", 2 * 3)
 print("a warning", file=sys.stderr)
 with open("runs", "a") as runs:
@@ -50,7 +50,7 @@ def built(site):
 
 
 def test_a_notebook_runs_once_until_it_or_its_imports_change(notebook):
-    notebook.write("src/llmnotes/data.py", "import llmnotes.far")
+    notebook.write("src/llmnotes/corpora.py", "import llmnotes.far")
     notebook.write("src/llmnotes/far.py", "")
     first, runs = built(notebook), notebook.root / "runs"
     assert built(notebook) == first
