@@ -79,8 +79,8 @@ lighthouse: site ## audit a chapter page with Lighthouse; needs npm, Chromium
 	$(BIN)/python -m pytest --results=write -m timing -s \
 	  tests/site/bench_lighthouse.py
 
-chapter: $(READY) ## lay the homes of a new chapter: name=part/slug
-	$(BIN)/python -m llmnotes._site.template $(name)
+chapter: $(READY) ## lay the homes of a new chapter: name=part/slug [folder=1]
+	$(BIN)/python -m llmnotes._site.template '$(name)' '$(folder)'
 
 clean: ## remove what was built, the virtual environment too
 	rm -rf build site docs/assets/katex $(VENV)

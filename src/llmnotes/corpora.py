@@ -1,4 +1,4 @@
-"""Texts to train on, by name: one that Python brings, one to download.
+"""Texts to train on: one that Python brings, one to download, your own.
 
 Sources
 1. "python_reference": the language reference inside CPython's own
@@ -52,17 +52,21 @@ class TextMissing(RuntimeError):
 
 
 def text(name: str = "python_reference") -> str:
-    """The whole corpus as one string.
+    """The whole corpus as one string, by its name or the path of a file.
 
     A download is looked for in the folder that the environment variable
-    LLMNOTES_DATA_DIR names, then in the user's cache, then fetched.
+    LLMNOTES_DATA_DIR names, then in the user's cache, then fetched. A file
+    that is called like a corpus is read as `./name`.
 
-    Raises `ValueError` for an unknown name, `TextMissing` if there is no
-    way to the text.
+    Raises `ValueError` for what is neither a name nor a text in UTF-8,
+    `TextMissing` if the text can be neither found nor fetched, or is not
+    the one we know.
     """
     if name == "python_reference":
         topics = pydoc_data.topics.topics
         return "\n\n".join(topics[topic] for topic in sorted(topics))
+    if name not in DOWNLOADS:
+        return own(name)
     # Not read_text: that would turn \r\n into \n and hide a changed file.
     return get(name).read_bytes().decode("utf-8")
 
@@ -79,6 +83,33 @@ def find(name: str) -> Path | None:
             f"name: got {name!r}, expected one of {', '.join(names())}"
         )
     return local_copy(DOWNLOADS[name]) or cached(DOWNLOADS[name])
+
+
+def own(path: str) -> str:
+    """A text of the reader's: a file in UTF-8, Windows' marks taken out."""
+    if not path or not Path(path).exists():
+        raise ValueError(
+            f"name: got {path!r}, no such file and no such text; expected a "
+            f"file in UTF-8, or one of {', '.join(names())}"
+        )
+    if Path(path).is_dir():
+        raise ValueError(
+            f"name: got {path!r}, a folder; expected a file in UTF-8"
+        )
+    body = Path(path).read_bytes()
+    try:
+        found = body.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"name: got {path!r}, whose byte {error.start} is "
+            f"0x{body[error.start]:02x}; expected a file in UTF-8"
+        ) from error
+    if not found:
+        raise ValueError(
+            f"name: got {path!r}, an empty file; expected at least one "
+            "character"
+        )
+    return found.replace("\r\n", "\n")
 
 
 def local_copy(wanted: Download) -> Path | None:

@@ -8,13 +8,12 @@ import math
 import re
 from html import escape
 
-_LETTERS = ("n", "µ", "m", "", "k", "M", "G", "T", "P")
-PREFIXES = {3 * i - 9: letter for i, letter in enumerate(_LETTERS)}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
-    "exact": "Exact: recomputed and compared whenever the tests run",
-    "tolerance": "Recomputed whenever the tests run, and compared to a "
+    "exact": "Exact: recomputed whenever its sources change, and compared",
+    "tolerance": "Recomputed whenever its sources change, and compared to a "
     "relative tolerance of {tolerance:g}",
+    "trained": "Trained; trained again and compared every week",
     "timing": "Measured; it depends on the machine and is never compared",
 }
 
@@ -51,15 +50,10 @@ def _three(value: int | float) -> str:
 
 
 def _si(value: int | float, unit: str) -> str:
-    rounded = float(f"{value:.2e}")
-    power = 0
-    if rounded:
-        power = 3 * math.floor(math.log10(abs(rounded)) / 3 + 1e-9)
-        power = max(min(PREFIXES), min(max(PREFIXES), power))
-    text = _three(rounded / 10**power)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return f"{text} {PREFIXES[power]}{unit}".strip()
+    """Three significant digits, a prefix and the unit."""
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(unit=unit)(float(f"{value:.2e}"))
 
 
 def prose(text: str) -> str:
@@ -238,6 +232,36 @@ def _groups(columns, rows, words):
     return groups.values()
 
 
+def heading(col: dict) -> str:
+    """Return the words over a column as plain text: label (unit)."""
+    words = col.get("label") or col["name"]
+    return f"{words} ({col['unit']})" if col["unit"] else words
+
+
+def listing(columns, rows, title: str, forms: dict, heads=()) -> str:
+    """Return rows as aligned columns of text; `heads` are words above."""
+    lines = [list(heads)] if heads else []
+    for row in rows:
+        pairs = zip(row, columns, strict=True)
+        lines.append(
+            [number(v, forms.get(c["name"], ""), c["unit"]) for v, c in pairs]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    align = ["<" if isinstance(value, str) else ">" for value in rows[0]]
+    text = "\n".join(
+        "  ".join(
+            f"{word:{side}{width}}"
+            for word, side, width in zip(line, align, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return (
+        '<div class="highlight"><pre class="results-text" tabindex="0" '
+        f'role="group" aria-label="{escape(title)}"><code>{escape(text)}'
+        "</code></pre></div>"
+    )
+
+
 def prediction(result: dict) -> str:
     """Return what was predicted before measuring."""
     return (
@@ -255,12 +279,22 @@ def provenance_text(result: dict) -> str:
         f"{'Python' if k == 'python' else k} {v}"
         for k, v in run["versions"].items()
     )
-    seed = "" if result["seed"] is None else f", seed {result['seed']}"
     return (
         f"{kind}. {run['cpu']}{gpu}, {_count(run['cores'], 'core')}, "
         f"{_count(run['threads'], 'thread')}, {run['os']}; {versions}; "
-        f"{run['date']}, commit {run['commit']}{seed}."
+        f"{run['date']}, commit {run['commit']}{_seeds(result)}."
     )
+
+
+def _seeds(result: dict) -> str:
+    """Say what the dice were, and of something trained what they did."""
+    if result["kind"] != "trained":
+        seed = result["seed"]
+        return "" if seed is None else f", seed {seed}"
+    first, *others = result["seeds"]
+    if not others:
+        return f", one seed ({first}); spread not measured"
+    return f", {len(result['seeds'])} seeds ({first} to {others[-1]})"
 
 
 def _count(n: int, what: str) -> str:

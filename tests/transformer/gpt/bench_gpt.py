@@ -222,7 +222,7 @@ def bench_the_stream_keeps_its_size(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_losses(record):
     ids, other = shakespeare()
@@ -240,8 +240,9 @@ def bench_losses(record):
             print(rows[-1], flush=True)
     record(
         "losses",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.03},
         title="Validation loss of the same parameters and steps, two recipes",
         prediction=(
             "Plain PyTorch reaches 1.76 in the miniGPT setting and nanoGPT's "
@@ -254,7 +255,7 @@ def bench_losses(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
     jobs = [(name, steps, seed) for name in ABLATION for seed in seeds]
@@ -267,8 +268,9 @@ def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
         rows.append((name, mean, spread, mean - (rows or [(0, mean)])[0][1]))
     record(
         "ablation",
-        kind="timing",
-        seed=seeds[0],
+        kind="trained",
+        seeds=seeds,
+        spread={"loss": 0.05, "spread": 0.1, "cost": 0.05},
         title=f"The recipe without one ingredient each, {steps} steps",
         prediction=(
             "Muon first, because few steps are its strength; then the shift, "
@@ -439,7 +441,7 @@ def steps_until(target, team, other, every=20):
     return config.steps, "not reached"
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_the_record(record):
     ids, other = shakespeare()
@@ -475,8 +477,9 @@ def bench_the_record(record):
         print(rows[-1], flush=True)
     record(
         "record",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"steps": 100, "seconds": None, "ratio": None},
         title=f"Training time until the validation loss is {TARGET:.2f}",
         prediction=(
             "Plain PyTorch at a constant rate needs about 1,900 steps; a "
@@ -496,7 +499,7 @@ def bench_the_record(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
     text = data.text("tiny_shakespeare")
@@ -525,8 +528,9 @@ def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
             x = block(x)
     record(
         "heads",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"weight": None},
         title=f"Who looks at whom in {shown(prompt)!r}, after 1,000 steps",
         prediction=(
             "Some heads of the first layer should settle on the character "

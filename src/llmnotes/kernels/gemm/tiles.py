@@ -223,35 +223,38 @@ def emit_tile(context, builder, kinds, args, rows, vectors):
     def plus(index, n):
         return builder.add(index, ir.Constant(index.type, n))
 
-    places = [
-        (r, v, at(0, plus(row, r), plus(column, v * LANES)))
+    columns = [plus(column, v * LANES) for v in range(vectors)]
+    places = {
+        (r, v): at(0, plus(row, r), columns[v])
         for r in range(rows)
         for v in range(vectors)
-    ]
+    }
     # A stack slot per register: LLVM's mem2reg turns each into a register.
     tile = {
-        (r, v): cgutils.alloca_once_value(builder, constant(0.0))
-        for r, v, _ in places
+        cell: cgutils.alloca_once_value(builder, constant(0.0))
+        for cell in places
     }
     with builder.if_then(add):
-        for r, v, place in places:
-            builder.store(emit_load(builder, place), tile[r, v])
+        for cell, place in places.items():
+            builder.store(emit_load(builder, place), tile[cell])
     with cgutils.for_range(builder, last, first) as loop:
         step = loop.index
-        b_row = [
-            emit_load(builder, at(2, step, plus(column, v * LANES)))
-            for v in range(vectors)
-        ]
-        for r in range(rows):
-            x = builder.load(at(1, plus(row, r), step))
-            x = emit_broadcast(builder, x)
-            for v in range(vectors):
-                total = builder.load(tile[r, v])
-                total = emit_fma(builder, x, b_row[v], total)
-                builder.store(total, tile[r, v])
-    for r, v, place in places:
-        emit_store(builder, builder.load(tile[r, v]), place)
+        left = [at(1, plus(row, r), step) for r in range(rows)]
+        emit_step(builder, tile, left, [at(2, step, c) for c in columns])
+    for cell, place in places.items():
+        emit_store(builder, builder.load(tile[cell]), place)
     return context.get_dummy_value()
+
+
+def emit_step(builder, tile, left, right):
+    """tile[r, v] += A's number in row r, times B's register v."""
+    registers = [emit_load(builder, place) for place in right]
+    for r, place in enumerate(left):
+        x = emit_broadcast(builder, builder.load(place))
+        for v, register in enumerate(registers):
+            total = builder.load(tile[r, v])
+            total = emit_fma(builder, x, register, total)
+            builder.store(total, tile[r, v])
 
 
 @njit
