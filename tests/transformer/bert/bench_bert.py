@@ -2,7 +2,6 @@
 
 import functools
 from itertools import product
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -23,6 +22,7 @@ from llmnotes.transformer.bert import (
 from llmnotes.transformer.bert.files import load_minilm, minilm_folder
 from llmnotes.transformer.bert.sentences import embed, mean_pool, most_similar
 from llmnotes.transformer.gpt import GPT1, GPTConfig, parameters
+from tests.transformer.bert.about_attention import SENTENCES
 from tests.transformer.bert.masked_runs import (
     LeftToRightLM,
     accuracy,
@@ -36,8 +36,6 @@ from tests.transformer.bert.masked_runs import (
 )
 
 SEED = 0
-# From the page about attention as it once stood: it may be reworded.
-SENTENCES = Path(__file__).with_name("sentences_about_attention.txt")
 PERSON, DOG = "That is a happy person", "That is a happy dog"
 
 
@@ -157,10 +155,9 @@ def bench_cosines(record):
 
 
 def bench_similar_sentences(record):
-    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
-    vectors = embed(*load_minilm(), sentences)
+    vectors = embed(*load_minilm(), SENTENCES)
     rows = [
-        (sentences[i], sentences[j], cosine)
+        (SENTENCES[i], SENTENCES[j], cosine)
         for i, j, cosine in most_similar(vectors, 5)
     ]
     record(
@@ -168,7 +165,7 @@ def bench_similar_sentences(record):
         kind="tolerance",
         tolerance=1e-4,
         title=(
-            f"The most similar of the {len(sentences)} sentences on the "
+            f"The most similar of the {len(SENTENCES)} sentences on the "
             "page about attention, as it stood"
         ),
         prediction=(
@@ -191,13 +188,12 @@ QUESTIONS = (
 
 def bench_questions(record):
     model = load_minilm()
-    sentences = SENTENCES.read_text(encoding="utf-8").splitlines()
-    vectors = embed(*model, sentences)
+    vectors = embed(*model, SENTENCES)
     rows = []
     for question in QUESTIONS:
         cosine = vectors @ embed(*model, [question])[0]
         best = int(cosine.argmax())
-        rows.append((question, sentences[best], cosine[best].item()))
+        rows.append((question, SENTENCES[best], cosine[best].item()))
     record(
         "questions",
         kind="tolerance",
@@ -218,7 +214,7 @@ def bench_questions(record):
 def bench_parity(record):
     model, tokenizer = load_minilm()
     theirs = hf.BertModel.from_pretrained(minilm_folder()).eval()
-    sentences = sentences_of(PAGE)[:16]
+    sentences = SENTENCES[:16]
     ids, mask = tokenizer.batch(sentences)
     with torch.no_grad():
         ours = model.hidden_states(ids, mask)

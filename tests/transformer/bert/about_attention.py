@@ -1,3 +1,11 @@
+# ruff: noqa: E501
+"""The sentences of the page about attention, as it once stood.
+
+A module, not the page: that one may be reworded, and a change here is noticed
+by the results that were made from it.
+"""
+
+SENTENCES = """\
 Here is a memory of fixed size.
 It keeps a 32 × 32 matrix, adds to it the outer product of each key with its value, and reads a value back by multiplying with its key.
 A better rule for writing moves that limit, but none removes it: 1,024 numbers cannot hold 512 values of 32.
@@ -62,3 +70,4 @@ PyTorch aligns the mask at the top left, and so do we; then query 0 sees key 0 a
 A decoder that asks for the last positions needs the bottom right, and passes that as a mask:
 Our outputs are NaN only where a NaN or an infinite value is seen; a plain weights @ value passes a hidden one on.
 The promise is about outputs: a NaN in a hidden key still reaches the query's gradient.
+""".splitlines()
