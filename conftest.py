@@ -7,6 +7,8 @@ pytest_plugins = [
     "pytester",
     "tests.budget",
     "tests.processes",
+    "tests.sampling",
+    "tests.simulated",
     "tests.texts",
     "tests.recording",
 ]

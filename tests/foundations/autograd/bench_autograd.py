@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from llmnotes.foundations import autograd
 from llmnotes.foundations.autograd import (
     Tensor,
     gradients,
@@ -17,7 +18,6 @@ from llmnotes.foundations.autograd import (
 from llmnotes.foundations.autograd.drawing import numbers, svg
 from llmnotes.foundations.autograd.mlp import accuracy, initialise, train
 from llmnotes.pictures import images
-from tests.foundations.autograd.as_installed import as_installed
 from tests.foundations.autograd.moons import (
     ByHand,
     Ours,
@@ -138,10 +138,10 @@ def bench_digits(record):
 
 @pytest.fixture
 def engine():
-    """Our engine without the tests' wrappers; one thread for everybody."""
+    """Our engine and one thread for all; `make bench` checks no shapes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield as_installed("llmnotes.foundations.autograd")[0]
+    yield autograd
     torch.set_num_threads(threads)
 
 
