@@ -7,7 +7,6 @@ nothing is skipped unseen.
 
 import contextlib
 import doctest
-import importlib.util
 import io
 import textwrap
 from pathlib import Path
@@ -75,9 +74,5 @@ def claims(document):
         elif block.language not in SHOWN_ONLY:
             raise ValueError(f"{where} is neither run nor on the list")
 
-
-# The CUDA fences of this page need numba-cuda, which macOS does not have.
-if importlib.util.find_spec("numba_cuda") is None:
-    collect_ignore = ["kernels/flash_attention.md"]
 
 pytest_collect_file = Sybil([claims], patterns=["**/*.md", "*.md"]).pytest()

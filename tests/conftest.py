@@ -1,6 +1,5 @@
-"""The fixtures that benchmarks and experiments share.
+"""What benchmarks measure with; tests/recording.py holds `record`.
 
-record       write a result file, or compare with it
 race         time several functions fairly
 peak_memory  bytes a call needs above what was there before
 """
@@ -15,18 +14,7 @@ import psutil
 import pytest
 import torch  # first: a numba kernel launched before it slows SDPA 4-6x
 
-from llmnotes._site import results
-
 QUIET = 20  # percent of the CPU that others may use before a race starts
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--results",
-        choices=("check", "write"),
-        default="check",
-        help="compare recomputed results with docs/results, or write them",
-    )
 
 
 def pytest_configure(config):
@@ -41,42 +29,16 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Begin with the browser, whose file takes longest."""
+    """Keep a file's tests in one process, and begin with the browser.
+
+    Its two groups of pages are shared out (`--dist loadgroup`).
+    """
     items.sort(key=lambda item: item.path.name != "test_browser.py")
-
-
-@pytest.fixture
-def record(request):
-    """Record a table under a name; the file is that of the chapter's bench."""
-    home = Path(request.path).relative_to(request.config.rootpath)
-    chapter = f"{home.parts[1]}/{home.stem.removeprefix('bench_')}"
-    mode = request.config.getoption("--results")
-
-    def save(name, *, columns, rows, labels=None, gpu=None, **fields):
-        result = {
-            "kind": fields.pop("kind"),
-            "title": fields.pop("title"),
-            "prediction": fields.pop("prediction"),
-            "command": f"make bench name={chapter}",
-            "seed": fields.pop("seed", None),
-            **fields,
-            "run": results.provenance(torch.get_num_threads(), gpu),
-            "columns": [
-                {"name": n, "unit": u, "label": (labels or {}).get(n, n)}
-                for n, u in columns.items()
-            ],
-            "rows": [list(row) for row in rows],
-        }
-        if mode == "write":
-            results.write(chapter, name, result)
-        elif result["kind"] != "timing":
-            found = results.differences(
-                results.load(f"{chapter}:{name}"), result
-            )
-            assert not found, "\n".join([f"{chapter}:{name}", *found])
-
-    return save
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture

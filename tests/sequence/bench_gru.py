@@ -128,7 +128,7 @@ def remembers(name, task, lag):
     return hidden, parameters(model), taken, right
 
 
-@pytest.mark.timing  # ten minutes of training
+@pytest.mark.trained  # ten minutes of training
 def bench_who_remembers_how_long(record):
     torch.set_num_threads(1)
     rows, limits = [], []
@@ -144,8 +144,9 @@ def bench_who_remembers_how_long(record):
             limits.append((task, name, first))
     record(
         "memory",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"steps": None, "right": 0.1},
         title="Copying three symbols and adding two numbers across a lag",
         prediction=(
             "Trials at lags 20 and 40 showed the plain RNN near its limit at "
@@ -179,8 +180,9 @@ def bench_who_remembers_how_long(record):
     )
     record(
         "limits",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"first": None},
         title="The first lag at which less than 90 % is right",
         prediction="See the table of all runs.",
         columns={"task": "", "model": "", "first": "steps"},

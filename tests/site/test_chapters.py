@@ -19,6 +19,9 @@ def three(site):
         "later/last/__init__.py": "",
         "later/last/cpu.py": "import llmnotes.basics.first\n"
         "from llmnotes.basics import second\n",
+        "basics/__init__.py": "",
+        "later/__init__.py": "",
+        "shared/__init__.py": "",
         "shared/tools.py": "",
         "text.py": "",
         "text_files.py": "",
@@ -34,9 +37,9 @@ def three(site):
         site.write(f"docs/{part}/{slug}.md", f"# {slug}\n")
         site.write(f"tests/{part}/test_{slug}.py", "")
     (site.root / "tests/later/test_last.py").unlink()
-    for name in ("text", "text_speed", "cli", "shared/test_tools"):
-        home = "" if "/" in name else "test_"
-        site.write(f"tests/{home}{name}.py", "")
+    for name in ("test_text", "test_text_speed", "shared/test_tools"):
+        site.write(f"tests/{name}.py", "")
+    site.write("tests/test_cli.py", "from llmnotes import __main__ as cli\n")
     site.write("tests/later/last/test_cpu.py", "")
     site.write("tests/later/last/helper.py", "")
     nav = "nav: [{A: [basics/first.md, basics/second.md]}, later/last.md]\n"
@@ -61,7 +64,7 @@ def test_a_whole_book_has_no_faults(three):
         ("src/llmnotes/__main__.py", "tests/test_cli.py: no such module"),
         (
             "tests/test_cli.py",
-            "src/llmnotes/__main__.py: no tests/test_cli.py",
+            "src/llmnotes/__main__.py: no tests/test___main__.py",
         ),
     ],
 )
@@ -89,6 +92,10 @@ def test_a_missing_partner_is_named(three, path, fault):
         ("tests/test_tex.py", "tests/test_tex.py: no such module"),
         ("src/llmnotes/later/last.py", "both a module and a package"),
         ("docs/basics/third.md", "nav has the chapters"),
+        ("src/llmnotes/later/last/deep/x.py", "last/deep: no __init__.py"),
+        ("tests/basics/first/deep/test_it.py", "no such chapter"),
+        ("tests/lost/test_it.py", "tests/lost: no src/llmnotes/lost"),
+        ("docs/results/lost/it.json", "no benchmark writes it"),
     ],
 )
 def test_a_stray_is_named(three, path, fault):
@@ -101,6 +108,100 @@ def test_a_backward_import_is_named(three):
     three.write(path, "def late():\n    import llmnotes.later.last.cpu\n")
     fault = "basics/first imports later/last, which comes later in the book"
     assert fault in mirror.faults(three.root)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..later import last",
+        "from ..later.last import cpu as c",
+        "from llmnotes.later import last",
+        "from llmnotes.later.last import *",
+        "import llmnotes.later.last as late",
+        "import os, llmnotes.later.last.cpu",
+        "from llmnotes.text import x  # which needs the last",
+    ],
+)
+def test_however_it_is_written_an_import_backwards_is_seen(three, line):
+    three.write("src/llmnotes/text.py", "import llmnotes.later.last.cpu\n")
+    three.write("src/llmnotes/basics/first.py", f"if 1:\n    {line}\n")
+    fault = "basics/first imports later/last, which comes later in the book"
+    assert fault in mirror.faults(three.root)
+
+
+def test_importing_a_part_is_not_importing_its_chapters(three):
+    """Python itself would not find them there."""
+    three.write("src/llmnotes/basics/first.py", "import llmnotes.later\n")
+    assert mirror.faults(three.root) == []
+
+
+def test_a_circle_is_named_also_inside_of_a_chapter(three):
+    home = "src/llmnotes/later/last"
+    three.write(f"{home}/__init__.py", "from .cpu import run\n")
+    three.write(f"{home}/cpu.py", "from .model import x\n")
+    three.write(f"{home}/model.py", "def run():\n    from . import run\n")
+    last = "llmnotes.later.last"
+    faults = mirror.faults(three.root)
+    assert [f for f in faults if "which need it" in f] == [
+        f"{last} imports {last}.cpu, which need it",
+        f"{last}.cpu imports {last}.model, which need it",
+        f"{last}.model imports {last}, which need it",
+    ]
+
+
+def test_the_book_needs_nothing_of_the_site(three):
+    three.write("src/llmnotes/_site/__init__.py", "")
+    three.write("src/llmnotes/_site/page.py", "import llmnotes._site\n")
+    assert mirror.faults(three.root) == []
+    three.write("src/llmnotes/text.py", "from llmnotes._site import page\n")
+    assert mirror.faults(three.root) == [
+        "llmnotes.text imports llmnotes._site.page, which only the site needs"
+    ]
+
+
+def test_two_benchmarks_that_write_one_file_are_named(three):
+    three.write("tests/later/last/bench_last.py", "")
+    three.write("docs/results/later/last.json", "{}")
+    assert mirror.faults(three.root) == []
+    three.write("tests/later/bench_last.py", "")
+    fault = "docs/results/later/last.json: 2 benchmarks write it"
+    assert mirror.faults(three.root) == [fault]
+
+
+def test_what_editors_and_other_branches_leave_is_no_code(three):
+    lock = three.root / "src/llmnotes/basics/.#first.py"
+    lock.symlink_to("nobody@nowhere:1")
+    for path in (
+        "src/llmnotes/basics/first/__pycache__/model.cpython-311.pyc",
+        "src/llmnotes/basics/.ipynb_checkpoints/first-checkpoint.py",
+        "tests/basics/.ipynb_checkpoints/test_first-checkpoint.py",
+    ):
+        three.write(path, "not Python")
+    assert mirror.faults(three.root) == []
+
+
+def test_a_byte_order_mark_is_no_fault(three):
+    three.write("src/llmnotes/basics/first.py", "\ufeffimport os\n")
+    assert mirror.faults(three.root) == []
+
+
+def test_a_module_that_is_not_python_is_named_with_its_line(three):
+    three.write("src/llmnotes/basics/first.py", "x = 1\ndef f(:\n")
+    fault = r"^src/llmnotes/basics/first.py, line 2: invalid syntax$"
+    with pytest.raises(ValueError, match=fault):
+        mirror.faults(three.root)
+    code, output = three.build(**pages(three))
+    assert code == 1 and "Traceback" not in output
+    assert "index.md: src/llmnotes/basics/first.py, line 2: inv" in output
+
+
+def test_a_part_without_chapters_is_an_empty_part(three):
+    config = three.root / "mkdocs.yml"
+    later = "    later: {last: The last one}\n"
+    config.write_text(
+        config.read_text().replace(later, f"{later}    empty:\n")
+    )
+    assert mirror.faults(three.root) == []
 
 
 def test_the_nav_follows_the_book(three):

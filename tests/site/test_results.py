@@ -1,12 +1,13 @@
 """Result files: valid, compared, and never left half written."""
 
 import copy
+import functools
 import json
 from pathlib import Path
 
 import pytest
 
-from llmnotes._site import results
+from llmnotes._site import results, tables
 
 FILES = sorted(results.ROOT.glob("*/*.json"))
 
@@ -23,6 +24,11 @@ def test_every_committed_file_was_made_from_committed_code(path):
         assert not result["run"]["commit"].endswith("-dirty"), name
 
 
+@functools.cache
+def this_machine():
+    return results.provenance(threads=2)
+
+
 def a_result(**changes):
     return {
         "kind": "tolerance",
@@ -31,7 +37,7 @@ def a_result(**changes):
         "prediction": "One",
         "command": "make bench name=part/slug",
         "seed": 0,
-        "run": results.provenance(threads=2),
+        "run": this_machine(),
         "columns": [{"name": "n", "unit": "tokens", "label": "length"}],
         "rows": [[1.0], [2.0]],
         **changes,
@@ -83,6 +89,34 @@ def test_a_tolerance_result_without_a_tolerance_is_refused(tmp_path):
         results.write("part/slug", "one", result, tmp_path)
 
 
+def a_trained_result(**changes):
+    result = a_result(kind="trained", seeds=[0], spread={"n": 0.1}, **changes)
+    del result["seed"], result["tolerance"]
+    return result
+
+
+@pytest.mark.parametrize("field", ["seeds", "spread"])
+def test_a_trained_result_without_seeds_or_spread_is_refused(field, tmp_path):
+    result = a_trained_result()
+    del result[field]
+    with pytest.raises(ValueError, match=field):
+        results.write("part/slug", "one", result, tmp_path)
+
+
+def test_a_spread_of_a_column_that_is_not_there_is_refused(tmp_path):
+    result = a_trained_result() | {"spread": {"loss": 0.1}}
+    with pytest.raises(ValueError, match="no column 'loss'; it has n"):
+        results.write("part/slug", "one", result, tmp_path)
+
+
+def test_one_seed_says_that_the_spread_was_not_measured():
+    one, three = a_trained_result(), a_trained_result() | {"seeds": [0, 1, 2]}
+    text = tables.provenance_text(one)
+    assert text.endswith(", one seed (0); spread not measured.")
+    assert tables.provenance_text(three).endswith(", 3 seeds (0 to 2).")
+    assert "trained again" in text
+
+
 def test_a_missing_file_or_result_is_named(tmp_path):
     with pytest.raises(LookupError, match=r"no result file .*slug\.json"):
         results.load("part/slug:one", tmp_path)
@@ -108,6 +142,28 @@ def test_exact_admits_no_difference_and_timing_any():
     exact, timing = a_result(kind="exact"), a_result(kind="timing")
     assert results.differences(exact, changed(2.0 + 1e-12, kind="exact"))
     assert not results.differences(timing, changed(9.0, kind="timing"))
+
+
+def test_training_may_differ_by_its_spread_and_labels_not_at_all():
+    names = [{"name": "model", "unit": ""}, {"name": "loss", "unit": "nat"}]
+    columns = [*names, {"name": "seconds", "unit": "s"}]
+    old = a_trained_result(columns=columns, rows=[["GPT", 1.5, 10.0]])
+    old["spread"] = {"loss": 0.1, "seconds": None}
+    assert not results.differences(old, old | {"rows": [["GPT", 1.58, 99.0]]})
+    assert results.differences(old, old | {"rows": [["GPT", 1.62, 10.0]]}) == [
+        "row 0, loss: 1.5 became 1.62"
+    ]
+    assert results.differences(old, old | {"rows": [["GRU", 1.5, 10.0]]})
+    assert results.differences(old, old | {"spread": {"loss": 9.0}})
+
+
+def test_a_timing_gets_no_fingerprint_and_is_never_fresh():
+    timing = results.confirmed(a_result(kind="timing"), "bench_x", "sources")
+    assert "confirmed" not in timing and timing["bench"] == "bench_x"
+    assert not results.is_fresh(timing, "sources")
+    exact = results.confirmed(a_result(kind="exact"), "bench_x", "sources")
+    assert results.is_fresh(exact, "sources")
+    assert not results.is_fresh(exact, "other sources")
 
 
 def test_a_lost_row_or_column_is_a_difference():

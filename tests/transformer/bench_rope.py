@@ -294,7 +294,7 @@ def means_of_32(model, validation):
     return loss.view(-1, 32).mean(-1).tolist()
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @one_thread()
 def bench_length_extension(record):
     start, train, validation = trained()
@@ -321,8 +321,9 @@ def bench_length_extension(record):
             ]
     record(
         "length",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.3},
         title="Loss by position of a model trained on 64 positions",
         prediction=(
             "Plain RoPE climbs beyond 64, as the slow pairs reach angles "
@@ -346,7 +347,7 @@ def bench_length_extension(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @one_thread()
 def bench_what_hurts_beyond_training(record):
     model, _, validation = trained()
@@ -364,8 +365,9 @@ def bench_what_hurts_beyond_training(record):
         rows.append((name, means[1], means[-1]))
     record(
         "causes",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"near": 0.05, "far": 0.3},
         title="What hurts plain RoPE beyond 64, and YaRN within",
         prediction=(
             "With no more than 64 keys in sight plain RoPE meets no lag "

@@ -8,16 +8,15 @@ below `part/slug/`. A single idea is a file, more than one module a folder;
 code and tests choose independently.
 """
 
-import ast
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from llmnotes._site.imports import CODE, python_files, reach, tree_of
+
 CONFIG = "mkdocs.yml"
-PACKAGE = "llmnotes"
-CODE = Path("src", PACKAGE)
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,7 +61,7 @@ class Chapter:
             "results": [results_of(p) for p in self._proofs("bench_")],
         }
         return {
-            home: [p for p in paths if (self.root / p).exists()]
+            home: [p for p in paths if _stands(self.root / p)]
             for home, paths in candidates.items()
         }
 
@@ -74,6 +73,11 @@ class Chapter:
             tests / f"{prefix}{self.slug}.py",
             *(path.relative_to(self.root) for path in folder),
         ]
+
+
+def _stands(path: Path) -> bool:
+    """Whether it is a file, or a folder that holds more than leftovers."""
+    return path.is_file() or (path.is_dir() and bool(python_files(path)))
 
 
 def results_of(bench: Path) -> Path:
@@ -100,7 +104,7 @@ def book(root: Path) -> dict[str, Chapter]:
     return {
         f"{part}/{slug}": Chapter(part, slug, title, root)
         for part, chapters in parts.items()
-        for slug, title in chapters.items()
+        for slug, title in (chapters or {}).items()
     }
 
 
@@ -108,27 +112,10 @@ def modules(root: Path, part: str) -> dict[str, list[Path]]:
     """Return {slug: files} of the modules and folders of a part."""
     found = {}
     folder = root / CODE / part
-    for path in sorted(folder.rglob("*.py")):
+    for path in python_files(folder):
         name = path.relative_to(folder).parts[0].removesuffix(".py")
         if name != "__init__":
             found.setdefault(name, []).append(path)
-    return found
-
-
-def _imported(path: Path) -> set[str]:
-    """Return "part/slug" for each import of the package in a file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            words = name.split(".")
-            if words[0] == PACKAGE and len(words) > 2:
-                found.add("/".join(words[1:3]))
     return found
 
 
@@ -161,7 +148,7 @@ class Graph:
 
 def graph(root: Path) -> Graph:
     """Return the import graph, read again when a file has changed."""
-    files = sorted(root.glob(f"{CODE}/*/**/*.py"))
+    files = python_files(root / CODE)
     stamps = [p.stat().st_mtime_ns for p in [root / CONFIG, *files]]
     return _graph(root, tuple(files), tuple(stamps))
 
@@ -169,10 +156,21 @@ def graph(root: Path) -> Graph:
 @functools.lru_cache(maxsize=2)
 def _graph(root: Path, files, stamps) -> Graph:
     chapters = book(root)
-    parts = dict.fromkeys(c.part for c in chapters.values())
-    imports = {
-        f"{part}/{name}": set().union(*map(_imported, paths))
-        for part in parts
-        for name, paths in modules(root, part).items()
-    }
+    parts = {c.part for c in chapters.values()}
+    tree = tree_of(root)
+    keys = {m: key for m in tree if (key := _key(m, parts))}
+    # What several chapters share belongs to none: look through it.
+    shared = {m: targets for m, targets in tree.items() if m not in keys}
+    imports = {key: set() for key in keys.values()}
+    for module, key in keys.items():
+        found = reach(tree[module], shared)
+        imports[key] |= {keys[m] for m in found if m in keys}
     return Graph(chapters, imports)
+
+
+def _key(module: str, parts: set[str]) -> str | None:
+    """Return "part/name" of a module that lies below a part."""
+    words = module.split(".")
+    if len(words) > 2 and words[1] in parts:
+        return "/".join(words[1:3])
+    return None

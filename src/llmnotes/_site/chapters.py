@@ -48,7 +48,12 @@ class HomesTreeprocessor(Treeprocessor):
 
 def _chapters(page: Page) -> dict[str, Chapter]:
     extra = page.config.get("extra") or {}
-    return graph(page.root).chapters if extra.get("book") else {}
+    if not extra.get("book"):
+        return {}
+    try:
+        return graph(page.root).chapters
+    except ValueError as error:  # a module that is not Python
+        raise page.error(str(error)) from None
 
 
 def _homes(page: Page, links: Graph) -> etree.Element:

@@ -1,16 +1,17 @@
 """Result files: every number of the book that was run, with its source.
 
 One file per chapter, docs/results/<part>/<slug>.json, written only by the
-chapter's tests/<part>/bench_<slug>.py. A result is a table with a kind:
+chapter's bench_<slug>.py. A result is a table with a kind (see `schema`).
 
-    exact      = integers or strings; CI recomputes and compares for equality
-    tolerance  = floats; CI recomputes and compares to a relative tolerance
-    timing     = seconds, bytes of a process, ...; shown with their machine,
-                 validated in CI, never compared
+    run       = when, from what commit and on what machine its rows were made
+    bench     = the function that recorded it
+    confirmed = when its rows last came out again, and the fingerprint of the
+                sources, the versions and the rows with which they did
 """
 
 import datetime
 import functools
+import hashlib
 import json
 import math
 import os
@@ -19,119 +20,16 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import jsonschema
+from llmnotes._site.schema import FIELDS, validate
 
 ROOT = Path("docs/results")
-KINDS = ("exact", "tolerance", "timing")
+COMPARED = ("kind", "columns", "tolerance", "seeds", "spread")
 SHOWN = ("torch", "numpy", "numba", "numba-cuda", "nvidia-nvjitlink")
-
-_CELL = {"type": ["number", "string", "null"]}
-_COLUMN = {
-    "type": "object",
-    "required": ["name", "unit"],
-    "additionalProperties": False,
-    "properties": {
-        "name": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$"},
-        "unit": {"type": "string"},
-        "label": {"type": "string", "minLength": 1},
-    },
-}
-_RUN = {
-    "type": "object",
-    "required": [
-        "date",
-        "commit",
-        "cpu",
-        "gpu",
-        "cores",
-        "threads",
-        "os",
-        "versions",
-    ],
-    "additionalProperties": False,
-    "properties": {
-        "date": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"},
-        "commit": {"type": "string", "pattern": r"^[0-9a-f]{7,40}(-dirty)?$"},
-        "cpu": {"type": "string", "minLength": 1},
-        "gpu": {"type": ["string", "null"]},
-        "cores": {"type": "integer", "minimum": 1},
-        "threads": {"type": "integer", "minimum": 1},
-        "os": {"type": "string", "minLength": 1},
-        "versions": {
-            "type": "object",
-            "required": ["python"],
-            "additionalProperties": {"type": "string"},
-        },
-    },
-}
-_RESULT = {
-    "type": "object",
-    "required": [
-        "kind",
-        "title",
-        "prediction",
-        "command",
-        "seed",
-        "run",
-        "columns",
-        "rows",
-    ],
-    "additionalProperties": False,
-    "properties": {
-        "kind": {"enum": list(KINDS)},
-        "title": {"type": "string", "minLength": 1},
-        "prediction": {"type": "string", "minLength": 1},
-        "command": {"type": "string", "minLength": 1},
-        "seed": {"type": ["integer", "null"]},
-        "tolerance": {"type": "number", "exclusiveMinimum": 0},
-        "run": _RUN,
-        "columns": {"type": "array", "minItems": 1, "items": _COLUMN},
-        "rows": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"type": "array", "items": _CELL},
-        },
-    },
-    "if": {"properties": {"kind": {"const": "tolerance"}}},
-    "then": {"required": ["tolerance"]},
-}
-SCHEMA = {
-    "type": "object",
-    "required": ["schema", "chapter", "results"],
-    "additionalProperties": False,
-    "properties": {
-        "schema": {"const": 1},
-        "chapter": {"type": "string", "pattern": "^[a-z_0-9]+/[a-z_0-9]+$"},
-        "results": {
-            "type": "object",
-            "minProperties": 1,
-            "propertyNames": {"pattern": "^[a-z][a-z0-9_]*$"},
-            "additionalProperties": _RESULT,
-        },
-    },
-}
 
 
 def path_of(chapter: str, root: Path = ROOT) -> Path:
     """Return where the results of chapter `part/slug` lie."""
     return root / f"{chapter}.json"
-
-
-def validate(data: dict) -> dict:
-    """Return `data` if it is a valid result file, else raise `ValueError`."""
-    try:
-        jsonschema.validate(data, SCHEMA)
-    except jsonschema.ValidationError as error:
-        raise ValueError(f"{error.json_path}: {error.message}") from None
-    for name, result in data["results"].items():
-        width = len(result["columns"])
-        for i, row in enumerate(result["rows"]):
-            if len(row) != width:
-                raise ValueError(
-                    f"$.results.{name}.rows[{i}]: got {len(row)} cells, "
-                    f"expected {width}"
-                )
-    return data
 
 
 def read(chapter: str, root: Path = ROOT) -> dict:
@@ -178,7 +76,8 @@ def write(chapter: str, name: str, result: dict, root: Path = ROOT) -> None:
     data = {"schema": 1, "chapter": chapter, "results": {}}
     if path.exists():
         data = read(chapter, root)
-    data["results"][name] = result
+    fields = dict.fromkeys([*FIELDS, *result])
+    data["results"][name] = {f: result[f] for f in fields if f in result}
     data["results"] = dict(sorted(data["results"].items()))
     text = _pretty(validate(data))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -199,36 +98,79 @@ def _pretty(data: dict) -> str:
     for result in held["results"].values():
         result["rows"] = [hold(row) for row in result["rows"]]
         result["columns"] = [hold(column) for column in result["columns"]]
+        for field in {"seeds", "spread", "confirmed"} & set(result):
+            result[field] = hold(result[field])
     text = json.dumps(held, indent=1, ensure_ascii=False)
     for key, row in rows.items():
         text = text.replace(f'"{key}"', row)
     return text + "\n"
 
 
+def fingerprint(result: dict, sources: str) -> str:
+    """Return the digest of what a comparison would compare, and with what.
+
+    `sources` is the fingerprint of the bench, as `closure` makes it. The
+    rows are part of it, so a number changed by hand is computed again.
+    """
+    kept = {field: result.get(field) for field in (*COMPARED, "rows")}
+    text = json.dumps([sources, kept], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_fresh(result: dict, sources: str) -> bool:
+    """Whether a result was confirmed with these very sources."""
+    confirmed = result.get("confirmed", {}).get("fingerprint")
+    return confirmed == fingerprint(result, sources)
+
+
+def confirmed(result: dict, bench: str, sources: str) -> dict:
+    """Return the result with a note that `bench` gave it, from `sources`.
+
+    A timing does not come out again, so it only gets its bench's name.
+    """
+    noted = {**result, "bench": bench}
+    if result["kind"] != "timing":
+        noted["confirmed"] = {
+            "date": datetime.date.today().isoformat(),
+            "fingerprint": fingerprint(result, sources),
+        }
+    return noted
+
+
 def differences(old: dict, new: dict) -> list[str]:
-    """Say where a recomputed exact or tolerance result differs from the file.
+    """Say where a recomputed result differs from the file.
 
     Timings are never compared: an empty list.
     """
-    if old["kind"] == "timing":
+    if old["kind"] == new["kind"] == "timing":
         return []
-    for field in ("kind", "columns", "tolerance"):
+    for field in COMPARED:
         if old.get(field) != new.get(field):
             return [f"{field}: {old.get(field)} became {new.get(field)}"]
-    tolerance = old["tolerance"] if old["kind"] == "tolerance" else 0.0
     if len(old["rows"]) != len(new["rows"]):
         return [f"rows: {len(old['rows'])} became {len(new['rows'])}"]
     return [
         f"row {i}, {column['name']}: {a!r} became {b!r}"
         for i, rows in enumerate(zip(old["rows"], new["rows"], strict=True))
         for column, a, b in zip(old["columns"], *rows, strict=True)
-        if not _same(a, b, tolerance)
+        if not _same(a, b, *_limits(old, column["name"]))
     ]
 
 
-def _same(a, b, tolerance: float) -> bool:
+def _limits(result: dict, column: str) -> tuple[float, float]:
+    """Return by how much cells may differ, relatively and absolutely."""
+    if result["kind"] == "trained":
+        limit = result["spread"].get(column, 0.0)
+        return 0.0, math.inf if limit is None else limit
+    tolerance = result["tolerance"] if result["kind"] == "tolerance" else 0.0
+    return tolerance, tolerance**2
+
+
+def _same(a, b, relative: float, absolute: float) -> bool:
+    if absolute == math.inf:  # shown, and not compared
+        return True
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return math.isclose(a, b, rel_tol=tolerance, abs_tol=tolerance**2)
+        return math.isclose(a, b, rel_tol=relative, abs_tol=absolute)
     return a == b
 
 
@@ -248,6 +190,7 @@ def provenance(threads: int, gpu: str | None = None) -> dict:
     }
 
 
+@functools.cache
 def _cpu() -> str:
     from cpuinfo import get_cpu_info
 

@@ -10,9 +10,10 @@ from html import escape
 
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
-    "exact": "Exact: recomputed and compared whenever the tests run",
-    "tolerance": "Recomputed whenever the tests run, and compared to a "
+    "exact": "Exact: recomputed whenever its sources change, and compared",
+    "tolerance": "Recomputed whenever its sources change, and compared to a "
     "relative tolerance of {tolerance:g}",
+    "trained": "Trained; trained again and compared every week",
     "timing": "Measured; it depends on the machine and is never compared",
 }
 
@@ -278,12 +279,22 @@ def provenance_text(result: dict) -> str:
         f"{'Python' if k == 'python' else k} {v}"
         for k, v in run["versions"].items()
     )
-    seed = "" if result["seed"] is None else f", seed {result['seed']}"
     return (
         f"{kind}. {run['cpu']}{gpu}, {_count(run['cores'], 'core')}, "
         f"{_count(run['threads'], 'thread')}, {run['os']}; {versions}; "
-        f"{run['date']}, commit {run['commit']}{seed}."
+        f"{run['date']}, commit {run['commit']}{_seeds(result)}."
     )
+
+
+def _seeds(result: dict) -> str:
+    """Say what the dice were, and of something trained what they did."""
+    if result["kind"] != "trained":
+        seed = result["seed"]
+        return "" if seed is None else f", seed {seed}"
+    first, *others = result["seeds"]
+    if not others:
+        return f", one seed ({first}); spread not measured"
+    return f", {len(result['seeds'])} seeds ({first} to {others[-1]})"
 
 
 def _count(n: int, what: str) -> str:

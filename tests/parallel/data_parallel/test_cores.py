@@ -41,12 +41,12 @@ def one_process(model, optimizer, config, ids):
     [(train.adamw, 0.05, 3), (muon, 0.0, 2)],
 )
 def test_several_cores_move_every_parameter_as_one_does(
-    optimizer, clip, count
+    optimizer, clip, count, processes
 ):
     model, config, ids = setup(clip)
     whole = copy.deepcopy(model)
     wanted = one_process(whole, optimizer, config, ids)
-    with Cores(model, optimizer, config, ids, count) as cores:
+    with Cores(model, optimizer, config, ids, count, processes) as cores:
         losses = [cores.step(number) for number in range(config.steps)]
     torch.testing.assert_close(torch.tensor(losses), wanted)
     for name, p in whole.named_parameters():
@@ -68,11 +68,11 @@ def late_elsewhere(model, config):
     return optimizer
 
 
-def test_nobody_adds_up_or_goes_on_before_the_slowest_is_done():
+def test_nobody_adds_up_or_goes_on_before_the_slowest_is_done(processes):
     model, config, ids = setup(0.0)
     whole = copy.deepcopy(model)
     one_process(whole, train.adamw, config, ids)
-    with Cores(model, late_elsewhere, config, ids, 2) as cores:
+    with Cores(model, late_elsewhere, config, ids, 2, processes) as cores:
         for number in range(config.steps):
             cores.step(number)
         ours = [p.clone() for p in model.parameters()]
@@ -100,8 +100,8 @@ def fails_elsewhere(model, config):
     return train.adamw(model, config)
 
 
-def test_a_process_that_dies_ends_the_training():
+def test_a_process_that_dies_ends_the_training(processes):
     model, config, ids = setup(1.0)
     with pytest.raises(RuntimeError, match="a core died"):
-        with Cores(model, fails_elsewhere, config, ids) as cores:
+        with Cores(model, fails_elsewhere, config, ids, 2, processes) as cores:
             cores.step(0)

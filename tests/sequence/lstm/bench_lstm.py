@@ -144,7 +144,7 @@ def taught(start, lag, seed):
         return model, RECALL.score(model(x), answer)
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_where_the_forget_gate_starts(record):
     rows = []
     for start in STARTS:
@@ -153,8 +153,9 @@ def bench_where_the_forget_gate_starts(record):
             rows.append((start, lag, statistics.mean(found), min(found)))
     record(
         "forget_bias",
-        kind="timing",
-        seed=0,
+        kind="trained",
+        seeds=SEEDS,
+        spread={"recalled": 0.15, "least": 0.3},
         title=(
             "Recalling one of four symbols after a wait: share of right "
             "answers after 400 steps of training, three seeds"
@@ -177,7 +178,7 @@ def bench_where_the_forget_gate_starts(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_gains_of_trained_memories(record, lag=20):
     rows = []
     x, _ = RECALL.batch(2, lag, torch.Generator().manual_seed(100))
@@ -197,8 +198,9 @@ def bench_gains_of_trained_memories(record, lag=20):
             ]
     record(
         "learned",
-        kind="timing",
-        seed=0,
+        kind="trained",
+        seeds=(0,),
+        spread={"gain": None, "forget": 0.1},
         title=f"Gains and forget gates before and after learning lag {lag}",
         prediction=(
             "A network that has learned to wait must keep the symbol "

@@ -93,7 +93,7 @@ def date_reader(name):
     return model
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_one_vector_is_too_small(record):
     rows = []
     for name in REVERSAL_MODELS:
@@ -105,8 +105,9 @@ def bench_one_vector_is_too_small(record):
             rows.append((name, count(model), length, exact))
     record(
         "length",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"exact": 0.2},
         title="Sequences of 8 symbols written backwards without a mistake",
         prediction=(
             "A symbol is 3 bits. Nothing forbids 64 numbers to hold 20 of "
@@ -134,7 +135,7 @@ def token_accuracy(model, batch):
     return right[real].double().mean().item()
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_dates(record):
     test = dates.batch(1000, TEST, held_out=True)
     rows = []
@@ -154,8 +155,9 @@ def bench_dates(record):
         )
     record(
         "dates",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"tokens": 0.03, "greedy": 0.1, "beam": 0.1},
         title="1,000 held-out days after 1,500 steps of 64 dates",
         prediction=(
             "A date is 15 bits, so here the vector is not too small. But "
@@ -183,7 +185,7 @@ def bench_dates(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_answers(record):
     """Days that the model without attention gets wrong, and what it says."""
     test = dates.batch(1000, TEST, held_out=True)
@@ -204,8 +206,14 @@ def bench_answers(record):
     ]
     record(
         "answers",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={
+            "source": None,
+            "without": None,
+            "luong": None,
+            "bahdanau": None,
+        },
         title="The first held-out days that go wrong without attention",
         prediction=(
             "The mistakes should be in the last digits of the year and in "
@@ -222,7 +230,7 @@ def bench_answers(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_where_it_looks(record):
     day = datetime.date(2026, 3, 3)
     text = dates.ways_to_write(day)[0]
@@ -237,8 +245,9 @@ def bench_where_it_looks(record):
                 rows.append((name, f"{i + 1} {said}", place, weight))
     record(
         "alignment",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"weight": None},
         title=f"What is read (across) for what is written (down): {text!r}",
         prediction=(
             "The four digits of the year should look at the end of the "
@@ -299,7 +308,7 @@ def bench_how_wide_a_beam_must_be(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_stopping_early(record):
     """What beam search does to a model that is not sure of itself."""
     model, rows = reverser("without attention, 64 wide"), []
@@ -316,8 +325,9 @@ def bench_stopping_early(record):
             rows.append((beam, alpha, length, ended, total.mean().item()))
     record(
         "beams",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"length": 2.0, "ended": 0.2, "score": 3.0},
         title="Beams over 16 symbols, for a model without attention",
         prediction=(
             "The sum of log-probabilities falls with every token, so a wide "

@@ -41,6 +41,7 @@ PAGE = Path(__file__).parents[3] / "docs/transformer/attention.md"
 PERSON, DOG = "That is a happy person", "That is a happy dog"
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_what_neighbours_tell(record):
     ids, other = shakespeare()
     rows = []
@@ -314,7 +315,8 @@ def bench_mistakes(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_masked_accuracy(record):
     torch.set_num_threads(1)
     ids, other = shakespeare()
@@ -337,8 +339,9 @@ def bench_masked_accuracy(record):
         print(rows[-1], flush=True)
     record(
         "masked",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"accuracy": 0.02},
         title="Hidden characters guessed right, validation text",
         prediction=(
             "A first run, with batches of 64, stood at a loss of 1.8 nats "
@@ -362,8 +365,9 @@ def grid(record, model, other):
     heads, n, _ = weights.shape
     record(
         "heads",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"weight": None},
         title="Attention weights of the first layer, tiny masked model",
         prediction=(
             "To guess a character, the ones beside it matter most: one head "

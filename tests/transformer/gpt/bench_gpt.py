@@ -84,6 +84,7 @@ def bench_parameter_counts(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_counting_characters(record):
     ids, other = shakespeare()
     size = 65
@@ -107,6 +108,7 @@ def bench_counting_characters(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_one_batch_is_a_poor_judge(record):
     ids, other = shakespeare()
     table = log_chances(pair_counts(ids, 65))
@@ -142,6 +144,7 @@ def bench_one_batch_is_a_poor_judge(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_greedy_pairs_go_round_in_circles(record):
     text = data.text("tiny_shakespeare")
     vocabulary = data.CharVocabulary(text)
@@ -219,7 +222,8 @@ def bench_the_stream_keeps_its_size(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_losses(record):
     ids, other = shakespeare()
     rows = []
@@ -236,8 +240,9 @@ def bench_losses(record):
             print(rows[-1], flush=True)
     record(
         "losses",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.03},
         title="Validation loss of the same parameters and steps, two recipes",
         prediction=(
             "Plain PyTorch reaches 1.76 in the miniGPT setting and nanoGPT's "
@@ -250,7 +255,8 @@ def bench_losses(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
     jobs = [(name, steps, seed) for name in ABLATION for seed in seeds]
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -262,8 +268,9 @@ def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
         rows.append((name, mean, spread, mean - (rows or [(0, mean)])[0][1]))
     record(
         "ablation",
-        kind="timing",
-        seed=seeds[0],
+        kind="trained",
+        seeds=seeds,
+        spread={"loss": 0.05, "spread": 0.1, "cost": 0.05},
         title=f"The recipe without one ingredient each, {steps} steps",
         prediction=(
             "Muon first, because few steps are its strength; then the shift, "
@@ -290,6 +297,7 @@ class Counter(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_operations_of_a_step(record):
     ids, _ = shakespeare()
     config = train.TrainConfig(batch_size=16, block=32)
@@ -350,6 +358,7 @@ def adamw(model, config):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_a_step(record, race):
     ids, _ = shakespeare()
     kinds = {
@@ -432,7 +441,8 @@ def steps_until(target, team, other, every=20):
     return config.steps, "not reached"
 
 
-@pytest.mark.timing
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_the_record(record):
     ids, other = shakespeare()
     constant = train.TrainConfig(
@@ -467,8 +477,9 @@ def bench_the_record(record):
         print(rows[-1], flush=True)
     record(
         "record",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"steps": 100, "seconds": None, "ratio": None},
         title=f"Training time until the validation loss is {TARGET:.2f}",
         prediction=(
             "Plain PyTorch at a constant rate needs about 1,900 steps; a "
@@ -488,7 +499,8 @@ def bench_the_record(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
     text = data.text("tiny_shakespeare")
     vocabulary = data.CharVocabulary(text)
@@ -516,8 +528,9 @@ def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
             x = block(x)
     record(
         "heads",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"weight": None},
         title=f"Who looks at whom in {shown(prompt)!r}, after 1,000 steps",
         prediction=(
             "Some heads of the first layer should settle on the character "

@@ -75,7 +75,8 @@ def curve(job):
     return points, history.final_loss
 
 
-@pytest.mark.timing
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_equal_size_equal_text(record):
     names = [*RECURRENT, "GPT"]
     jobs = [(name, rate) for name in names for rate in RATES]
@@ -87,8 +88,9 @@ def bench_equal_size_equal_text(record):
     }
     record(
         "losses",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.1, "best": None},
         title=f"Loss after {STEPS:,} steps, at each learning rate",
         prediction=(
             "Within 64 characters nothing is far away, so attention has "
@@ -114,8 +116,9 @@ def bench_equal_size_equal_text(record):
     )  # fmt: skip
     record(
         "curves",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.1},
         title="RNN, LSTM, GRU and GPT of equal size on tiny Shakespeare",
         prediction=(
             "The recurrent models begin faster, since neighbours in time are "
@@ -133,6 +136,7 @@ def bench_equal_size_equal_text(record):
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_a_step_of_each(record, race):
     torch.set_num_threads(1)
     ids, _ = shakespeare()

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from llmnotes.transformer.gpt import GPT, GPT1, GPTConfig, generate
-from llmnotes.transformer.gpt.files import load_gpt2, save_gpt2
+from llmnotes.transformer.gpt.files import ASSUMED, load_gpt2, save_gpt2
 
 SHAPE = dict(vocab_size=23, n_positions=11, n_embd=12, n_layer=3, n_head=3)
 WEIGHTS = "model.safetensors"
@@ -139,59 +139,76 @@ def test_gpt_1_gives_their_logits_and_gradients():
     )
 
 
-def spoil_config(folder, **change):
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
-
-
-def spoil_weights(folder, change):
-    weights = load_file(folder / WEIGHTS)
-    change(weights)
-    save_file(weights, folder / WEIGHTS)
-
-
 SPOILED = {
-    "config.json: model_type: got 'llama', expected 'gpt2'": (
-        lambda f: spoil_config(f, model_type="llama")
+    "model_type: got 'llama', expected 'gpt2'": {"model_type": "llama"},
+    "activation_function: got 'gelu', expected 'gelu_new' or 'gelu_pyt": (
+        {"activation_function": "gelu"}
     ),
-    "config.json: activation_function: got 'gelu'": (
-        lambda f: spoil_config(f, activation_function="gelu")
+    "scale_attn_weights: got False": {"scale_attn_weights": False},
+    "scale_attn_by_inverse_layer_idx: got True": (
+        {"scale_attn_by_inverse_layer_idx": True}
     ),
-    "config.json: n_inner: got 7": lambda f: spoil_config(f, n_inner=7),
-    "config.json: cannot be read": (
-        lambda f: (f / "config.json").write_text("{")
+    "add_cross_attention: got True": {"add_cross_attention": True},
+    "tie_word_embeddings: got False": {"tie_word_embeddings": False},
+    "n_inner: got 7, expected None or 48": {"n_inner": 7},
+    "n_embd: got None, expected int": {"n_embd": None},
+    "n_head: got 5, expected a divisor of n_embd = 12": {"n_head": 5},
+    "attn_pdrop: got 0.3, expected 0.1": {"attn_pdrop": 0.3},
+    "embd_pdrop: got 0.0, expected 0.1": {"embd_pdrop": 0.0},
+    "attn_pdrop: got 0.1, expected 0.2": {"resid_pdrop": 0.2},
+    "resid_pdrop: got 'a', expected float": {"resid_pdrop": "a"},
+    "dropout: got 1.0, expected 0 <= dropout < 1": (
+        {"resid_pdrop": 1, "attn_pdrop": 1, "embd_pdrop": 1}
     ),
-    "n_head: got 5": lambda f: spoil_config(f, n_head=5),
-    "model.safetensors: cannot be read": (
-        lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:-9])
-    ),
-    "transformer.ln_f.bias is missing": lambda f: spoil_weights(
-        f, lambda w: w.pop("transformer.ln_f.bias")
-    ),
-    "transformer.more is unknown": lambda f: spoil_weights(
-        f, lambda w: w.update({"transformer.more": torch.ones(1)})
-    ),
-    "transformer.wpe.weight: got shape (10, 12), expected (11, 12)": (
-        lambda f: spoil_weights(
-            f, lambda w: w.update(
-                {"transformer.wpe.weight": torch.ones(10, 12)}
-            ),
-        )
-    ),
-    "lm_head.weight: got a head of its own": lambda f: spoil_weights(
-        f, lambda w: w.update({"lm_head.weight": torch.ones(23, 12)})
-    ),
-}  # fmt: skip
+}
 
 
-@pytest.mark.parametrize(("message", "spoil"), SPOILED.items())
-def test_what_is_wrong_with_a_checkpoint_is_said(message, spoil, copied):
-    spoil(copied)
+@pytest.mark.parametrize(("message", "change"), SPOILED.items())
+def test_a_config_of_another_model_is_refused_by_name(message, change, copied):
+    path = copied / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with pytest.raises(ValueError) as error:
         load_gpt2(copied)
-    assert message in str(error.value)
+    assert str(error.value).startswith(f"{path}: {message}")
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match="config.json: cannot be read"):
-        load_gpt2(tmp_path)
+def test_every_assumption_about_the_config_has_its_refusal():
+    assert ASSUMED.keys() <= {name.split(":")[0] for name in SPOILED}
+
+
+def test_a_config_that_is_silent_about_dropout_means_a_tenth(copied):
+    path = copied / "config.json"
+    given = json.loads(path.read_text())
+    for name in ("resid_pdrop", "attn_pdrop", "embd_pdrop"):
+        assert given.pop(name) == 0.1
+    path.write_text(json.dumps(given))
+    assert load_gpt2(copied).config.dropout == 0.1
+    path.write_text(json.dumps(given | {"resid_pdrop": 0.0}))
+    with pytest.raises(ValueError, match="attn_pdrop: got 0.1, expected 0.0"):
+        load_gpt2(copied)
+
+
+def test_all_tensors_that_do_not_fit_are_listed(copied):
+    weights = load_file(copied / WEIGHTS)
+    del weights["transformer.ln_f.bias"]
+    weights["transformer.more"] = torch.ones(1)
+    weights["transformer.wpe.weight"] = torch.ones(10, 12)
+    weights["lm_head.weight"] = torch.ones(23, 12)
+    save_file(weights, copied / WEIGHTS)
+    with pytest.raises(ValueError) as error:
+        load_gpt2(copied)
+    for words in (
+        f"{copied / WEIGHTS}: got tensors that do not fit",
+        "missing: transformer.ln_f.bias",
+        "unknown: transformer.more",
+        "transformer.wpe.weight: got shape (10, 12), expected (11, 12)",
+        "lm_head.weight: got numbers of its own, expected transformer.wte.we",
+    ):
+        assert words in str(error.value)
+
+
+def test_a_sharded_checkpoint_of_theirs_is_read(theirs, saved, tmp_path):
+    theirs.save_pretrained(tmp_path, max_shard_size="10KB")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    ids = some_ids()
+    assert torch.equal(load_gpt2(tmp_path)(ids), load_gpt2(saved)(ids))

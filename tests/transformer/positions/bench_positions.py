@@ -298,7 +298,7 @@ def means_of_16(model, validation):
     return loss.view(-1, 16).mean(-1).tolist()
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @one_thread()
 def bench_length_beyond_training(record):
     models, validation = trained()
@@ -308,8 +308,9 @@ def bench_length_beyond_training(record):
         rows += [(name, 16 * i + 16, x) for i, x in enumerate(means)]
     record(
         "beyond",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.2},
         title="Loss by position of models trained on 64 positions",
         prediction=(
             "Up to 64, all within a few hundredths, without positions a "
@@ -330,7 +331,7 @@ def bench_length_beyond_training(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @one_thread()
 def bench_a_window_of_the_trained_length(record):
     models, validation = trained()
@@ -343,8 +344,9 @@ def bench_a_window_of_the_trained_length(record):
         rows.append((name, free[3], free[-1], window[-1]))
     record(
         "window",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"trained": 0.05, "far": 0.2, "window": 0.1},
         title="The same models, each query limited to the last 64 keys",
         prediction=(
             "If the relative bias climbs because ever more keys share its "
@@ -371,7 +373,7 @@ def bench_a_window_of_the_trained_length(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 @one_thread()
 def bench_size_of_the_learned_rows(record):
     models, _ = trained()
@@ -384,8 +386,9 @@ def bench_size_of_the_learned_rows(record):
     }
     record(
         "sizes",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"size": 0.02},
         title="Size of an entry of the learned vectors after training",
         prediction=(
             "The rows begin at 0.02 and the words at 1. If 700 steps are "

@@ -207,7 +207,7 @@ def bench_gradients_before_the_first_step(record, models=10):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_warm_up(record, steps=150, peak=3e-3, window=15):
     torch.set_num_threads(1)
     rows = []
@@ -228,8 +228,9 @@ def bench_warm_up(record, steps=150, peak=3e-3, window=15):
             print(rows[-1], flush=True)
     record(
         "warm_up",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"loss": 0.2},
         title=f"Loss over the first {steps} steps of a model 6 + 6 deep",
         prediction=(
             "At a constant rate of 0.003, post-norm without warm-up should "
@@ -261,7 +262,7 @@ def date_writer(name, seed, smoothing):
     return model, history
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_dates(record, seeds=(0, 1)):
     curves, rows = [], []
     for name in MODELS:
@@ -278,8 +279,9 @@ def bench_dates(record, seeds=(0, 1)):
             curves.append((name, points[0][0], mean))
     record(
         "curves",
-        kind="timing",
-        seed=seeds[0],
+        kind="trained",
+        seeds=seeds,
+        spread={"match": 0.3},
         title="Unseen days written right, over the steps of training",
         prediction=(
             "Both can look anything up, so both should arrive. The "
@@ -293,8 +295,9 @@ def bench_dates(record, seeds=(0, 1)):
     )
     record(
         "dates",
-        kind="timing",
-        seed=seeds[0],
+        kind="trained",
+        seeds=seeds,
+        spread={"steps": None, "match": 0.03},
         title=f"The date task at equal parameters, {STEPS} steps of {BATCH}",
         prediction=(
             "At least 99 % on 2,000 unseen days for both, in fewer than "
@@ -315,7 +318,7 @@ def bench_dates(record, seeds=(0, 1)):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_smoothing(record):
     rows = []
     for smoothing in (0.0, 0.1):
@@ -323,8 +326,9 @@ def bench_smoothing(record):
         rows.append((smoothing, judged(model, 2000), surprise(model, 2000)))
     record(
         "smoothing",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"match": 0.02, "surprise": 0.02},
         title="The date task with and without label smoothing",
         prediction=(
             "The smoothed model is taught to give the right character "
@@ -343,7 +347,7 @@ def bench_smoothing(record):
     )
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_where_the_decoder_looks(record):
     model, _ = date_writer("Transformer", SEED, 0.0)
     day = datetime.date(2026, 3, 3)
@@ -361,8 +365,9 @@ def bench_where_the_decoder_looks(record):
                 )
     record(
         "looks",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"weight": None},
         title=f"What is read (across) for what is written (down): {text!r}",
         prediction=(
             "Each digit of the year should take from the same digit of the "

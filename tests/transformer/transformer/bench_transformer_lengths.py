@@ -87,7 +87,7 @@ def learn(job):
     return share_right(model, length)
 
 
-@pytest.mark.timing
+@pytest.mark.trained
 def bench_accuracy_against_length(record):
     jobs = [(n, s, r) for s in LENGTHS for n in MODELS for r in RATES]
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
@@ -95,8 +95,9 @@ def bench_accuracy_against_length(record):
         found = dict(zip(jobs[::-1], pool.map(learn, jobs[::-1]), strict=True))
     record(
         "accuracy",
-        kind="timing",
-        seed=SEED,
+        kind="trained",
+        seeds=(SEED,),
+        spread={"rate": None, "right": 0.15},
         title="Writing a sequence backwards: five models of equal size",
         prediction=(
             "One vector holds some ten symbols of 3 bits at this width and "

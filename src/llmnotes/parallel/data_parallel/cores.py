@@ -17,6 +17,7 @@ Sources
 
 import contextlib
 from collections.abc import Callable
+from multiprocessing.context import BaseContext
 from threading import BrokenBarrierError
 
 import torch
@@ -93,7 +94,8 @@ class Cores:
     """Trains `model` on `count` cores; use it as a context manager.
 
     `optimizer` is a function of (model, config) that other processes can
-    import. Dropout and accumulation are not for this class.
+    import; `processes`, a context of multiprocessing, says how they start.
+    Dropout and accumulation are not for this class.
     """
 
     def __init__(
@@ -103,25 +105,26 @@ class Cores:
         config: train.TrainConfig,
         ids: Int[Tensor, "tokens"],
         count: int = 2,
+        processes: BaseContext | None = None,
     ):
         if not 1 <= count <= config.batch_size:
             raise ValueError(
                 f"count: got {count}, expected 1 to batch_size = "
                 f"{config.batch_size}"
             )
-        spawn = multiprocessing.get_context("spawn")
+        processes = processes or multiprocessing.get_context("spawn")
         size = sum(p.numel() for p in model.parameters() if p.requires_grad)
         shared = (
             torch.zeros(count, size).share_memory_(),
             torch.zeros(count).share_memory_(),
-            spawn.Barrier(count),
+            processes.Barrier(count),
             torch.zeros((), dtype=torch.int64).share_memory_(),
         )
         job = shared, model.share_memory(), optimizer, config, ids
         self.worker, self.number = Worker(0, *job), shared[3]
         self.config = config
         self.others = [
-            spawn.Process(target=work, args=(rank, *job), daemon=True)
+            processes.Process(target=work, args=(rank, *job), daemon=True)
             for rank in range(1, count)
         ]
 

@@ -23,6 +23,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from llmnotes import foreign
 from llmnotes.sequence.lstm.model import lstm_cell
 
 RATE, CHUNK, CONTEXT = 16_000, 512, 64
@@ -57,19 +58,15 @@ def load_silero() -> "Silero":
     try:
         found = torch.jit.load(str(path), map_location="cpu").state_dict()
     except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from None
-    ours = {rename(k): v for k, v in found.items() if k.startswith(PREFIX)}
-    expected = {k: v.shape for k, v in model.state_dict().items()}
-    got = {k: v.shape for k, v in ours.items()}
-    if got != expected:
-        names = [k for k in expected if got.get(k) != expected[k]]
-        raise ValueError(f"{path}: other shapes than expected: {names}")
-    model.load_state_dict(ours)
+        raise foreign.unreadable(path, error) from None
+    foreign.put(model, found, path, rename=rename)
     return model.eval()
 
 
-def rename(name: str) -> str:
-    """The file's name of a tensor -> ours."""
+def rename(name: str) -> str | None:
+    """The file's name of a tensor -> ours; None for the other network."""
+    if not name.startswith(PREFIX):
+        return None
     name = name.removeprefix(PREFIX).replace(".reparam_conv", "")
     name = name.replace("stft.forward_basis_buffer", "basis")
     return name.replace("decoder.decoder.2", "head").replace(

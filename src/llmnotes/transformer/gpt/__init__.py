@@ -4,10 +4,8 @@ from llmnotes.transformer.gpt.files import (
     ASSUMED,
     BUFFERS,
     config_json,
-    copy_weights,
     load_gpt2,
     read_config,
-    read_weights,
     save_gpt2,
 )
 from llmnotes.transformer.gpt.model import (

@@ -1,0 +1,67 @@
+"""What the page concludes from the LSTM chapter's trained models."""
+
+import pytest
+
+from tests.claims import claimed
+
+BIAS = "sequence/lstm:forget_bias"
+PYTORCH = "PyTorch's"
+
+
+def test_from_pytorchs_start_nothing_is_learned_about_20_steps():
+    table = claimed(
+        BIAS,
+        "From PyTorch's start nothing is learned about a wait of 20 steps; "
+        "from a bias of 4 a wait of 40 is learned by all three seeds.",
+    )
+    for lag in (20, 40, 80):
+        guess = table("recalled", start=PYTORCH, lag=lag)
+        assert guess == pytest.approx(0.25, abs=0.02)
+    assert table("least", start="forget bias 4", lag=40) > 0.99
+
+
+def test_at_80_one_of_three_seeds_had_not_got_beyond_a_guess():
+    table = claimed(
+        BIAS,
+        "At 80 we were too hopeful: one of the three had not got beyond a "
+        "guess",
+    )
+    row = {"start": "forget bias 4", "lag": 80}
+    assert table("least", **row) == pytest.approx(0.25, abs=0.02)
+    assert table("recalled", **row) == pytest.approx(2 / 3, abs=0.1)
+
+
+def test_where_the_forget_gate_starts_decides():
+    table = claimed(
+        BIAS,
+        "Where the forget gate starts decides how long a wait is learned in "
+        "400 steps.",
+    )
+    for lag in (20, 40, 80):
+        by_start = [
+            table("recalled", start=start, lag=lag)
+            for start in (PYTORCH, "forget bias 1", "forget bias 4")
+        ]
+        assert by_start == sorted(by_start)
+        assert by_start[-1] > by_start[0] + 0.3
+
+
+def test_pytorchs_start_ends_with_gates_less_open_and_bias_1_is_under_way():
+    table = claimed(
+        "sequence/lstm:learned",
+        "PyTorch's start ends with gates *less* open than it began. Bias 1 is "
+        "under way. Bias 4 had nothing to open.",
+    )
+    gates = {
+        start: [table("forget", start=start, when=when, lag=20)
+                for when in ("before", "after")]
+        for start in (PYTORCH, "forget bias 1", "forget bias 4")
+    }  # fmt: skip
+    assert gates[PYTORCH][1] < gates[PYTORCH][0]
+    assert gates["forget bias 1"][1] > gates["forget bias 1"][0] + 0.05
+    assert min(gates["forget bias 4"]) > 0.95
+    grown = [
+        table("gain", start="forget bias 1", when=when, lag=20)
+        for when in ("before", "after")
+    ]
+    assert grown[1] > 10 * grown[0]
