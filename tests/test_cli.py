@@ -15,7 +15,14 @@ import pytest
 import torch
 
 from llmnotes import __main__ as cli
-from llmnotes import checkpoint, commands, corpora, data, presets
+from llmnotes import (
+    checkpoint,
+    commands,
+    corpora,
+    data,
+    pictures,
+    presets,
+)
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
 from llmnotes.transformer.gpt.fused import FusedGPT
@@ -43,6 +50,7 @@ def small_world(monkeypatch, tmp_path):
         monkeypatch.setitem(corpora.DOWNLOADS, name, known)
         (tmp_path / "texts").mkdir(exist_ok=True)
         (tmp_path / "texts" / known.file).write_bytes(body)
+    (tmp_path / "texts/edge.txt").write_text("ab" * 40)
     (tmp_path / "texts/latin.txt").write_bytes("café".encode("latin-1"))
     monkeypatch.setenv("LLMNOTES_DATA_DIR", str(tmp_path / "texts"))
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
@@ -175,12 +183,16 @@ def test_a_greedy_sample_does_not_depend_on_the_seed(llmnotes):
         assert llmnotes(f"{command} 1") == llmnotes(f"{command} 2")
 
 
-def test_data_list_names_every_text_and_says_that_a_path_works(llmnotes):
+def test_data_list_names_all_texts_and_images_and_that_a_path_works(llmnotes):
     status, out, err = llmnotes("data list")
     assert (status, err) == (0, [])
-    names = [line.split()[0] for line in out]
-    assert names == [*corpora.names(), "FILE"]
-    assert out[-1].endswith("by its path")
+    said = [tuple(line.split()[:2]) for line in out]
+    texts, images = [*corpora.names(), "FILE"], pictures.names()
+    assert said == [
+        *((name, "text") for name in texts),
+        *((name, "images") for name in images),
+    ]
+    assert out[len(texts) - 1].endswith("by its path")
 
 
 def test_data_get_says_where_the_text_lies(llmnotes, tmp_path):
@@ -256,13 +268,14 @@ def test_a_text_of_ones_own_is_learnt_and_its_folder_is_enough(
     llmnotes, tmp_path
 ):
     own = tmp_path / "my own.txt"
-    own.write_bytes("\ufeffΩ — été,\r\n".encode() * 20)
+    lines = "Ω — été,\n" * 20
+    own.write_bytes(("\ufeff" + lines.replace("\n", "\r\n")).encode())
     assert llmnotes(OWN)[0] == 0
     own.unlink()
     about = checkpoint.read("mine")["about"]
     assert about["model"] == "gpt"
-    # The mark that Windows puts in front is gone; one between lines stays.
-    assert about["symbols"] == "".join(sorted(set("\ufeffΩ — été,\n")))
+    # What Windows puts in front of a file and of a line's end is gone.
+    assert about["symbols"] == "".join(sorted(set(lines)))
     status, out, _ = llmnotes("sample mine --prompt Ω --length 30")
     assert status == 0
     assert set("\n".join(out)) <= set(about["symbols"])
@@ -375,6 +388,10 @@ def test_what_the_terminal_cannot_show_is_a_question_mark(
         (
             "train gpt --data texts/short.txt --preset tiny --out run",
             "--data: got 18 characters in texts/short.txt",
+        ),
+        (
+            "train gpt --data texts/edge.txt --preset tiny --out run",
+            "--data: got 80 characters in texts/edge.txt, 8 of them to",
         ),
         (
             "train gpt --data texts/latin.txt --preset tiny --out run",

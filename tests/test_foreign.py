@@ -213,7 +213,7 @@ SPOILED_CONFIGS = [
     (write(CONFIG, b"{"), "cannot be read: Expecting"),
     (write(CONFIG, b'{"width": 3,'), "cannot be read: Expecting"),
     (write(CONFIG, b"\xff\xfe\xfd"), "cannot be read: 'utf-"),
-    (write(CONFIG, b"[" * 100_000), "cannot be read: maximum recursion"),
+    (write(CONFIG, b"[" * 100_000), "cannot be read: "),
     (write(CONFIG, b"[]"), "got [], expected a JSON object"),
     (write(CONFIG, b"null"), "got null, expected a JSON object"),
     (write(CONFIG, b'"pair"'), 'got "pair", expected a JSON object'),

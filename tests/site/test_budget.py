@@ -63,7 +63,7 @@ def test_a_chapter_has_its_tests_and_their_seconds_of_processor(run, options):
         {
             "tests/basics/test_first.py": BURNS,
             "tests/later/last/test_model.py": CHILD,
-            "tests/test_data.py": "def test_other(): pass",
+            "tests/test_nothing_else.py": "def test_other(): pass",
         },
         *options,
     )

@@ -183,7 +183,7 @@ def test_training_is_compared_within_its_spread(project):
 
 
 @pytest.mark.parametrize("place", ["bench_slug.py", "slug/bench_slug.py"])
-def test_a_benchs_chapter_is_its_part_and_slug(place):
+def test_the_chapter_of_a_bench_is_its_part_and_slug(place):
     path = recording.ROOT / "tests/part" / place
     assert recording.chapter_of(path) == "part/slug"
 

@@ -314,7 +314,7 @@ def bench_masked_accuracy(record):
         ("the model, left to right", LeftToRightLM),
         ("the model, both sides", BertForMaskedLM),
     ):
-        model = fit(cls, ids, recipe(SEED))
+        model = fit(cls, ids, other, recipe(SEED))
         rows.append((name, accuracy(model, other)))
         print(rows[-1], flush=True)
     record(
