@@ -40,7 +40,8 @@ site: $(READY) ## build the site into site/, strictly
 	$(BIN)/mkdocs build --strict --quiet
 
 # Two processes, a file's tests in one of them: its fixtures are made once, and
-# a page is one namespace. tests/conftest.py puts the longest file first.
+# a page is one namespace. tests/conftest.py makes these groups and puts the
+# longest first.
 # One chapter needs neither a second process nor the site.
 TEST := $(BIN)/python -m pytest --benchmark-disable --budget \
   $(if $(full),--full -m 'not timing and not gpu')
@@ -50,7 +51,7 @@ ifdef name
 	@files=$$($(BIN)/python -m llmnotes._site.owner $(name)) && \
 	  $(TEST) $$files
 else
-	$(TEST) -n 2 --dist loadfile --no-loadscope-reorder
+	$(TEST) -n 2 --dist loadgroup --no-loadscope-reorder
 endif
 
 check: $(READY) ## what CI runs: style, spelling, then every test
@@ -63,7 +64,7 @@ fix: $(READY) ## mend the style where a program can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# jaxtyping's checks would slow our functions and not their rivals.
+# Checks of shapes would slow our functions and not their rivals.
 MEASURE := JAXTYPING_DISABLE=1 $(BIN)/python -m pytest -s
 
 bench: $(READY) ## measure and write the result files (name=part/slug for one)

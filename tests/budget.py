@@ -78,7 +78,7 @@ class Books:
         file, _, case = nodeid.partition("::")
         if key := owner.owner(Path(file), self.keys):
             return key
-        inside = case.partition("[")[2]
+        inside = case.partition("[")[2].rpartition("]")[0]
         return PAGES if any(k in inside for k in self.written) else HOUSE
 
     def pytest_runtest_logreport(self, report):

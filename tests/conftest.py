@@ -38,7 +38,8 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_browser.py")
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+            file = item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(file))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ takes the fixture `processes`, so that there is one server in a worker.
 """
 
 import multiprocessing
+import sys
 
 import pytest
 
@@ -29,3 +30,30 @@ def processes():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(LOADED)
     return context
+
+
+def tell_modules(code, pipe):
+    """In the other process: run the code, tell what is imported then."""
+    exec(code, {})
+    pipe.send(set(sys.modules))
+
+
+@pytest.fixture(scope="session")
+def modules_after(processes):
+    """The names of all modules that are there after some code has run.
+
+    Those that the server holds count as well. So a question about one of
+    them, such as torch, needs a Python of its own.
+    """
+
+    def ask(code):
+        ours, theirs = processes.Pipe(duplex=False)
+        process = processes.Process(target=tell_modules, args=(code, theirs))
+        process.start()
+        theirs.close()
+        try:
+            return ours.recv()
+        finally:
+            process.join()
+
+    return ask

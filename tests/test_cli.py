@@ -15,7 +15,14 @@ import pytest
 import torch
 
 from llmnotes import __main__ as cli
-from llmnotes import checkpoint, commands, corpora, data, presets
+from llmnotes import (
+    checkpoint,
+    commands,
+    corpora,
+    data,
+    pictures,
+    presets,
+)
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
 from llmnotes.transformer.gpt.fused import FusedGPT
@@ -176,12 +183,16 @@ def test_a_greedy_sample_does_not_depend_on_the_seed(llmnotes):
         assert llmnotes(f"{command} 1") == llmnotes(f"{command} 2")
 
 
-def test_data_list_names_every_text_and_says_that_a_path_works(llmnotes):
+def test_data_list_names_all_texts_and_images_and_that_a_path_works(llmnotes):
     status, out, err = llmnotes("data list")
     assert (status, err) == (0, [])
-    names = [line.split()[0] for line in out]
-    assert names == [*corpora.names(), "FILE"]
-    assert out[-1].endswith("by its path")
+    said = [tuple(line.split()[:2]) for line in out]
+    texts, images = [*corpora.names(), "FILE"], pictures.names()
+    assert said == [
+        *((name, "text") for name in texts),
+        *((name, "images") for name in images),
+    ]
+    assert out[len(texts) - 1].endswith("by its path")
 
 
 def test_data_get_says_where_the_text_lies(llmnotes, tmp_path):

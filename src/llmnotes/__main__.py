@@ -181,14 +181,14 @@ def parser() -> Parser:
 
     command("train", run_train, "Train a model on a text.", TRAIN)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
-    add_data(command("data", run_data, "Show or fetch the texts."))
+    add_data(command("data", run_data, "Show or fetch what to train on."))
     return root
 
 
 def add_data(to: Parser) -> None:
     """Options of `llmnotes data`."""
     what = to.add_subparsers(metavar="list|get", dest="what", required=True)
-    what.add_parser("list", help="show the texts to train on")
+    what.add_parser("list", help="show the texts and images to train on")
     get = what.add_parser("get", help="fetch a text, say where it lies")
     get.add_argument("name", choices=list(corpora.DOWNLOADS))
 
@@ -239,9 +239,13 @@ def run_data(options: argparse.Namespace) -> None:
     if options.what == "get":
         print(f"{options.name}: {corpora.get(options.name)}")
         return
-    for name, about in corpora.names().items():
-        print(f"{name:<18}{about}")
-    print(f"{'FILE':<18}any text of yours in UTF-8, by its path")
+    from llmnotes import pictures  # not above: it imports NumPy
+
+    own = {"FILE": "of yours in UTF-8, by its path"}
+    kinds = {"text": corpora.names() | own, "images": pictures.names()}
+    for kind, found in kinds.items():
+        for name, about in found.items():
+            print(f"{name:<18}{kind:<8}{about}")
 
 
 def saved(folder: str) -> bool:

@@ -4,22 +4,19 @@ import pytest
 
 from llmnotes.cuda import machine_code
 from llmnotes.cuda.machine_code import CHIPS, Chip
-from llmnotes.kernels.flash_attention import cuda_builds, cuda_kernels
+from llmnotes.kernels.flash_attention import cuda_kernels
 from llmnotes.kernels.flash_attention.tiling import (
     SHARED_LIMIT,
     backward_tiling,
     forward_tiling,
 )
+from tests.kernels.flash_attention import kept_builds
 
 
 @pytest.fixture(scope="module")
-def builds():
+def builds(request):
     """Every kernel of the chapter at head_dim 64, fp16."""
-    return {
-        **cuda_builds.naive_builds(),
-        "flash forward": cuda_builds.forward_build(64),
-        **cuda_builds.backward_builds(64),
-    }
+    return kept_builds.builds(64, request.config.getoption("--full", False))
 
 
 def test_the_compiler_comes_from_the_wheels():

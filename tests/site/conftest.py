@@ -20,6 +20,7 @@ TINY = {
     "site_name": "Tiny",
     "site_url": "https://example.org/",
     "repo_url": "https://example.org/repository",
+    "repo_name": None,
     "edit_uri": "edit/main/docs/",
     "theme": {"name": None, "custom_dir": "theme"},
     "plugins": [],

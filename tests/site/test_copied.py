@@ -10,7 +10,7 @@ import inspect
 import jupytext
 import pytest
 
-from llmnotes._site import symbols
+from llmnotes._site import fences, symbols
 from llmnotes.transformer.attention import attention
 from tests.site import built, serving
 from tests.site.built import classes, of_class, text
@@ -31,14 +31,12 @@ def blocks_of(url: str, language: str = "python") -> list[str]:
 @functools.cache
 def fences_of(url: str) -> list[str]:
     """The Python of a page's Markdown, with the symbols in place."""
-    path = serving.source(url)
-    found = []
-    for block in symbols.blocks(path.read_text("utf-8").split("\n")):
-        if block.opening and block.opening["info"].split()[:1] == ["python"]:
-            pad = len(block.opening["pad"])
-            lines = symbols.expand("\n".join(block.lines)).split("\n")
-            found.append("\n".join(line[pad:] for line in lines).rstrip())
-    return found
+    blocks = fences.blocks(serving.source(url).read_text("utf-8").split("\n"))
+    return [
+        symbols.expand(block.body(), serving.ROOT).rstrip()
+        for block in blocks
+        if block.language == "python"
+    ]
 
 
 @pytest.mark.parametrize("url", PAGES, ids=lambda url: url or "home")

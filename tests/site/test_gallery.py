@@ -6,16 +6,22 @@ browser, which visits the gallery, has seen each by day and by night.
 
 import pytest
 
-from llmnotes._site import book, charts, grids, symbols
-from tests.site import built, serving
+from llmnotes._site import book, charts, fences, grids
+from tests.site import built, serving, test_browser
 from tests.site.built import classes, outside
 
 GALLERY = "gallery/"
 WRITTEN = serving.source(GALLERY).read_text("utf-8")
-# What no author writes: the box under a chapter's title, and the figures and
-# files of a notebook. The browser sees them where they are made.
-MADE = {"aside.homes", "p.files", "figure.chart.plot"}
-KINDS = ("line", "scatter", "bar")
+# What no author writes, and where the browser sees it instead: the box under
+# a chapter's title, the command at its end, the long listings of a results
+# page, the figures and files of a notebook.
+MADE = {
+    "aside.homes",
+    "p.proof",
+    "p.results-title",
+    "p.files",
+    "figure.chart.plot",
+}
 
 
 def component(element) -> str:
@@ -32,14 +38,16 @@ def components(url: str) -> set[str]:
     return {c for c in found if not c.startswith("span.")}
 
 
-def fences(language: str) -> list[str]:
-    """The bodies of the gallery's fences in a language."""
-    blocks = symbols.blocks(WRITTEN.split("\n"))
-    return [
-        "\n".join(block.lines)
-        for block in blocks
-        if block.opening and block.opening["info"].split()[:1] == [language]
-    ]
+def blocks(language: str) -> list[fences.Block]:
+    """The gallery's fences in a language."""
+    found = fences.blocks(WRITTEN.split("\n"))
+    return [block for block in found if block.language == language]
+
+
+def options(name: str) -> set[str]:
+    """The options that the gallery's fences of a name give."""
+    lines = "\n".join(block.body() for block in blocks(name)).split("\n")
+    return {line.partition(":")[0] for line in lines}
 
 
 def custom_fences() -> list[str]:
@@ -59,32 +67,30 @@ def test_no_page_uses_a_component_that_the_gallery_lacks(url):
     assert components(url) - components(GALLERY) == set()
 
 
+@pytest.mark.parametrize("name", sorted(MADE))
+def test_what_no_author_writes_is_on_a_page_that_the_browser_visits(name):
+    visited = [built.page(url) for url in test_browser.ALWAYS]
+    assert any(
+        component(e) == name for page in visited for e in page.article.iter()
+    )
+
+
 @pytest.mark.parametrize("name", custom_fences())
 def test_every_fence_of_our_own_is_there(name):
-    assert fences(name)
+    assert blocks(name)
 
 
-@pytest.mark.parametrize("option", sorted(charts.OPTIONS))
-def test_every_option_of_a_results_fence_is_there(option):
-    lines = "\n".join(fences("results")).split("\n")
-    assert any(line.startswith(f"{option}:") for line in lines)
-
-
-@pytest.mark.parametrize("option", sorted(grids.OPTIONS))
-def test_every_option_of_a_grid_is_there(option):
-    lines = "\n".join(fences("grid")).split("\n")
-    assert any(line.startswith(f"{option}:") for line in lines)
+def test_every_option_of_a_results_fence_and_of_a_grid_is_there():
+    assert charts.OPTIONS - options("results") == set()
+    assert grids.OPTIONS - options("grid") == set()
 
 
 def test_what_the_gallery_says_one_writes_is_what_it_shows():
-    shown = 0
-    blocks = [*symbols.blocks(WRITTEN.split("\n"))]
-    text = WRITTEN
-    for block in blocks:
-        if block.opening and block.opening["info"].strip() == "markdown":
-            said = "\n".join(block.lines).replace(";--8<--", "--8<--")
-            ticks = block.opening["ticks"]
-            _, _, text = text.partition(f"\n{ticks}\n\n")
-            assert text.startswith(f"{said}\n"), said
-            shown += 1
-    assert shown >= 10
+    examples = blocks("markdown")
+    assert len(examples) > 10
+    rest = WRITTEN
+    for block in examples:
+        _, _, rest = rest.partition(f"{block.text()}\n\n")
+        assert rest.startswith(
+            f"{block.body()}\n".replace(";--8<--", "--8<--")
+        )

@@ -13,7 +13,7 @@ KINDS = {
     "exact": "Exact: recomputed whenever its sources change, and compared",
     "tolerance": "Recomputed whenever its sources change, and compared to a "
     "relative tolerance of {tolerance:g}",
-    "trained": "Trained; trained again and compared every week",
+    "trained": "From training; trained again every week, and compared",
     "timing": "Measured; it depends on the machine and is never compared",
 }
 

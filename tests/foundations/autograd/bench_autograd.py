@@ -8,8 +8,8 @@ from statistics import median
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
+from llmnotes.foundations import autograd
 from llmnotes.foundations.autograd import (
     Tensor,
     gradients,
@@ -17,7 +17,7 @@ from llmnotes.foundations.autograd import (
 )
 from llmnotes.foundations.autograd.drawing import numbers, svg
 from llmnotes.foundations.autograd.mlp import accuracy, initialise, train
-from tests.foundations.autograd.as_installed import as_installed
+from llmnotes.pictures import images
 from tests.foundations.autograd.moons import (
     ByHand,
     Ours,
@@ -85,8 +85,8 @@ def bench_graph(record, request):
 
 def split_digits(seed):
     """A fifth of the 1,797 digits for the test, drawn at random."""
-    x, labels = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32)
+    x, labels = images("digits")
+    x = x.reshape(len(x), -1)
     order = np.random.default_rng(seed).permutation(len(x))
     test, rest = order[:360], order[360:]
     return x[rest], labels[rest], x[test], labels[test]
@@ -138,10 +138,10 @@ def bench_digits(record):
 
 @pytest.fixture
 def engine():
-    """Our engine without the tests' wrappers; one thread for everybody."""
+    """Our engine and one thread for all; `make bench` checks no shapes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield as_installed("llmnotes.foundations.autograd")[0]
+    yield autograd
     torch.set_num_threads(threads)
 
 

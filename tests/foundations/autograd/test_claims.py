@@ -37,3 +37,67 @@ def test_without_a_hidden_layer_it_has_not_finished_learning():
     assert table("train", **NONE, **mean) < 0.95
     assert table("train", **HIDDEN, **mean) > 0.999
     assert table("test", **HIDDEN, **mean) > 0.97
+
+
+def test_the_nodes_explain_most_of_plain_pythons_time():
+    table = claimed(
+        "foundations/autograd:step",
+        "The nodes explain most of it",
+        "Either way it is Python's price, tens of microseconds",
+    )
+    plain = {"who": "plain Python"}
+    ours = {"who": "our Tensor", "dtype": "float64"}
+    nodes = table("nodes", **plain) / table("nodes", **ours)
+    price = table("per_node", **plain) / table("per_node", **ours)
+    assert nodes > 10 * price > 10
+    for row in (plain, ours):
+        assert 1e-5 < table("per_node", **row) < 1e-4
+
+
+def test_torch_takes_longer_and_derivatives_by_hand_less():
+    table = claimed(
+        "foundations/autograd:step",
+        "a torch call, through its dispatcher, costs more than a NumPy call "
+        "with our Python around it.",
+        "The rows of NumPy by hand show what an engine costs at all.",
+    )
+    for dtype in ("float64", "float32"):
+        for text in ("the same text", "nn.Linear and SGD"):
+            assert (
+                table("times_ours", who=f"torch with {text}", dtype=dtype) > 1
+            )
+        by_hand = "NumPy with derivatives by hand"
+        assert table("times_ours", who=by_hand, dtype=dtype) < 0.5
+
+
+def test_going_back_adds_several_times_what_was_predicted():
+    table = claimed(
+        "foundations/autograd:cost",
+        "several times what we predicted. The order is a trifle of that",
+    )
+    bare, pulled, order = (
+        table("per_node", part=part)
+        for part in (
+            "backward with arrays only",
+            "backward ordered and pulled",
+            "of that the order",
+        )
+    )
+    assert pulled - bare > 3 * 2e-6
+    assert order < (pulled - bare) / 4
+
+
+def test_what_is_paid_per_node_fades_as_arrays_grow():
+    table = claimed(
+        "foundations/autograd:sizes",
+        "All this is per node and not per number, so it fades as the arrays "
+        "grow",
+        "At 10,000 torch takes half the time of both others",
+        "our Tensor takes about 1.4 times as long.",
+    )
+    ours, torch, hand = (
+        {n: table("seconds", who=who, points=n) for n in (10, 10**4, 10**5)}
+        for who in ("our Tensor", "torch", "NumPy by hand")
+    )
+    assert ours[10] / hand[10] > 2 > 1.5 > ours[10**5] / hand[10**5] > 1.3
+    assert max(torch[10**4] / other[10**4] for other in (ours, hand)) < 0.6

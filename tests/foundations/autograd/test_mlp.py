@@ -1,9 +1,11 @@
 """The network on our autograd: its pieces against torch's, and it learns."""
 
+import subprocess
+import sys
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 
 from llmnotes.foundations.autograd import Tensor, gradients
 from llmnotes.foundations.autograd.mlp import (
@@ -15,6 +17,7 @@ from llmnotes.foundations.autograd.mlp import (
     logits,
     train,
 )
+from llmnotes.pictures import images
 
 WIDTHS, BATCH = (7, 5, 11, 3), 6
 
@@ -86,8 +89,8 @@ def test_an_epoch_shows_every_example_once():
 
 
 def test_digits_are_learned():
-    x, labels = load_digits(return_X_y=True)
-    x = (x / 16).astype(np.float32)
+    x, labels = images("digits")
+    x = x.reshape(len(x), -1)
     rng = np.random.default_rng(0)
     parameters = initialise((64, 32, 10), rng)
     losses = train(
@@ -103,3 +106,14 @@ def test_digits_are_learned():
     assert abs(losses[0] - np.log(10)) < 0.7 and np.mean(losses[-16:]) < 0.4
     assert accuracy(parameters, x[1000:], labels[1000:]) > 0.85
     assert {p.dtype for p in parameters} == {np.dtype(np.float32)}
+
+
+def test_the_numpy_chapter_does_without_torch():
+    program = (
+        "import sys; sys.modules['torch'] = None; "
+        "import llmnotes.foundations.autograd.mlp, llmnotes.pictures"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr

@@ -8,8 +8,9 @@ import pytest
 
 from llmnotes._site import results
 from llmnotes.cuda import machine_code
-from llmnotes.kernels.flash_attention import cuda_builds, cuda_kernels, traffic
+from llmnotes.kernels.flash_attention import cuda_kernels, traffic
 from llmnotes.kernels.flash_attention.tiling import Tiling
+from tests.kernels.flash_attention import kept_builds
 
 CHAPTER = "kernels/flash_attention_cuda"
 # n, head_dim, block_q, block_k, causal
@@ -180,12 +181,15 @@ def bench_the_compiler_is_named(record, pinned_compiler):
     )
 
 
-def bench_machine_code(record, pinned_compiler):
-    builds = {
-        **cuda_builds.naive_builds(),
-        "flash forward": cuda_builds.forward_build(64),
-        **cuda_builds.backward_builds(64),
-    }
+@pytest.fixture
+def builds(request):
+    """Every kernel of the chapter; compiled anew where results are written."""
+    option = request.config.getoption
+    anew = option("--full", False) or option("--results") != "check"
+    return kept_builds.builds(64, anew)
+
+
+def bench_machine_code(record, pinned_compiler, builds):
     rows = []
     for name, build in builds.items():
         for architecture in machine_code.CHIPS:
@@ -228,15 +232,16 @@ def bench_machine_code(record, pinned_compiler):
     )
 
 
-def hot_loop():
+@pytest.fixture
+def hot_loop(builds):
     """The hottest loop of the flash forward on sm_90, and its source."""
-    machine = cuda_builds.forward_build(64).machine("sm_90")
+    machine = builds["flash forward"].machine("sm_90")
     source = Path(cuda_kernels.__file__).read_text().splitlines()
     return machine_code.hottest_loop(machine.cubin), source
 
 
-def bench_instructions_per_python_line(record, pinned_compiler):
-    loop, source = hot_loop()
+def bench_instructions_per_python_line(record, pinned_compiler, hot_loop):
+    loop, source = hot_loop
     kinds = ("FFMA", "LDS", "integer and control")
     lines = defaultdict(list)
     for instruction in loop:
@@ -267,8 +272,8 @@ def bench_instructions_per_python_line(record, pinned_compiler):
     )
 
 
-def bench_hottest_loop(record, pinned_compiler):
-    loop, source = hot_loop()
+def bench_hottest_loop(record, pinned_compiler, hot_loop):
+    loop, source = hot_loop
     record(
         "sass",
         kind="exact",

@@ -34,6 +34,7 @@ def value_and_grads(function, inputs, **options):
     return out, *torch.autograd.grad((out * weights).sum(), inputs)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_public_function_equals_plain_attention(causal):
     inputs = tensors(1, 2, 1, 3, 17, 2)
@@ -44,6 +45,7 @@ def test_the_public_function_equals_plain_attention(causal):
         torch.testing.assert_close(got.double(), right, atol=3e-6, rtol=1e-5)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_low_precision_errs_at_most_twice_as_much_as_torch(dtype):
     inputs = [x.to(dtype) for x in tensors(1, 1, 1, 5, 7, 4)]
@@ -72,6 +74,7 @@ def test_a_tensor_off_the_cpu_is_refused_by_name():
         cuda.flash_attention(query, key, value)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("causal", [False, True])
 def test_both_executors_agree_to_the_last_bit(causal):
     query, key, value = tensors(1, 2, 1, 7, 5, 3)

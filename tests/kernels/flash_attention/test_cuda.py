@@ -1,17 +1,12 @@
 """The CUDA kernels against plain attention, run by two executors.
 
-Here they run in `Trace`, which also looks for races; the file
-`simulator.py` runs the public function in numba's simulator,
-in a process of its own, and its claims are counted at the end of this file.
+Here they run in `Trace`, which also looks for races; the file `simulator.py`
+runs the public function in numba's simulator, in a process of its own, and
+its claims are counted at the end of this file.
 """
 
-import ast
-import os
-import subprocess
-import sys
 import types
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -27,6 +22,7 @@ from llmnotes.kernels.flash_attention import (
 )
 from llmnotes.kernels.flash_attention.tiling import BLOCKS, Tiling
 from llmnotes.transformer.attention import attention
+from tests.simulated import claims
 
 # batch, heads, kv_heads, queries, keys, head_dim
 SHAPES = [
@@ -90,6 +86,7 @@ def test_forward_and_backward_equal_plain_attention(shape, causal):
     assert_right(shape, causal, (8, 4, 4))
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("blocks", TILINGS)
 def test_every_block_size_gives_the_same(blocks):
     assert_right(SMALL, True, blocks)
@@ -124,12 +121,12 @@ def test_any_shape_equals_plain_attention(
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_naive_kernels_equal_plain_attention(causal):
-    query, key, value, _ = tensors(2, 4, 2, 9, 7, 5)
+    query, key, value, _ = tensors(2, 2, 1, 9, 7, 5)
     with launch.using(Trace()) as trace:
         out, weights = cuda.naive_forward(query, key, value, causal, 0.3)
     want = attention(query, key, value, causal=causal, scale=0.3)
     torch.testing.assert_close(out, want)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(8, 9))
+    torch.testing.assert_close(weights.sum(-1), torch.ones(4, 9))
     assert trace.races == []
 
 
@@ -164,6 +161,7 @@ def test_half_precision_errs_at_most_twice_as_much_as_torch():
         assert error <= 2 * (theirs - want).abs().max()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("position", [0, 6, 12])
 def test_nan_reaches_only_the_queries_that_attend_to_it(position):
     query, key, value, grad = tensors(1, 2, 1, 13, 13, 5)
@@ -179,6 +177,7 @@ def test_nan_reaches_only_the_queries_that_attend_to_it(position):
         assert out[..., position:, :].isnan().all()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("position", [0, 6, 12])
 def test_a_nan_gradient_reaches_only_the_keys_its_query_attended_to(position):
     query, key, value, grad = tensors(1, 2, 1, 13, 13, 5)
@@ -243,6 +242,7 @@ BARRIERS = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(("module", "which"), BARRIERS)
 def test_dropping_any_barrier_is_a_race(module, which, monkeypatch):
     changed = mutant(module, "cuda.syncthreads()", "pass", which)
@@ -282,6 +282,7 @@ def test_without_a_mistake_the_numbers_are_right(module, monkeypatch):
         torch.testing.assert_close(ours.double(), right, atol=3e-6, rtol=1e-5)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("module", "old", "new"), MISTAKES)
 def test_a_planted_mistake_changes_the_numbers(module, old, new, monkeypatch):
     changed = mutant(module, old, new)
@@ -296,43 +297,11 @@ def test_a_planted_mistake_changes_the_numbers(module, old, new, monkeypatch):
 
 
 SIMULATED = Path(__file__).with_name("simulator.py")
-CLAIMS = [
-    node.name
-    for node in ast.parse(SIMULATED.read_text()).body
-    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-]
 
 
-@pytest.fixture(scope="module")
-def simulator_report(tmp_path_factory):
-    """Outcome of every case of the simulator's file, run in one process."""
-    report = tmp_path_factory.mktemp("simulator") / "report.xml"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", SIMULATED]
-        + ["-p", "no:cacheprovider", f"--junitxml={report}"],
-        env={**os.environ, "NUMBA_ENABLE_CUDASIM": "1"},
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert report.exists(), done.stdout + done.stderr
-    return list(ElementTree.parse(report).iter("testcase"))
-
-
-@pytest.mark.parametrize("claim", CLAIMS)
-def test_in_numbas_simulator(claim, simulator_report):
-    cases = [
-        c for c in simulator_report if c.get("name").split("[")[0] == claim
-    ]
-    assert cases
-    problems = [
-        f"{case.get('name')}\n{problem.text}"
-        for case in cases
-        for problem in case
-        if problem.tag in ("failure", "error", "skipped")
-    ]
-    assert not problems, "\n".join(problems)
+@pytest.mark.parametrize("claim", claims(SIMULATED))
+def test_in_numbas_simulator(claim, outcomes):
+    assert outcomes[SIMULATED, claim] == ""
 
 
 def on_a_gpu(monkeypatch):

@@ -375,6 +375,7 @@ def test_a_block_without_rows_is_refused(size):
         reference.forward(*grouped, causal=False, scale=1.0, block_k=size)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("features", [{"avx2": True}, {}], ids=str)
 def test_narrower_registers_give_the_same(features):
     program = f"""

@@ -1,6 +1,7 @@
 """Several processes train like one."""
 
 import copy
+import dataclasses
 import time
 
 import pytest
@@ -29,11 +30,15 @@ def setup(clip):
 
 
 def one_process(model, optimizer, config, ids):
-    optimizer, losses = optimizer(model, config), []
-    for step in range(config.steps):
-        x, y = train.batch(ids, config, step)
-        losses.append(train.update(model, optimizer, x, y, config, step))
-    return torch.stack(losses)
+    config = dataclasses.replace(config, eval_every=1)
+    history = train.fit(
+        model,
+        train.LanguageModelling(ids, ids, config),
+        config,
+        optimizer=optimizer(model, config),
+        progress=False,
+    )
+    return torch.tensor([row.loss for row in history])
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,35 @@ def test_pytorchs_start_ends_with_gates_less_open_and_bias_1_is_under_way():
         for when in ("before", "after")
     ]
     assert grown[1] > 10 * grown[0]
+
+
+def test_by_hand_hardly_helps_and_one_pass_over_the_numbers_does():
+    table = claimed(
+        "sequence/lstm:speed",
+        "We predicted that this would help most, because 128 small products "
+        "for the weights become one. It hardly helps",
+        "A gradient by hand is not fast. It is what makes the next step "
+        "possible.",
+    )
+    cell, loop, by_hand, fused = (
+        table("per_torch", threads=1, method=method)
+        for method in ("cell by cell", "LSTM", "ByHandLSTM", "FusedLSTM")
+    )
+    assert cell > loop > by_hand > 0.9 * loop
+    assert fused < 1.2
+
+
+def test_with_two_threads_only_the_products_are_shared_out():
+    table = claimed("sequence/lstm:speed", "only the products are shared out")
+    one, two = (
+        table("per_torch", threads=n, method="FusedLSTM") for n in (1, 2)
+    )
+    assert two > one
+
+
+def test_most_of_the_time_cell_by_cell_goes_into_the_way_back():
+    table = claimed(
+        "sequence/lstm:speed", "Most of its time goes into the way back."
+    )
+    row = {"threads": 1, "method": "cell by cell"}
+    assert table("both", **row) > 2 * table("forward", **row)

@@ -5,6 +5,7 @@ import torch
 from einops import rearrange
 
 from llmnotes import data, train
+from llmnotes.train import EVALUATION
 from llmnotes.transformer.attention import causal_mask
 from llmnotes.transformer.bert import Bert, BertConfig, BertForMaskedLM
 from llmnotes.transformer.bert.masking import hide
@@ -109,6 +110,7 @@ def recipe(seed, steps=2000):
         schedule="linear",
         betas=(0.9, 0.98),
         weight_decay=0.01,
+        eval_every=100,
         seed=seed,
     )
 
@@ -121,16 +123,26 @@ def batch(ids, config, step):
     )
 
 
-def fit(cls, ids, config):
-    """Train a tiny model; `train.loss` skips what is not asked."""
+class Cloze(train.LanguageModelling):
+    """Guess what is hidden; `train.loss` skips what is not asked."""
+
+    def batch(self, step):
+        """15 % of the training text's blocks are hidden."""
+        return batch(self.train_ids, self.config, step)
+
+    def evaluate(self, model):
+        """Loss on the same few batches of the validation text every time."""
+        some = range(EVALUATION, EVALUATION + self.config.eval_batches)
+        ids, config = self.validation_ids, self.config
+        batches = (batch(ids, config, step) for step in some)
+        return train.mean_loss(model, batches, config)
+
+
+def fit(cls, ids, other, config):
+    """Train a tiny model."""
     torch.manual_seed(config.seed)
     model = cls(TINY)
-    optimizer = train.adamw(model, config)
-    for step in range(config.steps):
-        inputs, labels = batch(ids, config, step)
-        loss = train.update(model, optimizer, inputs, labels, config, step)
-        if step % 100 == 99:
-            print(step + 1, round(loss.item(), 3), flush=True)
+    train.fit(model, Cloze(ids, other, config), config)
     return model.eval()
 
 

@@ -304,6 +304,20 @@ def pairs(batch, seed):
     return torch.stack([first, (3 * first + 2) % 7], -1).flatten(1)
 
 
+class Pairs(train.Task):
+    """Guess what is hidden of 64 rows of pairs."""
+
+    def batch(self, step):
+        text = pairs(64, step)
+        return hide(text, mask_id=7, vocab_size=7, seed=0, step=step)
+
+    def loss(self, model, batch):
+        return train.loss(model, *batch)
+
+    def evaluate(self, model):
+        return self.loss(model, self.batch(train.EVALUATION)).item()
+
+
 @pytest.mark.parametrize(
     ("cls", "low", "high"),
     [(BertForMaskedLM, 0.95, 1.0), (LeftToRightLM, 0.0, 0.3)],
@@ -314,14 +328,12 @@ def test_what_stands_to_the_right_is_learned_by_those_who_see_it(
     torch.manual_seed(0)
     shape = BertConfig(8, 24, 1, 2, 48, 6, 1, 0.0, initializer_range=0.2)
     model = cls(shape)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(80):
-        inputs, labels = hide(
-            pairs(64, step), mask_id=7, vocab_size=7, seed=0, step=step
-        )
-        optimizer.zero_grad()
-        train.loss(model, inputs, labels).backward()
-        optimizer.step()
+    config = train.TrainConfig(
+        steps=80, learning_rate=1e-2, min_learning_rate=1e-2, warmup=0,
+        clip=0.0,
+    )  # fmt: skip
+    optimizer = torch.optim.AdamW(model.parameters())
+    train.fit(model, Pairs(), config, optimizer=optimizer, progress=False)
     text = pairs(500, seed=999)
     hidden = text.clone()
     hidden[:, 2] = 7  # the first of a pair: only its right neighbour tells

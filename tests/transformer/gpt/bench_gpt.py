@@ -1,6 +1,7 @@
 """What the GPT chapter counts, computes, trains and times."""
 
 import contextlib
+import functools
 import math
 import multiprocessing
 import statistics
@@ -301,7 +302,8 @@ class Counter(TorchDispatchMode):
 def bench_operations_of_a_step(record):
     ids, _ = shakespeare()
     config = train.TrainConfig(batch_size=16, block=32)
-    batch, rows = train.batch(ids, config, 0), []
+    task, rows = train.LanguageModelling(ids, ids, config), []
+    batch = task.batch(0)
     for name, cls in (
         ("plain PyTorch", PlainGPT),
         ("our GPT, fused", FusedGPT),
@@ -309,9 +311,10 @@ def bench_operations_of_a_step(record):
         torch.manual_seed(SEED)
         model = cls(MINI.shape)
         optimizer = adamw(model, config)
-        train.update(model, optimizer, *batch, config, 0)  # makes its state
+        step = functools.partial(train.update, model, optimizer, task, batch)
+        step(config, 0)  # makes the optimizer's state
         with Counter() as counter:
-            train.update(model, optimizer, *batch, config, 1)
+            step(config, 1)
         rows.append((name, counter.count))
     record(
         "operations",
@@ -334,7 +337,8 @@ class TwoThreads:
 
     def __init__(self, model, optimizer, config, ids):
         self.optimizer = optimizer(model, config)
-        self.model, self.config, self.ids = model, config, ids
+        self.model, self.config = model, config
+        self.task = train.LanguageModelling(ids, ids, config)
 
     def __enter__(self):
         return self
@@ -344,9 +348,10 @@ class TwoThreads:
 
     def step(self, number):
         torch.set_num_threads(2)
-        batch = train.batch(self.ids, self.config, number)
+        batch = self.task.batch(number)
         return train.update(
-            self.model, self.optimizer, *batch, self.config, number
+            *(self.model, self.optimizer, self.task),
+            *(batch, self.config, number),
         )
 
 

@@ -139,15 +139,15 @@ def bench_equal_size_equal_text(record):
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_a_step_of_each(record, race):
     torch.set_num_threads(1)
-    ids, _ = shakespeare()
     config = config_of(1e-3)
-    batch = train.batch(ids, config, 0)
+    task = train.LanguageModelling(*shakespeare(), config)
     contestants = {}
     for name in (*RECURRENT, "GPT"):
         model = model_of(name)
         optimizer = train.adamw(model, config)
         contestants[name] = functools.partial(
-            train.update, model, optimizer, *batch, config, 0
+            *(train.update, model, optimizer, task),
+            *(task.batch(0), config, 0),
         )
     times = race(contestants, rounds=9)
     seconds = {name: sorted(t)[len(t) // 2] for name, t in times.items()}

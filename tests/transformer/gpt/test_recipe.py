@@ -63,10 +63,9 @@ def test_it_learns_and_every_parameter_takes_part():
         clip=0,
     )  # fmt: skip
     before = train.evaluate_all(model, ids, config)
+    task = train.LanguageModelling(ids, ids, config)
     optimizer = MuonAdamW(model)
-    for step in range(config.steps):
-        inputs, targets = train.batch(ids, config, step)
-        train.update(model, optimizer, inputs, targets, config, step)
+    train.fit(model, task, config, optimizer=optimizer, progress=False)
     assert train.evaluate_all(model, ids, config) < before
     for name, p in model.named_parameters():
         assert not torch.equal(p, start[name]), name

@@ -1,4 +1,4 @@
-"""What the GPT experiments train, and how: settings, recipes, a loop."""
+"""What the GPT experiments train, and how: settings and recipes."""
 
 import time
 from dataclasses import dataclass
@@ -156,8 +156,11 @@ def final_loss(name, steps, seed):
     torch.set_num_threads(1)
     ids, other = shakespeare()
     model, optimizer, config = recipe(MINI, ids, name, steps, seed)
-    optimizer = optimizer(model, config)
-    for step in range(steps):
-        batch = train.batch(ids, config, step)
-        train.update(model, optimizer, *batch, config, step)
+    train.fit(
+        model,
+        train.LanguageModelling(ids, other, config),
+        config,
+        optimizer=optimizer(model, config),
+        progress=False,
+    )
     return train.evaluate_all(model, other, config)

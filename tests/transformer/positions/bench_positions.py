@@ -284,6 +284,7 @@ def trained():
         fit(
             models[name],
             train,
+            validation,
             steps=700,
             block=BLOCK,
             batch_size=16,

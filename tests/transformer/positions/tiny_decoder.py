@@ -5,13 +5,15 @@ Decoder = two or three pre-norm blocks on characters
 """
 
 import contextlib
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import nn
 
-from llmnotes import data
+from llmnotes import data, train
+from llmnotes.train_config import TrainConfig
 from llmnotes.transformer.attention import attention, sliding_window_mask
 from llmnotes.transformer.positions import (
     LearnedPositions,
@@ -148,20 +150,23 @@ def corpus():
     return *data.split(vocabulary.encode(text)), vocabulary.size
 
 
-def fit(model, ids, *, steps, block, batch_size, peak, seed=0):
-    """Train with AdamW, 5 % warm-up and linear decay to zero."""
-    optimizer = torch.optim.AdamW(model.parameters(), peak, (0.9, 0.98))
-    for step in range(steps):
-        ramp = min((step + 1) / (0.05 * steps), (steps - step) / steps)
-        optimizer.param_groups[0]["lr"] = peak * ramp
-        x, y = data.batch(
-            ids, batch_size=batch_size, block=block, seed=seed, step=step
-        )
-        loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+@dataclass(frozen=True)
+class Ramp(TrainConfig):
+    """5 % warm-up, then down in a line from the first step on."""
+
+    def rate(self, step):
+        up, down = (step + 1) / (0.05 * self.steps), self.steps - step
+        return self.learning_rate * min(up, down / self.steps)
+
+
+def fit(model, ids, other, *, steps, block, batch_size, peak):
+    """Train with AdamW, warm-up and linear decay to zero."""
+    config = Ramp(
+        steps=steps, block=block, batch_size=batch_size, learning_rate=peak
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98))
+    task = train.LanguageModelling(ids, other, config)
+    train.fit(model, task, config, optimizer=optimizer, progress=False)
     return model
 
 

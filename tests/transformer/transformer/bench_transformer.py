@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmnotes.sequence.seq2seq.pairs import PAD, collate
 from llmnotes.sequence.seq2seq.task import SOURCE, ways_to_write
+from llmnotes.train import update
 from llmnotes.transformer.gpt import parameters
 from llmnotes.transformer.transformer import (
     BASE,
@@ -26,14 +27,18 @@ from llmnotes.transformer.transformer.training import (
 )
 from tests.transformer.transformer.date_runs import (
     BATCH,
+    Dates,
+    UpAndDown,
+    UpAndOn,
     batch_of,
     judged,
+    matches,
     recurrent,
-    step,
+    seconds_per_step,
+    steps_to,
     surprise,
     train,
     transformer,
-    up_and_down,
 )
 
 SEED = 0
@@ -214,17 +219,13 @@ def bench_warm_up(record, steps=150, peak=3e-3, window=15):
     for name, cls in KINDS.items():
         for warmup in (1, 100):
             torch.manual_seed(SEED)
-            history = train(
-                cls(DEEP),
-                lambda n, warmup=warmup: peak * min(1, n / warmup),
-                steps,
-                size=32,
-                clip=0.0,
-            )
+            config = UpAndOn(
+                steps=steps, learning_rate=peak, warmup=warmup, clip=0.0,
+                eval_every=window,
+            )  # fmt: skip
+            history = train(cls(DEEP), config, size=32)
             words = "no warm-up" if warmup == 1 else f"{warmup} steps"
-            for end in range(window, steps + 1, window):
-                part = history.losses[end - window : end]
-                rows.append((name, words, end, statistics.mean(part)))
+            rows += [(name, words, row.step, row.loss) for row in history]
             print(rows[-1], flush=True)
     record(
         "warm_up",
@@ -255,10 +256,13 @@ PEAK = {"Transformer": 4e-3, "GRU with attention": 4e-3}
 def date_writer(name, seed, smoothing):
     """A trained model and its history."""
     torch.set_num_threads(1)
-    model, rate = MODELS[name](seed), up_and_down(PEAK[name], STEPS)
-    history = train(model, rate, STEPS, every=50, smoothing=smoothing)
-    print(name, seed, smoothing, history.matches[-1], flush=True)
-    print(history.seconds / STEPS, "s per step", flush=True)
+    model = MODELS[name](seed)
+    config = UpAndDown(
+        steps=STEPS, learning_rate=PEAK[name], warmup=100, eval_every=50
+    )
+    history = train(model, config, smoothing=smoothing)
+    print(name, seed, smoothing, matches(history)[-1], flush=True)
+    print(seconds_per_step(history), "s per step", flush=True)
     return model, history
 
 
@@ -269,8 +273,8 @@ def bench_dates(record, seeds=(0, 1)):
         runs = []
         for seed in seeds:
             model, history = date_writer(name, seed, 0.0)
-            runs.append(history.matches)
-            steps = history.steps_to(0.99)
+            runs.append(matches(history))
+            steps = steps_to(0.99, history)
             rows.append(
                 (name, seed, parameters(model), steps, judged(model, 2000))
             )
@@ -381,9 +385,10 @@ def bench_where_the_decoder_looks(record):
 
 def stepper(build):
     """A function that trains one step on a batch made beforehand."""
-    model = build(SEED)
-    optimizer, batch = adam(model), batch_of(model, BATCH, SEED)
-    return lambda: step(model, optimizer, batch, 1e-4)
+    model, config = build(SEED), UpAndOn(learning_rate=1e-4, warmup=1)
+    optimizer, task = adam(model), Dates(model, BATCH)
+    batch = task.batch(SEED)
+    return lambda: update(model, optimizer, task, batch, config, SEED)
 
 
 @pytest.mark.timing

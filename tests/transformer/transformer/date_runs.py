@@ -1,7 +1,8 @@
 """Models trained on the date task, step by step, and judged on the way."""
 
-import time
-from dataclasses import dataclass, field
+import functools
+import statistics
+from dataclasses import dataclass
 
 import torch
 
@@ -10,6 +11,9 @@ from llmnotes.sequence.seq2seq import GeneralAttention, Seq2Seq
 from llmnotes.sequence.seq2seq.decoding import exact_match, greedy
 from llmnotes.sequence.seq2seq.pairs import PAD, collate
 from llmnotes.sequence.seq2seq.task import SOURCE, TARGET, dates
+from llmnotes.task import Task
+from llmnotes.train import fit
+from llmnotes.train_config import TrainConfig
 from llmnotes.transformer.transformer import Transformer, TransformerConfig
 from llmnotes.transformer.transformer.training import (
     adam,
@@ -45,27 +49,22 @@ def batch_of(model, n, seed, held_out=False):
     return collate(pairs, SOURCE, SOURCE if one else TARGET)
 
 
-def up_and_down(peak, steps, warmup=100):
-    """A rate that rises for `warmup` steps and falls to 0 after `steps`."""
+@dataclass(frozen=True)
+class UpAndDown(TrainConfig):
+    """A rate that rises for `warmup` steps and falls to 0 after the last."""
 
-    def rate(step):
-        left = (steps + 1 - step) / (steps + 1 - warmup)
-        return peak * min(step / warmup, left)
+    def rate(self, step):
+        number = step + 1
+        left = (self.steps + 1 - number) / (self.steps + 1 - self.warmup)
+        return self.learning_rate * min(number / self.warmup, left)
 
-    return rate
 
+@dataclass(frozen=True)
+class UpAndOn(TrainConfig):
+    """A rate that rises for `warmup` steps and stays."""
 
-@dataclass
-class History:
-    """What was seen in training: [(step, exact match)], losses, seconds."""
-
-    matches: list = field(default_factory=list)
-    losses: list = field(default_factory=list)
-    seconds: float = 0.0
-
-    def steps_to(self, match):
-        """The first step judged at least `match`, if any."""
-        return next((s for s, m in self.matches if m >= match), None)
+    def rate(self, step):
+        return self.learning_rate * min(1, (step + 1) / self.warmup)
 
 
 def judged(model, n=500):
@@ -84,33 +83,45 @@ def surprise(model, n=500):
     return smoothed_cross_entropy(logits, batch.target_out, 0.0, PAD).item()
 
 
-def step(model, optimizer, batch, rate, *, smoothing=0.0, clip=1.0):
-    """One step of training; returns the loss."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    logits = model(batch.source, batch.target_in, batch.source_lengths)
-    loss = smoothed_cross_entropy(logits, batch.target_out, smoothing, PAD)
-    optimizer.zero_grad()
-    loss.backward()
-    if clip:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    optimizer.step()
-    return loss.item()
+class Dates(Task):
+    """Write dates as ISO 8601; judged by the share of days written wrong."""
+
+    def __init__(self, model, size, smoothing=0.0):
+        self.batch_of = functools.partial(batch_of, model, size)
+        self.smoothing = smoothing
+
+    def batch(self, step):
+        """`size` pairs; their seeds begin at 1."""
+        return self.batch_of(step + 1)
+
+    def loss(self, model, batch):
+        """Mean loss per character of the target; padding does not count."""
+        logits = model(batch.source, batch.target_in, batch.source_lengths)
+        return smoothed_cross_entropy(
+            logits, batch.target_out, self.smoothing, PAD
+        )
+
+    def evaluate(self, model):
+        """Share of 500 unseen days that are not written right."""
+        return 1 - judged(model)
 
 
-def train(model, rate, steps, *, size=BATCH, every=None, **options):
-    """Adam with rate(step), steps from 1: the same loop for every model.
+def train(model, config, size=BATCH, smoothing=0.0):
+    """Adam as in the paper: the same for every model."""
+    task = Dates(model, size, smoothing)
+    return fit(model, task, config, optimizer=adam(model), progress=False)
 
-    Judging is not timed.
-    """
-    optimizer, history = adam(model), History()
-    for number in range(1, steps + 1):
-        start = time.perf_counter()
-        batch = batch_of(model, size, number)
-        loss = step(model, optimizer, batch, rate(number), **options)
-        history.seconds += time.perf_counter() - start
-        history.losses.append(loss)
-        if every and (number % every == 0 or number == steps):
-            history.matches.append((number, judged(model)))
-            model.train()
-    return history
+
+def seconds_per_step(history):
+    """Time of a step in training; judging is not timed."""
+    return statistics.mean(1 / row.tokens_per_second for row in history)
+
+
+def matches(history):
+    """[(step, exact match)]."""
+    return [(row.step, 1 - row.validation_loss) for row in history]
+
+
+def steps_to(match, history):
+    """The first step judged at least `match`, if any."""
+    return next((s for s, m in matches(history) if m >= match), None)

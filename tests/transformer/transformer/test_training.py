@@ -8,6 +8,9 @@ import torch.nn.functional as F
 
 from llmnotes.sequence.seq2seq.decoding import exact_match, greedy
 from llmnotes.sequence.seq2seq.pairs import END, PAD, START, reversal
+from llmnotes.task import Task
+from llmnotes.train import EVALUATION, fit
+from llmnotes.train_config import TrainConfig
 from llmnotes.transformer.transformer import Transformer, TransformerConfig
 from llmnotes.transformer.transformer.training import (
     adam,
@@ -182,19 +185,34 @@ def test_the_same_weights_read_any_length():
         assert model(source, target).shape == (3, length + 1, 13)
 
 
+class SmoothedReversal(Task):
+    """Write five symbols backwards; the targets are smoothed."""
+
+    def batch(self, step):
+        return reversal(2, batch=32, seed=step + 1, symbols=5)
+
+    def loss(self, model, batch):
+        logits = model(batch.source, batch.target_in)
+        return smoothed_cross_entropy(logits, batch.target_out)
+
+    def evaluate(self, model):
+        return self.loss(model, self.batch(EVALUATION)).item()
+
+
+class Noam(TrainConfig):
+    """The paper's schedule, with a short warm-up."""
+
+    def rate(self, step):
+        return noam(step + 1, d_model=32, warmup=200)
+
+
 def test_it_learns_to_reverse():
     torch.manual_seed(0)
     shape = {**vars(SHAPE), "d_model": 32, "heads": 4, "layers": 1, "d_ff": 64}
     model = Transformer(TransformerConfig(**shape))
-    optimizer = adam(model)
-    for step in range(1, 101):
-        for group in optimizer.param_groups:
-            group["lr"] = noam(step, d_model=32, warmup=200)
-        batch = reversal(2, batch=32, seed=step, symbols=5)
-        logits = model(batch.source, batch.target_in)
-        optimizer.zero_grad()
-        smoothed_cross_entropy(logits, batch.target_out).backward()
-        optimizer.step()
+    config = Noam(steps=100, clip=0.0)
+    options = {"optimizer": adam(model), "progress": False}
+    fit(model, SmoothedReversal(), config, **options)
     unseen = reversal(2, batch=100, seed=0, symbols=5)
     out = greedy(model, unseen.source, max_length=3)
     assert exact_match(out, unseen.target_out) > 0.8

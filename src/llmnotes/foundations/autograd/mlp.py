@@ -14,10 +14,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from tqdm import tqdm
 
 from llmnotes.foundations.autograd.engine import Tensor, gradients
-from llmnotes.progress import BAR
+from llmnotes.progress_bar import bar
 
 
 def initialise(
@@ -35,7 +34,7 @@ def initialise(
 
 
 def logits(
-    parameters: Sequence[Tensor], x: Float[np.ndarray, "batch inputs"]
+    parameters: Sequence[Tensor], x: Float[np.ndarray, "batch input"]
 ) -> Float[Tensor, "batch classes"]:
     """The network's scores, one row per example."""
     for weight, bias in zip(parameters[::2], parameters[1::2], strict=True):
@@ -91,7 +90,7 @@ def batches(
 
 def train(
     parameters: Sequence[Tensor],
-    x: Float[np.ndarray, "examples inputs"],
+    x: Float[np.ndarray, "examples input"],
     labels: Int[np.ndarray, "examples"],
     rng: np.random.Generator,
     *,
@@ -107,18 +106,18 @@ def train(
     optimizer = Adam(parameters, learning_rate)
     steps = list(batches(len(x), batch_size, epochs, rng))
     losses = []
-    bar = tqdm(steps, bar_format=BAR, disable=None if progress else True)
-    for i, chosen in enumerate(bar):
+    shown = bar(steps, on=progress)
+    for i, chosen in enumerate(shown):
         loss = cross_entropy(logits(parameters, x[chosen]), labels[chosen])
         optimizer.step(gradients(loss, parameters), 1 - i / len(steps))
         losses.append(float(loss.data))
-        bar.set_description_str(f"loss {losses[-1]:.3f}", refresh=False)
+        shown.set_description_str(f"loss {losses[-1]:.3f}", refresh=False)
     return losses
 
 
 def accuracy(
     parameters: Sequence[Tensor],
-    x: Float[np.ndarray, "examples inputs"],
+    x: Float[np.ndarray, "examples input"],
     labels: Int[np.ndarray, "examples"],
 ) -> float:
     """The share of examples whose highest score is the right class."""

@@ -13,6 +13,7 @@ Sources
    Networks", arXiv 1511.06464: copies 10 symbols of 8.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,7 +23,10 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
+from llmnotes import task as training
 from llmnotes.sequence.rnn import Recurrent
+from llmnotes.train import fit
+from llmnotes.train_config import TrainConfig
 
 
 def copy_batch(
@@ -31,7 +35,7 @@ def copy_batch(
     generator: Generator,
     symbols: int = 8,
     width: int = 3,
-) -> tuple[Float[Tensor, "batch length input"], Int[Tensor, "batch width"]]:
+) -> tuple[Float[Tensor, "batch length input"], Int[Tensor, "batch shown"]]:
     """Show `width` symbols, wait `lag` blanks; then a cue and blanks.
 
     The answers are due at the last `width` steps, the cue's step first.
@@ -60,8 +64,8 @@ def adding_batch(
 
 
 def copy_loss(
-    out: Float[Tensor, "batch length symbols"],
-    shown: Int[Tensor, "batch width"],
+    out: Float[Tensor, "batch length vocab"],
+    shown: Int[Tensor, "batch shown"],
 ) -> Tensor:
     """Mean of -ln p of the symbols that were shown."""
     last = out[:, -shown.shape[1] :]
@@ -69,8 +73,8 @@ def copy_loss(
 
 
 def copy_score(
-    out: Float[Tensor, "batch length symbols"],
-    shown: Int[Tensor, "batch width"],
+    out: Float[Tensor, "batch length vocab"],
+    shown: Int[Tensor, "batch shown"],
 ) -> float:
     """Share of the symbols that are recalled, each in its place."""
     said = out[:, -shown.shape[1] :].argmax(-1)
@@ -118,7 +122,7 @@ class Answerer(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch length input"]
-    ) -> Float[Tensor, "batch length answer"]:
+    ) -> Float[Tensor, "batch length output"]:
         """Read x from the left and answer at every step."""
         return self.head(self.recurrent(x)[0])
 
@@ -141,6 +145,33 @@ def score(model: Answerer, task: Task, lag: int, examples: int = 500) -> float:
         return task.score(model(x), answer)
 
 
+class Recall(training.Task):
+    """A task at one lag, with fresh examples at every step."""
+
+    def __init__(self, task: Task, lag: int, batch: int, seed: int):
+        self.task, self.lag, self.examples = task, lag, batch
+        self.generator, self.seed, self.drawn = Generator(), seed, math.inf
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Examples of a step: those after the examples of the step before."""
+        if step < self.drawn:
+            self.generator.manual_seed(self.seed)
+            self.drawn = 0
+        for _ in range(self.drawn, step + 1):
+            batch = self.task.batch(self.examples, self.lag, self.generator)
+        self.drawn = step + 1
+        return batch
+
+    def loss(self, model: nn.Module, batch: tuple) -> Tensor:
+        """Compare the model's answers with the right ones."""
+        x, answer = batch
+        return self.task.loss(model(x), answer)
+
+    def evaluate(self, model: nn.Module) -> float:
+        """Share of wrong answers."""
+        return 1 - score(model, self.task, self.lag)
+
+
 def learn(
     model: Answerer,
     task: Task,
@@ -156,14 +187,22 @@ def learn(
 
     Gradients are clipped to norm 1. Returns how many steps were taken.
     """
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
-    for step in range(steps):
-        if step % 100 == 0 and score(model, task, lag) >= enough:
-            return step
-        x, answer = task.batch(batch, lag, generator)
-        optimizer.zero_grad()
-        task.loss(model(x), answer).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-    return steps
+    if score(model, task, lag) >= enough:
+        return 0
+    config = TrainConfig(
+        steps=steps,
+        learning_rate=learning_rate,
+        min_learning_rate=learning_rate,
+        warmup=0,
+        eval_every=100,
+        seed=seed,
+    )
+    history = fit(
+        model,
+        Recall(task, lag, batch, seed),
+        config,
+        optimizer=torch.optim.Adam(model.parameters()),
+        enough=1 - enough,
+        progress=False,
+    )
+    return history[-1].step

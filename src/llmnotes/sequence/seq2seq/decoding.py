@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.modes import evaluating
 from llmnotes.sequence.seq2seq.pairs import END, PAD, START
 
 
@@ -40,13 +41,8 @@ def checked(function):
                 raise ValueError(
                     f"{name}: got {options[name]}, expected at least {least}"
                 )
-        was_training = model.training
-        model.eval()
-        try:
-            with torch.no_grad():
-                return function(model, source, source_lengths, **options)
-        finally:
-            model.train(was_training)
+        with evaluating(model):
+            return function(model, source, source_lengths, **options)
 
     return wrapper
 

@@ -32,12 +32,13 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
-from tqdm import tqdm
 
+from llmnotes import train
+from llmnotes.run import History
 from llmnotes.sequence.rnn import Recurrent, State
 from llmnotes.sequence.seq2seq.pairs import PAD, Batch
-from llmnotes.train import adamw, learning_rate
+from llmnotes.task import Task
+from llmnotes.train import EVALUATION
 from llmnotes.train_config import TrainConfig
 
 
@@ -367,30 +368,26 @@ def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
     )
 
 
+class Translation(Task):
+    """Write the target of a source; judged on a batch no step has."""
+
+    def __init__(self, batch_at: Callable[[int], Batch]):
+        self.batch = batch_at
+
+    def loss(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        """Mean cross-entropy per target token."""
+        return loss(model, batch)
+
+    def evaluate(self, model: nn.Module) -> float:
+        """Its loss on another batch."""
+        return loss(model, self.batch(EVALUATION)).item()
+
+
 def fit(
     model: nn.Module,
     batch_at: Callable[[int], Batch],
     config: TrainConfig,
-    *,
-    progress: bool = True,
-) -> list[float]:
-    """Train in place on `batch_at(step)`; returns the loss of every step.
-
-    Of the config, steps, learning rate and its schedule, betas, weight decay
-    and clip are read.
-    """
-    optimizer, losses = adamw(model, config), []
-    model.train()
-    bar = tqdm(range(config.steps), disable=None if progress else True)
-    for step in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
-        optimizer.zero_grad()
-        now = loss(model, batch_at(step))
-        now.backward()
-        if config.clip:
-            clip_grad_norm_(model.parameters(), config.clip)
-        optimizer.step()
-        losses.append(now.item())
-        bar.set_description_str(f"loss {losses[-1]:.3f}", refresh=False)
-    return losses
+    **options,
+) -> History:
+    """Train in place on `batch_at(step)`; `options` are `train.fit`'s."""
+    return train.fit(model, Translation(batch_at), config, **options)

@@ -160,7 +160,7 @@ class AddNorm(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch length inputs"],
+        x: Float[Tensor, "batch length input"],
         residual: Float[Tensor, "batch length d_model"],
     ) -> Float[Tensor, "batch length d_model"]:
         """Normalise the sum: post-norm, as in 2017 [2]."""

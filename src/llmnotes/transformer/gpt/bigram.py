@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def pair_counts(
-    ids: Int[Tensor, "length"], vocab_size: int
+    ids: Int[Tensor, "tokens"], vocab_size: int
 ) -> Int[Tensor, "vocab vocab"]:
     """Return how often each id (row) is followed by each id (column)."""
     pairs = ids[:-1] * vocab_size + ids[1:]
@@ -31,8 +31,8 @@ def log_chances(
 
 
 def unigram_loss(
-    train: Int[Tensor, "length"],
-    ids: Int[Tensor, "other"],
+    train: Int[Tensor, "train"],
+    ids: Int[Tensor, "tokens"],
     vocab_size: int,
     add: float = 0.001,
 ) -> float:
@@ -42,8 +42,8 @@ def unigram_loss(
 
 
 def bigram_loss(
-    train: Int[Tensor, "length"],
-    ids: Int[Tensor, "other"],
+    train: Int[Tensor, "train"],
+    ids: Int[Tensor, "tokens"],
     vocab_size: int,
     add: float = 0.001,
 ) -> float:

@@ -95,8 +95,8 @@ class Conv1D(nn.Module):
         self.bias = nn.Parameter(torch.empty(outputs))
 
     def forward(
-        self, x: Float[Tensor, "batch length inputs"]
-    ) -> Float[Tensor, "batch length outputs"]:
+        self, x: Float[Tensor, "batch length input"]
+    ) -> Float[Tensor, "batch length output"]:
         """Return xW + b."""
         return F.linear(x, self.weight.T, self.bias)
 
@@ -112,7 +112,7 @@ class Attention(nn.Module):
 
     def split(
         self, x: Float[Tensor, "batch length d_model"]
-    ) -> Float[Tensor, "three batch heads length head_dim"]:
+    ) -> Float[Tensor, "3 batch heads length head_dim"]:
         """Return query, key, value: (batch, heads, length, head_dim)."""
         split = "batch t (three h width) -> three batch h t width"
         return rearrange(self.c_attn(x), split, three=3, h=self.heads)

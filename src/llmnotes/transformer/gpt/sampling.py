@@ -21,6 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.modes import evaluating
+
 
 def keep_top_k(
     logits: Float[Tensor, "batch vocab"], k: int
@@ -130,7 +132,6 @@ def check_prompt(function):
 
 
 @check_prompt
-@torch.no_grad()
 def generate(
     model: nn.Module,
     ids: Int[Tensor, "batch length"],
@@ -142,19 +143,15 @@ def generate(
     """Continue `ids` by `steps` tokens; `options` as `next_distribution`.
 
     A model with the attribute `n_positions` is shown the last n_positions
-    ids only. The model is put into evaluation mode meanwhile.
+    ids only. Meanwhile the model is in evaluation mode.
 
     Raises `ValueError` for an empty prompt or impossible options.
     """
     window = getattr(model, "n_positions", None) or ids.shape[1] + steps
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for _ in range(steps):
             logits = model(ids[:, -window:])[:, -1]
             chance = next_distribution(logits, **options)
             new = torch.multinomial(chance, 1, generator=generator)
             ids = torch.cat([ids, new], dim=1)
-    finally:
-        model.train(training)
     return ids
