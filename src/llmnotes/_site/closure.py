@@ -28,6 +28,12 @@ DERIVED = "docs/results"  # holds fingerprints, so it cannot be part of one
 # Who uses these reads code as text, in which comments count.
 READERS = {"__file__", "__doc__", "getsource", "getsourcelines"}
 MODULE = re.compile(rf"\b(?:{'|'.join(HOMES)})(?:\.\w+)+")
+DOCUMENTED = (
+    ast.Module,
+    ast.ClassDef,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+)
 PREFIX = re.compile(rf"(?:^|\W)((?:{'|'.join(HOMES)})(?:\.\w+)*)\.$")
 
 
@@ -112,14 +118,6 @@ def _read(path: Path, root: Path, stamp: int) -> _File:
     return _File(path, root)
 
 
-DOCUMENTED = (
-    ast.Module,
-    ast.ClassDef,
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-)
-
-
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, False):
@@ -141,29 +139,28 @@ def _reads_text(node) -> bool:
 
 def _named(tree: ast.AST, path: Path, root: Path) -> set[Path]:
     """Return the files that the code imports or that its strings name."""
-    found = files_of(".".join(_package(path, root)), root)
+    found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            home = _package(path, root)
-            above = home[: len(home) - node.level + 1] if node.level else []
-            start = [*above, *filter(None, [node.module])]
-            modules = [".".join([*start, a.name]) for a in node.names]
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name in _modules(node, _package(path, root)):
+                found |= files_of(name, root)
         elif isinstance(node, ast.JoinedStr):
             found |= _of_f_string(node, root)
-            continue
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= _of_string(node.value, path, root)
-            continue
         elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
             found |= set(path.parent.rglob("*.py"))  # names made on demand
-            continue
-        else:
-            continue
-        for name in modules:
-            found |= files_of(name, root)
     return found
+
+
+def _modules(node: ast.Import | ast.ImportFrom, home: list[str]) -> list[str]:
+    """Return the dotted names of an import in a module of package `home`."""
+    names = [alias.name for alias in node.names]
+    if isinstance(node, ast.Import):
+        return names
+    above = home[: len(home) - node.level + 1] if node.level else []
+    start = [*above, *filter(None, [node.module])]
+    return [".".join([*start, name]) for name in names]
 
 
 def _package(path: Path, root: Path) -> list[str]:
@@ -199,6 +196,8 @@ def _of_string(text: str, path: Path, root: Path) -> set[Path]:
     found = set()
     for name in MODULE.findall(text):
         found |= files_of(name, root)
+    if text in HOMES:  # python -m package
+        found |= files_of(f"{text}.__main__", root)
     if "import " in text and any(home in text for home in HOMES):
         try:
             found |= _named(ast.parse(textwrap.dedent(text)), path, root)
