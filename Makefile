@@ -5,19 +5,32 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 name ?=
+full ?=
+
+# A bench of this name, else those of the chapter of this name.
+BENCHES = $(if $(name),$(or \
+  $(wildcard tests/$(dir $(name))bench_$(notdir $(name)).py \
+    tests/$(dir $(name))*/bench_$(notdir $(name)).py), \
+  $(wildcard tests/$(name)/bench_*.py), \
+  $(error name: got $(name), expected part/slug of a bench)), \
+  $(wildcard tests/*/bench_*.py tests/*/*/bench_*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help serve site test check bench bench-gpu lighthouse chapter clean
+.PHONY: help serve site test check fix bench confirm bench-gpu lighthouse \
+  chapter clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
 	  awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# A text that cannot be fetched is one line and no obstacle: the tests that
+# read it are skipped and say so.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m llmnotes._site.math install
+	@$(BIN)/llmnotes data get tiny_shakespeare || true
 	touch $@
 
 serve: site ## build the site and read it at http://127.0.0.1:8000
@@ -26,11 +39,20 @@ serve: site ## build the site and read it at http://127.0.0.1:8000
 site: $(READY) ## build the site into site/, strictly
 	$(BIN)/mkdocs build --strict --quiet
 
-# Two processes, a file's tests in one of them: its fixtures are made once.
-# tests/conftest.py puts the longest file first.
-test: site ## run every test: package, pages, results, browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
-	  --benchmark-disable
+# Two processes, a file's tests in one of them: its fixtures are made once, and
+# a page is one namespace. tests/conftest.py makes these groups and puts the
+# longest first.
+# One chapter needs neither a second process nor the site.
+TEST := $(BIN)/python -m pytest --benchmark-disable --budget \
+  $(if $(full),--full -m 'not timing and not gpu')
+
+test: $(if $(name),$(READY),site) ## run every test (name=part/slug, full=1)
+ifdef name
+	@files=$$($(BIN)/python -m llmnotes._site.owner $(name)) && \
+	  $(TEST) $$files
+else
+	$(TEST) -n 2 --dist loadgroup --no-loadscope-reorder
+endif
 
 check: $(READY) ## what CI runs: style, spelling, then every test
 	$(BIN)/ruff check .
@@ -38,22 +60,29 @@ check: $(READY) ## what CI runs: style, spelling, then every test
 	$(BIN)/typos
 	$(MAKE) --no-print-directory test
 
-# jaxtyping's checks would slow our functions and not their rivals.
+fix: $(READY) ## mend the style where a program can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Checks of shapes would slow our functions and not their rivals.
+MEASURE := JAXTYPING_DISABLE=1 $(BIN)/python -m pytest -s
+
 bench: $(READY) ## measure and write the result files (name=part/slug for one)
-	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest --results=write -m 'not gpu' -s \
-	  $(if $(name),$(addprefix tests/,$(dir $(name)))bench_$(notdir $(name)).py,\
-	  $(wildcard tests/*/bench_*.py))
+	$(MEASURE) --results=write -m 'not gpu' $(BENCHES)
+
+confirm: $(READY) ## compute results again, note that they still hold (name=)
+	$(MEASURE) --results=confirm $(BENCHES)
 
 bench-gpu: $(READY) ## measure the CUDA kernels; needs an NVIDIA GPU
-	JAXTYPING_DISABLE=1 $(BIN)/python -m pytest --results=write -m gpu -s \
-	  $(wildcard tests/*/bench_*.py)
+	$(MEASURE) --results=write -m gpu $(BENCHES)
 
 lighthouse: site ## audit a chapter page with Lighthouse; needs npm, Chromium
 	$(BIN)/python -m pytest --results=write -m timing -s \
 	  tests/site/bench_lighthouse.py
 
-chapter: $(READY) ## lay the homes of a new chapter: name=part/slug
-	$(BIN)/python -m llmnotes._site.template $(name)
+chapter: $(READY) ## lay the homes of a new chapter: name=part/slug [folder=1]
+	$(BIN)/python -m llmnotes._site.template '$(name)' '$(folder)'
 
 clean: ## remove what was built, the virtual environment too
 	rm -rf build site docs/assets/katex $(VENV)
+	find src tests docs -name __pycache__ -prune -exec rm -rf {} +

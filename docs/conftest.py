@@ -1,26 +1,28 @@
 """Every Python fence of every page is a test; one page is one namespace.
 
 A `text` fence right after a Python fence is its expected output. Fences of
-other languages must be on the list below: nothing is skipped unseen.
+other languages are those that mkdocs.yml draws, or must be on the list below:
+nothing is skipped unseen.
 """
 
 import contextlib
 import doctest
-import importlib.util
 import io
-import re
 import textwrap
+from pathlib import Path
 
 from sybil import Region, Sybil
 
-from llmnotes._site import symbols
+from llmnotes._site import book, fences, symbols
 
-FENCE = re.compile(
-    r"^(?P<pad>[ \t]*)(?P<ticks>`{3,})[ ]*(?P<lang>[\w-]*)(?P<attrs>[^\n]*)\n"
-    r"(?P<body>.*?)^(?P=pad)(?P=ticks)[ \t]*$",
-    re.MULTILINE | re.DOTALL,
-)
-SHOWN_ONLY = {"results", "grid", "map", "console", "markdown", "toml", "json"}
+EXTENSIONS = book.config(Path(__file__).parents[1])["markdown_extensions"]
+DRAWN = {
+    fence["name"]
+    for extension in EXTENSIONS
+    if "pymdownx.superfences" in extension
+    for fence in extension["pymdownx.superfences"]["custom_fences"]
+}
+SHOWN_ONLY = DRAWN | {"console", "markdown", "toml", "json"}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -41,26 +43,36 @@ def compare(example):
         return f"expected:\n{want}\ngot:\n{got}"
 
 
-def fences(document):
+def blocks(text):
+    """Yield each fence with where it begins and ends in the text."""
+    start = 0
+    for block in fences.blocks(text.split("\n")):
+        written = block.text()
+        end = start + len(written)
+        if block.opening and block.closing is None:
+            raise ValueError(f"a fence is not closed: {block.opening[0]!r}")
+        if block.opening:
+            yield block, start, end
+        # Nothing stands between two fences that follow each other.
+        start = end + 1 if block.opening or block.lines else start
+
+
+def claims(document):
     """Yield one region for each fence that makes a claim."""
-    end = None
-    for m in FENCE.finditer(document.text):
-        body = textwrap.dedent(m["body"])
-        where = f"{document.path}: fence {m['lang']!r}"
-        if m["lang"] == "python":
-            yield Region(m.start(), m.end(), body, run)
-            end = m.end()
-        elif m["lang"] == "text":
-            if end is None or document.text[end : m.start()].strip():
+    last = None
+    for block, start, end in blocks(document.text):
+        body = textwrap.dedent("\n".join([*block.lines, ""]))
+        where = f"{document.path}: fence {block.language!r}"
+        if block.language == "python":
+            yield Region(start, end, body, run)
+            last = end
+        elif block.language == "text":
+            if last is None or document.text[last:start].strip():
                 raise ValueError(f"{where} does not follow a python fence")
-            yield Region(m.start(), m.end(), body, compare)
-            end = None
-        elif m["lang"] not in SHOWN_ONLY:
+            yield Region(start, end, body, compare)
+            last = None
+        elif block.language not in SHOWN_ONLY:
             raise ValueError(f"{where} is neither run nor on the list")
 
 
-# The CUDA fences of this page need numba-cuda, which macOS does not have.
-if importlib.util.find_spec("numba_cuda") is None:
-    collect_ignore = ["kernels/flash_attention.md"]
-
-pytest_collect_file = Sybil([fences], patterns=["**/*.md", "*.md"]).pytest()
+pytest_collect_file = Sybil([claims], patterns=["**/*.md", "*.md"]).pytest()

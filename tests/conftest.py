@@ -14,23 +14,7 @@ import psutil
 import pytest
 import torch  # first: a numba kernel launched before it slows SDPA 4-6x
 
-pytest_plugins = ["tests.recording"]
 QUIET = 20  # percent of the CPU that others may use before a race starts
-
-
-def pytest_addoption(parser):
-    parser.addoption(
-        "--results",
-        choices=("check", "confirm", "write"),
-        default="check",
-        help="compare results with docs/results where their sources changed;"
-        " note there that they came out again; or write new ones",
-    )
-    parser.addoption(
-        "--full",
-        action="store_true",
-        help="everything, as the weekly run does",
-    )
 
 
 def pytest_configure(config):
@@ -45,9 +29,17 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Begin with the browser, whose file takes longest."""
+    """Keep a file's tests in one process, and begin with the browser.
+
+    Its two groups of pages are shared out (`--dist loadgroup`).
+    """
     items.sort(key=lambda item: item.path.name != "test_browser.py")
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            file = item.nodeid.partition("::")[0]
+            item.add_marker(pytest.mark.xdist_group(file))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What the command line claims, proved: one line for every accident."""
 
 import hashlib
+import io
 import json
 import os
 import shlex
@@ -14,10 +15,17 @@ import pytest
 import torch
 
 from llmnotes import __main__ as cli
-from llmnotes import checkpoint, commands, corpora, data
+from llmnotes import (
+    checkpoint,
+    commands,
+    corpora,
+    data,
+    pictures,
+    presets,
+)
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
-from llmnotes.transformer.fused import FusedGPT
+from llmnotes.transformer.gpt.fused import FusedGPT
 
 SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
 TRAIN = "train gpt --data song --preset tiny --steps 6 --eval-every 2 --out"
@@ -28,8 +36,9 @@ def small_world(monkeypatch, tmp_path):
     """A short text, a tiny preset, one thread and no cache."""
     tiny = gpt.GPTConfig(99, n_positions=8, n_embd=8, n_layer=1, n_head=2)
     monkeypatch.setattr(gpt, "TINY", tiny, raising=False)
-    training = replace(cli.BASE, block=8, warmup=2)
-    monkeypatch.setitem(cli.PRESETS, "tiny", training)
+    training = replace(presets.SMALL, block=8, warmup=2)
+    preset = presets.Preset("llmnotes.transformer.gpt:TINY", training)
+    monkeypatch.setitem(presets.MODELS["gpt"].presets, "tiny", preset)
     for name, words in (("song", SONG), ("empty", ""), ("short", "ab" * 9)):
         body = words.encode()
         known = corpora.Download(
@@ -41,6 +50,8 @@ def small_world(monkeypatch, tmp_path):
         monkeypatch.setitem(corpora.DOWNLOADS, name, known)
         (tmp_path / "texts").mkdir(exist_ok=True)
         (tmp_path / "texts" / known.file).write_bytes(body)
+    (tmp_path / "texts/edge.txt").write_text("ab" * 40)
+    (tmp_path / "texts/latin.txt").write_bytes("café".encode("latin-1"))
     monkeypatch.setenv("LLMNOTES_DATA_DIR", str(tmp_path / "texts"))
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
@@ -63,6 +74,10 @@ def llmnotes(capsys):
         return status, out.splitlines(), err.splitlines()
 
     return run
+
+
+class Other(gpt.GPT):
+    """A second model for the table."""
 
 
 def fails(result, *words):
@@ -148,7 +163,7 @@ def test_ctrl_c_before_the_first_checkpoint_is_one_line(llmnotes, monkeypatch):
     def interrupted(name):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(data, "text", interrupted)
+    monkeypatch.setattr(corpora, "text", interrupted)
     assert llmnotes(f"{TRAIN} run") == (130, [], ["llmnotes: stopped"])
 
 
@@ -168,10 +183,27 @@ def test_a_greedy_sample_does_not_depend_on_the_seed(llmnotes):
         assert llmnotes(f"{command} 1") == llmnotes(f"{command} 2")
 
 
-def test_data_list_names_every_text(llmnotes):
+def test_data_list_names_all_texts_and_images_and_that_a_path_works(llmnotes):
     status, out, err = llmnotes("data list")
     assert (status, err) == (0, [])
-    assert [line.split()[0] for line in out] == list(corpora.names())
+    said = [tuple(line.split()[:2]) for line in out]
+    texts, images = [*corpora.names(), "FILE"], pictures.names()
+    assert said == [
+        *((name, "text") for name in texts),
+        *((name, "images") for name in images),
+    ]
+    assert out[len(texts) - 1].endswith("by its path")
+
+
+def test_data_get_says_where_the_text_lies(llmnotes, tmp_path):
+    status, out, err = llmnotes("data get song")
+    assert (status, err) == (0, [])
+    assert out == [f"song: {tmp_path / 'texts/song.txt'}"]
+
+
+def test_data_get_without_a_network_is_one_line(llmnotes, monkeypatch):
+    monkeypatch.delenv("LLMNOTES_DATA_DIR")
+    fails(llmnotes("data get song"), "song: could not download", "no network")
 
 
 @pytest.mark.parametrize("command", ["", "train ", "sample ", "data "])
@@ -180,7 +212,7 @@ def test_help_shows_examples_that_parse(llmnotes, command):
     assert (status, err) == (0, [])
     text = "\n".join(out).replace("\\\n", "")
     examples = text.partition("examples:\n")[2].splitlines()
-    assert len(examples) == 4
+    assert len(examples) == 5
     for example in examples:
         cli.parser().parse_args(shlex.split(example)[1:])
 
@@ -214,22 +246,112 @@ def test_python_m_llmnotes_answers_without_waiting_for_torch(
     assert not (done.stdout if status else done.stderr)
 
 
-@pytest.mark.parametrize("name", list(cli.PRESETS))
-def test_a_preset_fills_the_window_of_its_model(name):
-    shape, config = getattr(gpt, name.upper()), cli.PRESETS[name]
-    assert shape.n_positions == config.block
-
-
 def test_float32_on_the_cpu_trains_the_fused_model_and_nothing_else_does(
     monkeypatch,
 ):
     monkeypatch.setattr(commands, "device", lambda: torch.device("cpu"))
-    config = cli.PRESETS["minigpt"]
-    assert commands.model_for(config) is FusedGPT
+    entry, config = presets.MODELS["gpt"], presets.SMALL
+    assert commands.model_for(entry, config) is FusedGPT
     for change in ({"dtype": "bfloat16"}, {"compile": True}):
-        assert commands.model_for(replace(config, **change)) is gpt.GPT
+        changed = replace(config, **change)
+        assert commands.model_for(entry, changed) is gpt.GPT
+    plain = replace(entry, quick="")
+    assert commands.model_for(plain, config) is gpt.GPT
     monkeypatch.setattr(commands, "device", lambda: torch.device("cuda"))
-    assert commands.model_for(config) is gpt.GPT
+    assert commands.model_for(entry, config) is gpt.GPT
+
+
+OWN = "train gpt --data 'my own.txt' --preset tiny --steps 2 --out mine"
+
+
+def test_a_text_of_ones_own_is_learnt_and_its_folder_is_enough(
+    llmnotes, tmp_path
+):
+    own = tmp_path / "my own.txt"
+    lines = "Ω — été,\n" * 20
+    own.write_bytes(("\ufeff" + lines.replace("\n", "\r\n")).encode())
+    assert llmnotes(OWN)[0] == 0
+    own.unlink()
+    about = checkpoint.read("mine")["about"]
+    assert about["model"] == "gpt"
+    # What Windows puts in front of a file and of a line's end is gone.
+    assert about["symbols"] == "".join(sorted(set(lines)))
+    status, out, _ = llmnotes("sample mine --prompt Ω --length 30")
+    assert status == 0
+    assert set("\n".join(out)) <= set(about["symbols"])
+
+
+def test_a_known_name_is_not_looked_for_among_the_files(llmnotes, tmp_path):
+    (tmp_path / "song").write_text("another " * 30)
+    llmnotes(f"{TRAIN} run")
+    llmnotes(f"{TRAIN} own --data ./song")
+    symbols = [checkpoint.read(r)["about"]["symbols"] for r in ("run", "own")]
+    assert symbols == ["".join(sorted(set(t))) for t in (SONG, "another ")]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "other words of the same letters",  # facts differ
+        "XX other letters",  # another vocabulary
+    ],
+)
+def test_a_run_is_not_resumed_with_another_text(llmnotes, tmp_path, other):
+    own = tmp_path / "my own.txt"
+    own.write_text("the words of other letters same " * 20)
+    llmnotes(OWN)
+    before = everything(tmp_path / "mine")
+    own.write_text(f"{other} " * 20)
+    fails(llmnotes(f"{OWN} --resume"), "text: got", "run in mine began")
+    assert everything(tmp_path / "mine") == before
+
+
+def test_a_text_that_becomes_the_same_numbers_is_another_text(
+    llmnotes, tmp_path
+):
+    own = tmp_path / "my own.txt"
+    own.write_text("abc é " * 50)
+    llmnotes(OWN)
+    own.write_text("abc è " * 50)
+    fails(llmnotes(f"{OWN} --resume"), "text: got other characters")
+
+
+def test_a_checkpoint_says_which_model_it_holds(llmnotes, monkeypatch):
+    build = f"{__name__}:Other"
+    other = replace(presets.MODELS["gpt"], build=build, quick="")
+    monkeypatch.setitem(presets.MODELS, "other", other)
+    assert llmnotes(f"{TRAIN.replace('gpt', 'other')} run")[0] == 0
+    assert checkpoint.read("run")["about"]["model"] == "other"
+    assert type(commands.recall("run")[0]) is Other
+    fails(
+        llmnotes(f"{TRAIN} run --resume"),
+        "model: got 'gpt', expected 'other', with which the run in run began",
+    )
+    monkeypatch.delitem(presets.MODELS, "other")
+    fails(llmnotes("sample run"), "run: model: got 'other', expected one of g")
+
+
+def test_a_checkpoint_from_before_the_table_reads_as_gpt(llmnotes, tmp_path):
+    llmnotes(f"{TRAIN} run")
+    before = llmnotes("sample run --length 20")
+    file = tmp_path / "run/step-000006/state.json"
+    state = json.loads(file.read_text())
+    assert state["notes"]["about"].pop("model") == "gpt"
+    file.write_text(json.dumps(state))
+    assert llmnotes("sample run --length 20") == before
+    assert llmnotes(f"{TRAIN} run --resume")[0] == 0
+
+
+def test_what_the_terminal_cannot_show_is_a_question_mark(
+    llmnotes, monkeypatch, tmp_path
+):
+    (tmp_path / "my own.txt").write_text("Ωmega " * 50, "utf-8")
+    llmnotes(OWN)
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    assert cli.main(["sample", "mine", "--prompt", "Ω", "--length", "9"]) == 0
+    terminal.flush()
+    assert terminal.buffer.getvalue().startswith(b"?")
 
 
 # Accidents
@@ -239,9 +361,42 @@ def test_float32_on_the_cpu_trains_the_fused_model_and_nothing_else_does(
     ("command", "words"),
     [
         ("train gpt --data nope --preset tiny --out run", "song"),
-        ("train gpt --data song --preset nope --out run", "nanogpt_cpu"),
+        (
+            "train gpt --data song --preset nope --out run",
+            "--preset: got 'nope', expected one of minigpt, nanogpt_cpu",
+        ),
         ("train gpt --data empty --preset tiny --out run", "empty string"),
-        ("train gpt --data short --preset tiny --out run", "expected at"),
+        (
+            "train gpt --data short --preset tiny --out run",
+            "--data: got 18 characters in short, 2 of them to validate on; "
+            "expected at least 9 there",
+        ),
+        (
+            "train gpt --data nope.txt --preset tiny --out run",
+            "--data: got 'nope.txt', no such file and no such text; expected "
+            "a file in UTF-8, or one of python_reference, tiny_shakespeare",
+        ),
+        ("train gpt --data '' --out run", "--data: got '', no such file"),
+        (
+            "train gpt --data texts --preset tiny --out run",
+            "--data: got 'texts', a folder; expected a file in UTF-8",
+        ),
+        (
+            "train gpt --data texts/empty.txt --preset tiny --out run",
+            "--data: got 'texts/empty.txt', an empty file",
+        ),
+        (
+            "train gpt --data texts/short.txt --preset tiny --out run",
+            "--data: got 18 characters in texts/short.txt",
+        ),
+        (
+            "train gpt --data texts/edge.txt --preset tiny --out run",
+            "--data: got 80 characters in texts/edge.txt, 8 of them to",
+        ),
+        (
+            "train gpt --data texts/latin.txt --preset tiny --out run",
+            "--data: got 'texts/latin.txt', whose byte 3 is 0xe9; expected a",
+        ),
         (f"{TRAIN} run --steps 0", "--steps: got 0, expected an integer, 1 o"),
         (f"{TRAIN} run --steps -3", "--steps: got -3"),
         (f"{TRAIN} run --steps many", "--steps: got many"),
@@ -250,7 +405,7 @@ def test_float32_on_the_cpu_trains_the_fused_model_and_nothing_else_does(
         (f"{TRAIN} run --dtype float8", "bfloat16"),
         (f"{TRAIN} texts/song.txt", "song.txt: got a file, expected a run's"),
         ("train gpt", "--out"),
-        ("train bert --out run", "bert"),
+        ("train bert --out run", "'bert' (choose from"),
         ("walk", "walk"),
         ("", "command"),
         ("sample run", "run: got no checkpoint"),
@@ -310,10 +465,20 @@ def test_a_foreign_run_is_one_line(llmnotes, tmp_path):
     llmnotes(f"{TRAIN} run")
     file = tmp_path / "run/step-000006/state.json"
     state = json.loads(file.read_text())
-    for about in (None, {"symbols": "abc"}, {"shape": {"n_embd": 0}}):
+    for about in (
+        None,
+        "gpt",
+        {"symbols": "abc"},
+        {"shape": {"n_embd": 0}},
+        {"model": "gpt", "shape": {"depth": 3}, "symbols": "abc"},
+    ):
         state["notes"]["about"] = about
         file.write_text(json.dumps(state))
         fails(llmnotes("sample run"), "run: got weights without shape")
+    for model in ("mamba", None, ["gpt"]):
+        state["notes"]["about"] = {"model": model}
+        file.write_text(json.dumps(state))
+        fails(llmnotes("sample run"), f"got {model!r}, expected one of gpt")
     file.write_text('{"model_type": "gpt2"}')
     fails(llmnotes("sample run"), "state.json")
 

@@ -85,7 +85,7 @@ def test_a_wrong_or_cut_download_is_refused_and_not_kept(
     served, empty_cache, body
 ):
     served["body"] = body
-    with pytest.raises(RuntimeError, match="play: .*SHA-256.*try again"):
+    with pytest.raises(corpora.TextMissing, match="play: .*SHA-256.*try aga"):
         text("play")
     assert not list(empty_cache.iterdir())
     served["body"] = PLAY
@@ -94,20 +94,43 @@ def test_a_wrong_or_cut_download_is_refused_and_not_kept(
 
 def test_a_server_that_has_no_such_file_is_named(served):
     served["status"] = 404
-    with pytest.raises(RuntimeError, match="play: could not download http"):
+    with pytest.raises(
+        corpora.TextMissing, match="play: could not download http"
+    ):
         text("play")
 
 
 def test_without_a_network_the_message_says_what_to_do(served, monkeypatch):
     nobody = replace(corpora.DOWNLOADS["play"], url="http://127.0.0.1:9/x")
     monkeypatch.setitem(corpora.DOWNLOADS, "play", nobody)
-    with pytest.raises(RuntimeError, match="LLMNOTES_DATA_DIR.*no network"):
+    way_out = "LLMNOTES_DATA_DIR.*no network"
+    with pytest.raises(corpora.TextMissing, match=way_out) as error:
         text("play")
+    assert "\n" not in str(error.value)
+    # Nothing chained: a traceback would show urllib3's sixty lines first.
+    assert error.value.__cause__ is error.value.__context__ is None
+
+
+def test_a_spoiled_copy_in_the_cache_is_fetched_again(served, empty_cache):
+    text("play")
+    (empty_cache / "play.txt").write_bytes(PLAY[:5])
+    assert corpora.find("play") is None
+    assert text("play").encode() == PLAY
+    assert served["asked"] == 2
+
+
+def test_finding_asks_no_network(served, empty_cache):
+    assert corpora.find("play") is None
+    assert served["asked"] == 0
+    assert corpora.get("play") == corpora.find("play")
+    assert served["asked"] == 1
 
 
 def test_a_cache_that_cannot_be_written_is_named(served, empty_cache):
     empty_cache.write_text("a file where the folder should be")
-    with pytest.raises(RuntimeError, match="play: could not be kept in .*ca"):
+    with pytest.raises(
+        corpora.TextMissing, match="play: could not be kept in "
+    ):
         text("play")
 
 
@@ -130,16 +153,13 @@ def test_another_file_of_that_name_is_refused_and_left_alone(
 ):
     (tmp_path / "play.txt").write_bytes(b"mine")
     monkeypatch.setenv("LLMNOTES_DATA_DIR", str(tmp_path))
-    with pytest.raises(RuntimeError, match="play.txt: got SHA-256"):
+    with pytest.raises(corpora.TextMissing, match="play.txt: got SHA-256"):
         text("play")
     assert (tmp_path / "play.txt").read_bytes() == b"mine"
 
 
-def test_tiny_shakespeare_has_the_sizes_everyone_quotes():
-    try:
-        play = text("tiny_shakespeare")
-    except RuntimeError as error:
-        pytest.skip(str(error))
+def test_tiny_shakespeare_has_the_sizes_everyone_quotes(tiny_shakespeare):
+    play = tiny_shakespeare
     ids = CharVocabulary(play).encode(play)
     assert len(play) == len(ids) == 1_115_394
     assert CharVocabulary(play).size == 65

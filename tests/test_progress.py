@@ -94,3 +94,14 @@ def test_the_run_folder_gets_a_picture_of_the_curve(tmp_path):
     assert heights[values.index(max(values))] == min(heights)
     words = " ".join(text.text for text in root.iter(f"{name}text"))
     assert f"{min(values):.2f}" in words and f"{max(values):.2f}" in words
+
+
+def test_without_a_stderr_nothing_is_shown_and_all_is_trained(
+    capsys, monkeypatch
+):
+    monkeypatch.setattr(sys, "stderr", None)  # as under pythonw
+    model = tiny()
+    history = train(model, *texts(), CONFIG)
+    monkeypatch.undo()
+    assert same((model, history), go())
+    assert capsys.readouterr() == ("", "")

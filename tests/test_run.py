@@ -1,7 +1,6 @@
 """What stopping and resuming claim, proved; crashes are real kills."""
 
 import errno
-import multiprocessing
 import os
 import random
 import shutil
@@ -282,16 +281,6 @@ AIMS = {
         halfway_through_clearing_up,
     )
 }
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Processes forked from one that has imported everything: quick."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["torch._dynamo", "llmnotes.train", "pytest", "hypothesis"]
-    )
-    return context
 
 
 @pytest.fixture(scope="module")

@@ -27,9 +27,9 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 
 from llmnotes import data
 from llmnotes.train import TrainConfig, evaluate_all, train
-from llmnotes.transformer.bigram import Bigram, bigram_loss, pair_counts
-from llmnotes.transformer.fused import FusedGPT
 from llmnotes.transformer.gpt import GPTConfig, generate, parameters
+from llmnotes.transformer.gpt.bigram import Bigram, bigram_loss, pair_counts
+from llmnotes.transformer.gpt.fused import FusedGPT
 
 torch.set_num_threads(1)  # small products gain nothing from a second one
 torch.manual_seed(0)

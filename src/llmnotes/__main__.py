@@ -14,22 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from llmnotes import corpora
+from llmnotes.presets import MODELS
 from llmnotes.train_config import DTYPES, TrainConfig
 
 EXAMPLES = """examples:
   llmnotes data list
+  llmnotes data get tiny_shakespeare
   llmnotes train gpt --data tiny_shakespeare --preset minigpt --out run
   llmnotes train gpt --data tiny_shakespeare --preset minigpt --out run \\
     --resume
+  llmnotes train gpt --data my.txt --out mine
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
 """
-BASE = TrainConfig(
-    learning_rate=2e-3, min_learning_rate=2e-4, warmup=50, betas=(0.9, 0.98)
-)
-PRESETS = {  # the shapes are constants of llmnotes.transformer.gpt
-    "minigpt": replace(BASE, steps=4000, batch_size=16, block=32),
-    "nanogpt_cpu": replace(BASE, steps=2000, batch_size=12, block=64),
-}
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,6 +55,105 @@ def number(kind: type, low: float, high: float = math.inf):
     return read
 
 
+COUNT, SOME, CHANCE = number(int, 0), number(int, 1), number(float, 0, 1)
+NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in MODELS.items())
+# Those of TrainConfig have no default here: the preset has one.
+TRAIN = {
+    "model": {
+        "choices": MODELS,
+        "help": ", ".join(found.about for found in MODELS.values()),
+    },
+    "--out": {
+        "required": True,
+        "metavar": "FOLDER",
+        "help": "where the run is kept",
+    },
+    "--data": {
+        "metavar": "NAME|FILE",
+        "default": "python_reference",
+        "help": "text to learn: a name that llmnotes data list shows, or a "
+        "file in UTF-8; default %(default)s",
+    },
+    "--preset": {
+        "metavar": "NAME",
+        "help": f"size and training, default the first ({NAMED})",
+    },
+    "--resume": {
+        "action": "store_true",
+        "help": "go on with the run in --out, if there is one",
+    },
+    "--steps": {"type": SOME, "metavar": "N", "help": "optimizer steps"},
+    "--batch-size": {
+        "type": SOME,
+        "metavar": "N",
+        "help": "sequences per step",
+    },
+    "--learning-rate": {
+        "type": number(float, 0),
+        "metavar": "X",
+        "help": "the peak; the end is a tenth of it",
+    },
+    "--eval-every": {
+        "type": SOME,
+        "metavar": "N",
+        "help": "steps between evaluations, each with a checkpoint",
+    },
+    "--seed": {
+        "type": COUNT,
+        "metavar": "N",
+        "help": "of weights and batches",
+    },
+    "--dtype": {"choices": DTYPES, "help": "of the products"},
+    "--compile": {
+        "action": "store_true",
+        "default": None,
+        "help": "use torch.compile; needs a C++ compiler",
+    },
+    "--threads": {
+        "type": SOME,
+        "metavar": "N",
+        "default": 1,
+        "help": "of the CPU; at these sizes more than 1 gains nothing",
+    },
+}
+SAMPLE = {
+    "run": {"metavar": "FOLDER", "help": "where train kept the run"},
+    "--prompt": {
+        "default": "\n",
+        "help": "what to continue, default a new line",
+    },
+    "--length": {
+        "type": COUNT,
+        "metavar": "N",
+        "default": 500,
+        "help": "characters",
+    },
+    "--seed": {
+        "type": COUNT,
+        "metavar": "N",
+        "default": 0,
+        "help": "another: other text",
+    },
+    "--temperature": {
+        "type": number(float, 0),
+        "metavar": "T",
+        "default": 1.0,
+        "help": "0: always the likeliest; 1: as learned; more: wilder",
+    },
+    "--top-k": {"type": SOME, "metavar": "K", "help": "of the K likeliest"},
+    "--top-p": {
+        "type": CHANCE,
+        "metavar": "P",
+        "help": "likeliest that reach P",
+    },
+    "--min-p": {
+        "type": CHANCE,
+        "metavar": "P",
+        "help": "at least P x the likeliest",
+    },
+}
+
+
 def parser() -> Parser:
     """All commands and their options."""
     root = Parser(
@@ -71,7 +166,7 @@ def parser() -> Parser:
         metavar="command", dest="command", required=True
     )
 
-    def command(name, go, about):
+    def command(name, go, about, options=None):
         found = commands.add_parser(
             name,
             help=about,
@@ -80,118 +175,36 @@ def parser() -> Parser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         found.set_defaults(go=go)
+        for option, settings in (options or {}).items():
+            found.add_argument(option, **settings)
         return found
 
-    add_train(command("train", run_train, "Train a model on a text."))
-    add_sample(command("sample", run_sample, "Let a trained model write."))
-    texts = command("data", run_data, "Show the texts to train on.")
-    texts.add_argument("what", choices=["list"])
+    command("train", run_train, "Train a model on a text.", TRAIN)
+    command("sample", run_sample, "Let a trained model write.", SAMPLE)
+    add_data(command("data", run_data, "Show or fetch what to train on."))
     return root
 
 
-def add_train(to: Parser) -> None:
-    """Options of `llmnotes train`; those of TrainConfig check themselves."""
-    texts, some = list(corpora.names()), number(int, 1)
-    to.add_argument("model", choices=["gpt"], help="GPT-2's architecture")
-    to.add_argument(
-        "--out", required=True, metavar="FOLDER", help="where the run is kept"
-    )
-    to.add_argument(
-        "--data",
-        choices=texts,
-        default=texts[0],
-        help="text to learn, default %(default)s",
-    )
-    to.add_argument(
-        "--preset",
-        choices=list(PRESETS),
-        default="minigpt",
-        help="size and training, default %(default)s",
-    )
-    to.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the run in --out, if there is one",
-    )
-    to.add_argument("--steps", type=some, metavar="N", help="optimizer steps")
-    to.add_argument(
-        "--batch-size", type=some, metavar="N", help="sequences per step"
-    )
-    to.add_argument(
-        "--learning-rate",
-        type=number(float, 0),
-        metavar="X",
-        help="the peak; the end is a tenth of it",
-    )
-    to.add_argument(
-        "--eval-every",
-        type=some,
-        metavar="N",
-        help="steps between evaluations, each with a checkpoint",
-    )
-    to.add_argument(
-        "--seed",
-        type=number(int, 0),
-        metavar="N",
-        help="of weights and batches",
-    )
-    to.add_argument("--dtype", choices=DTYPES, help="of the products")
-    to.add_argument(
-        "--compile",
-        action="store_true",
-        default=None,
-        help="use torch.compile; needs a C++ compiler",
-    )
-    to.add_argument(
-        "--threads",
-        type=some,
-        metavar="N",
-        default=1,
-        help="of the CPU; at these sizes more than 1 gains nothing",
-    )
-
-
-def add_sample(to: Parser) -> None:
-    """Options of `llmnotes sample`."""
-    count, chance = number(int, 0), number(float, 0, 1)
-    to.add_argument("run", metavar="FOLDER", help="where train kept the run")
-    to.add_argument(
-        "--prompt", default="\n", help="what to continue, default a new line"
-    )
-    to.add_argument(
-        "--length", type=count, metavar="N", default=500, help="characters"
-    )
-    to.add_argument(
-        "--seed",
-        type=count,
-        metavar="N",
-        default=0,
-        help="another: other text",
-    )
-    to.add_argument(
-        "--temperature",
-        type=number(float, 0),
-        metavar="T",
-        default=1.0,
-        help="0: always the likeliest; 1: as learned; more: wilder",
-    )
-    to.add_argument(
-        "--top-k", type=number(int, 1), metavar="K", help="of the K likeliest"
-    )
-    to.add_argument(
-        "--top-p", type=chance, metavar="P", help="likeliest that reach P"
-    )
-    to.add_argument(
-        "--min-p", type=chance, metavar="P", help="at least P x the likeliest"
-    )
+def add_data(to: Parser) -> None:
+    """Options of `llmnotes data`."""
+    what = to.add_subparsers(metavar="list|get", dest="what", required=True)
+    what.add_parser("list", help="show the texts and images to train on")
+    get = what.add_parser("get", help="fetch a text, say where it lies")
+    get.add_argument("name", choices=list(corpora.DOWNLOADS))
 
 
 def run_train(options: argparse.Namespace) -> None:
     """`llmnotes train gpt`."""
     config = training(options)
+    try:
+        text = corpora.text(options.data)
+    except ValueError as error:
+        raise ValueError(
+            f"--data: {str(error).removeprefix('name: ')}"
+        ) from error
     from llmnotes import commands  # not above: it imports torch
 
-    commands.train_gpt(options, config)
+    commands.train_model(options, config, text)
 
 
 def training(options: argparse.Namespace) -> TrainConfig:
@@ -203,7 +216,8 @@ def training(options: argparse.Namespace) -> TrainConfig:
     changes = {k: v for k, v in changes.items() if v is not None}
     if "learning_rate" in changes:
         changes["min_learning_rate"] = changes["learning_rate"] / 10
-    return replace(PRESETS[options.preset], **changes)
+    preset = MODELS[options.model].preset(options.preset)
+    return replace(preset.training, **changes)
 
 
 def run_sample(options: argparse.Namespace) -> None:
@@ -221,9 +235,17 @@ def run_sample(options: argparse.Namespace) -> None:
 
 
 def run_data(options: argparse.Namespace) -> None:
-    """`llmnotes data list`."""
-    for name, about in corpora.names().items():
-        print(f"{name:<18}{about}")
+    """`llmnotes data list` and `llmnotes data get NAME`."""
+    if options.what == "get":
+        print(f"{options.name}: {corpora.get(options.name)}")
+        return
+    from llmnotes import pictures  # not above: it imports NumPy
+
+    own = {"FILE": "of yours in UTF-8, by its path"}
+    kinds = {"text": corpora.names() | own, "images": pictures.names()}
+    for kind, found in kinds.items():
+        for name, about in found.items():
+            print(f"{name:<18}{kind:<8}{about}")
 
 
 def saved(folder: str) -> bool:

@@ -1,22 +1,25 @@
 """What the command line does once its arguments are read.
 
 Legend
-about = the model's shape and its characters; every checkpoint holds them, so
-        that `sample` needs the folder only
+about = the model's name, its shape and its characters; every checkpoint
+        holds them, so that `sample` needs the folder only
 """
 
 import argparse
+import sys
 from dataclasses import asdict, replace
+from pkgutil import resolve_name
 
 import torch
+from torch import Tensor, nn
 
-from llmnotes import checkpoint, data
+from llmnotes import checkpoint, data, presets
 from llmnotes.train import train
 from llmnotes.train_config import TrainConfig
-from llmnotes.transformer import gpt
-from llmnotes.transformer.fused import FusedGPT
+from llmnotes.transformer.gpt.sampling import generate
 
 SAMPLING = "temperature", "top_k", "top_p", "min_p"
+UNNAMED = "gpt"  # the model of checkpoints that do not say which
 
 
 def device() -> torch.device:
@@ -24,21 +27,28 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def train_gpt(options: argparse.Namespace, config: TrainConfig) -> None:
-    """`llmnotes train gpt`."""
+def train_model(
+    options: argparse.Namespace, config: TrainConfig, text: str
+) -> None:
+    """`llmnotes train`."""
     torch.set_num_threads(options.threads)
-    text = data.text(options.data)
+    entry = presets.MODELS[options.model]
     vocabulary = data.CharVocabulary(text)
-    preset = getattr(gpt, options.preset.upper())
-    shape = replace(preset, vocab_size=vocabulary.size)
+    shape = resolve_name(entry.preset(options.preset).shape)
+    shape = replace(shape, vocab_size=vocabulary.size)
+    about = {"model": options.model, "shape": asdict(shape)}
+    about["symbols"] = vocabulary.symbols
+    if options.resume and checkpoint.steps(options.out):
+        check_same(options.out, about)
+    parts = pieces(options.data, vocabulary.encode(text), config.block)
     torch.manual_seed(config.seed)
     history = train(
-        model_for(config)(shape).to(device()),
-        *data.split(vocabulary.encode(text)),
+        model_for(entry, config)(shape).to(device()),
+        *parts,
         config,
         out=options.out,
         resume=options.resume,
-        about={"shape": asdict(shape), "symbols": vocabulary.symbols},
+        about=about,
     )
     print(
         f"final validation loss {history.final_loss:.4f}, checkpoint "
@@ -46,14 +56,47 @@ def train_gpt(options: argparse.Namespace, config: TrainConfig) -> None:
     )
 
 
-def model_for(config: TrainConfig) -> type[gpt.GPT]:
+def pieces(name: str, ids: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """What to train on and what to validate on, each at least a block."""
+    parts = data.split(ids)
+    if min(map(len, parts)) <= block:
+        raise ValueError(
+            f"--data: got {len(ids)} characters in {name}, {len(parts[1])} "
+            f"of them to validate on; expected at least {block + 1} there, a "
+            "block and the character after it"
+        )
+    return parts
+
+
+def check_same(folder: str, about: dict) -> None:
+    """Raise `ValueError` if a folder's run has another model or characters.
+
+    Without this, a text with è wherever the run's has é would be the same
+    numbers, hence the same run.
+    """
+    was = checkpoint.read(folder).get("about")
+    was = {"model": UNNAMED, **was} if isinstance(was, dict) else about
+    began = f"with which the run in {folder} began; give that, or another"
+    if was["model"] != about["model"]:
+        raise ValueError(
+            f"model: got {about['model']!r}, expected {was['model']!r}, "
+            f"{began} folder"
+        )
+    if was.get("symbols", about["symbols"]) != about["symbols"]:
+        raise ValueError(
+            f"text: got other characters than those {began} folder"
+        )
+
+
+def model_for(entry: presets.Model, config: TrainConfig) -> type[nn.Module]:
     """The class that is quickest; all have the same weights.
 
-    The fused one knows float32 on the CPU only, and nothing for
+    The quick one knows float32 on the CPU only, and has nothing for
     torch.compile to look into.
     """
     plain = config.dtype == "float32" and not config.compile
-    return FusedGPT if plain and device().type == "cpu" else gpt.GPT
+    quick = entry.quick and plain and device().type == "cpu"
+    return resolve_name(entry.quick if quick else entry.build)
 
 
 def sample(options: argparse.Namespace) -> None:
@@ -64,27 +107,38 @@ def sample(options: argparse.Namespace) -> None:
     except ValueError as error:
         why = str(error).removeprefix("text: ")
         raise ValueError(f"--prompt: {why}") from error
-    ids = gpt.generate(
+    ids = generate(
         model,
         ids,
         options.length,
         generator=torch.Generator(device()).manual_seed(options.seed),
         **{name: getattr(options, name) for name in SAMPLING},
     )
-    print(vocabulary.decode(ids[0]))
+    print(printable(vocabulary.decode(ids[0])))
 
 
-def recall(folder: str) -> tuple[gpt.GPT, data.CharVocabulary]:
+def printable(text: str) -> str:
+    """A text with ? for what the terminal's encoding does not have."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def recall(folder: str) -> tuple[nn.Module, data.CharVocabulary]:
     """The trained model of a run and its characters."""
     about = checkpoint.read(folder).get("about")
+    name = about.get("model", UNNAMED) if isinstance(about, dict) else UNNAMED
     try:
-        shape = gpt.GPTConfig(**about["shape"])
+        entry = presets.model(name)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
+    try:
+        shape = resolve_name(entry.config)(**about["shape"])
         vocabulary = data.CharVocabulary(about["symbols"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder}: got weights without shape and characters, expected "
             "a folder that llmnotes train wrote"
         ) from error
-    model = gpt.GPT(shape)
+    model = resolve_name(entry.build)(shape)
     checkpoint.load(folder, model)
     return model.to(device()), vocabulary

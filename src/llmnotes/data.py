@@ -1,10 +1,11 @@
-"""Text to train on, as numbers: corpora, characters, splits and batches.
+"""What to train on, by name, and text as numbers: splits and batches.
 
     ids   = the corpus as one long row of token numbers
     block = T (tokens a model sees at once; its context length)
     seed, step = all that the content of a batch depends on
 
-`text(name)` and `names()` are those of `llmnotes.corpora`.
+`text(name)` and `names()` are those of `llmnotes.corpora`, `images(name)`
+is that of `llmnotes.pictures`.
 
 Sources
 1. Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from llmnotes.corpora import names as names
 from llmnotes.corpora import text as text
+from llmnotes.pictures import images as images
 
 
 class CharVocabulary:
@@ -79,7 +81,7 @@ def batch(
     block: int,
     seed: int,
     step: int,
-) -> tuple[Int[Tensor, "batch block"], Int[Tensor, "batch block"]]:
+) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
     """Random blocks and, as targets, the same blocks one token later.
 
     A pure function of its arguments: to resume a run, or to look at the

@@ -9,11 +9,10 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from llmnotes.progress_bar import bar
 from llmnotes.run import History, Row, Run
 
 BARS = "▁▂▃▄▅▆▇█"
-# The loss first: what does not fit into a narrow terminal is cut off.
-BAR = "{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining} {rate_fmt}"
 WIDE, HIGH, EDGE = 640, 320, 48  # pixels
 HEAD = f"""<svg xmlns="http://www.w3.org/2000/svg" role="img"
  aria-label="Learning curve" viewBox="0 0 {WIDE} {HIGH}">
@@ -26,24 +25,23 @@ polyline {{ fill: none; stroke-width: 2 }}
 
 
 class Meter:
-    """A bar with loss, tokens per second and time left, on stderr.
+    """A bar with loss, speed and time left, on stderr.
 
     Without a terminal there is no bar, only one line per evaluation.
     """
 
     def __init__(self, run: Run, on: bool):
-        self.run, self.on = run, on
+        self.run, self.on = run, on and sys.stderr is not None
 
     def __enter__(self) -> "Meter":
         """Show the bar."""
-        run = self.run
-        self.bar = tqdm(
-            total=run.config.steps * run.tokens,
-            initial=run.step * run.tokens,
-            unit=" tokens",
+        run, task = self.run, self.run.task
+        self.bar = bar(
+            on=self.on,
+            total=run.config.steps * task.size,
+            initial=run.step * task.size,
+            unit=f" {task.unit}",
             unit_scale=True,
-            bar_format=BAR,
-            disable=None if self.on else True,  # None: only on a terminal
         )
         return self
 
@@ -53,14 +51,14 @@ class Meter:
 
     def tick(self, loss: Tensor) -> None:
         """Count one step; the loss is fetched only when it is drawn."""
-        if self.bar.update(self.run.tokens):
+        if self.bar.update(self.run.task.size):
             self.bar.set_description_str(f"loss {loss.item():.3f}", False)
 
     def tell(self) -> None:
         """Print the last evaluation and draw the curve so far."""
         history, out = self.run.history, self.run.out
         if out is not None:
-            draw(history, out / "curve.svg")
+            draw(history, out / "curve.svg", self.run.task.measure)
         if not self.on:
             return
         row = history[-1]
@@ -84,15 +82,15 @@ def sparkline(values: Sequence[float], width: int = 32) -> str:
     return "".join(BARS[round((value - low) / step)] for value in values)
 
 
-def draw(history: History, file: Path) -> None:
+def draw(history: History, file: Path, measure: str) -> None:
     """Write the curve to a file; a run does not end for want of a picture."""
     try:
-        file.write_text(svg(history), "utf-8")
+        file.write_text(svg(history, measure), "utf-8")
     except OSError as error:
         warnings.warn(f"{file}: not drawn ({error.strerror})", stacklevel=2)
 
 
-def svg(history: History) -> str:
+def svg(history: History, measure: str) -> str:
     """The learning curve as a picture; dashed: training, solid: validation."""
     curves = {
         "training": [(row.step, row.loss) for row in history],
@@ -111,13 +109,14 @@ def svg(history: History) -> str:
         f'class="{name}"/>'
         for name, points in curves.items()
     ]
-    return "\n".join([HEAD, *drawn, *labels(low, high, history[-1]), "</svg>"])
+    words = labels(measure, low, high, history[-1])
+    return "\n".join([HEAD, *drawn, *words, "</svg>"])
 
 
-def labels(low: float, high: float, row: Row) -> list[str]:
+def labels(measure: str, low: float, high: float, row: Row) -> list[str]:
     """The words of the picture: what, from where to where."""
     words = [
-        (EDGE, EDGE - 20, "start", "loss in nats per token"),
+        (EDGE, EDGE - 20, "start", measure),
         (EDGE - 6, EDGE + 4, "end", f"{high:.2f}"),
         (EDGE - 6, HIGH - EDGE + 4, "end", f"{low:.2f}"),
         (EDGE, HIGH - 20, "start", "step 0"),

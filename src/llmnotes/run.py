@@ -4,7 +4,7 @@ Legend
 step    = optimizer steps done; the data's position too, because a batch
           is a function of seed and step
 history = one row per evaluation
-facts   = configuration and text; the same, or it is another run
+facts   = configuration and task; the same, or it is another run
 about   = what the caller wants kept with the weights
 """
 
@@ -14,16 +14,17 @@ import signal
 import threading
 import time
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from llmnotes import checkpoint
+from llmnotes.task import Task
 from llmnotes.train_config import TrainConfig
 
 try:
@@ -36,7 +37,10 @@ LOCK = ".lock"
 
 @dataclass(frozen=True)
 class Row:
-    """What one evaluation saw; `loss` is the mean since the row before."""
+    """What one evaluation saw; `loss` is the mean since the row before.
+
+    A task that is not text is counted in its own `unit`, not in tokens.
+    """
 
     step: int
     loss: float
@@ -46,7 +50,10 @@ class Row:
 
 
 class History(list[Row]):
-    """One row per evaluation; `final_loss` is over all validation text."""
+    """One row per evaluation; `final_loss` judges the trained model.
+
+    For a text that is over all of its validation part, else the last row's.
+    """
 
     final_loss: float = math.nan
 
@@ -64,7 +71,8 @@ class Run:
     """All that a checkpoint holds, and where it is kept."""
 
     model: nn.Module
-    optimizer: torch.optim.Optimizer
+    task: Task
+    optimizer: Any  # with param_groups, zero_grad and step
     config: TrainConfig
     out: Path | None
     about: dict | None = None
@@ -74,13 +82,10 @@ class Run:
     history: History = field(default_factory=History)
     since: tuple[float, int] = (0.0, 0)  # time and step of the last row
 
-    def begin(self, texts: tuple[Tensor, Tensor], resume: bool) -> None:
+    def begin(self, resume: bool) -> None:
         """Write the first checkpoint, or go on from the newest one."""
-        check = 0
-        for ids in texts:
-            check = zlib.crc32(ids.cpu().contiguous().numpy(), check)
-        config = json.loads(json.dumps(asdict(self.config)))
-        self.facts = config | {"text": check}
+        facts = asdict(self.config) | self.task.facts()
+        self.facts = json.loads(json.dumps(facts))
         found = [] if self.out is None else checkpoint.steps(self.out)
         if found and not resume:
             raise ValueError(
@@ -95,15 +100,17 @@ class Run:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    @property
-    def tokens(self) -> int:
-        """Tokens in one step."""
-        return self.config.batch_size * self.config.block
-
     def save(self) -> None:
-        """Write a checkpoint, if there is a folder for it."""
+        """Write a checkpoint, if there is a folder for it.
+
+        Weights that are no numbers are refused: who goes on with them only
+        fails again.
+        """
         if self.out is None:
             return
+        for name, p in self.model.named_parameters():
+            if not p.isfinite().all():
+                raise not_finite(name, "nan or infinity", self.step)
         notes = {
             "about": self.about,
             "facts": self.facts,
@@ -121,8 +128,8 @@ class Run:
                 f"{self.out}: got weights without the notes of a run, "
                 "expected a folder that train wrote"
             )
-        for name, now in self.facts.items():
-            was = notes["facts"].get(name)
+        for name in {**notes["facts"], **self.facts}:
+            was, now = notes["facts"].get(name), self.facts.get(name)
             if now != was:
                 raise ValueError(
                     f"{name}: got {now}, expected {was}, with which the run "
@@ -149,13 +156,10 @@ class Run:
         losses = torch.stack(self.losses).tolist()  # waits for the device
         seconds = time.perf_counter() - self.since[0]
         mean = math.fsum(losses) / len(losses)
-        if not math.isfinite(mean):
-            raise RuntimeError(
-                f"loss: got {mean} by step {self.step}, expected a finite "
-                "number; a lower learning_rate or a longer warmup may help"
-            )
-        speed = (self.step - self.since[1]) * self.tokens / seconds
-        row = Row(self.step, mean, look(), learning_rate, speed)
+        finite("loss", mean, self.step)
+        speed = (self.step - self.since[1]) * self.task.size / seconds
+        judged = finite("validation loss", look(), self.step)
+        row = Row(self.step, mean, judged, learning_rate, speed)
         self.history.append(row)
         self.losses = []
         self.since = time.perf_counter(), self.step
@@ -164,6 +168,21 @@ class Run:
         """Save, and return what to raise."""
         self.save()
         return Stopped(f"stopped after step {self.step}, saved in {self.out}")
+
+
+def finite(name: str, value: float, step: int) -> float:
+    """Return a loss; `RuntimeError` if it is no number or has no bounds."""
+    if not math.isfinite(value):
+        raise not_finite(name, value, step)
+    return value
+
+
+def not_finite(name: str, got: object, step: int) -> RuntimeError:
+    """The error for numbers that training has driven out of bounds."""
+    return RuntimeError(
+        f"{name}: got {got} by step {step}, expected a finite number; a "
+        "lower learning_rate or a longer warmup may help"
+    )
 
 
 @contextmanager

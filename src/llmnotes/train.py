@@ -1,8 +1,8 @@
-"""The training loop: batches in, a trained model and its history out.
+"""The training loop: a task in, a trained model and its history out.
 
-    config                      = all numbers of a run, see `TrainConfig`
-    learning_rate(step, config) = η_t
-    loss                        = mean cross-entropy, nats per token
+    config = all numbers of a run, see `TrainConfig`
+    task   = what is learned, see `Task`; text is `LanguageModelling`
+    loss   = mean cross-entropy, nats per token
 
 A language model is any `nn.Module` that maps token numbers (batch, length)
 to logits (batch, length, vocab).
@@ -10,13 +10,15 @@ to logits (batch, length, vocab).
 Sources
 1. Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization",
    arXiv 1711.05101 (AdamW).
-2. Loshchilov & Hutter 2017, "SGDR", arXiv 1608.03983 (the cosine).
-3. Brown et al. 2020, "GPT-3", arXiv 2005.14165, appendix B (β₂ = 0.95,
+2. Brown et al. 2020, "GPT-3", arXiv 2005.14165, appendix B (β₂ = 0.95,
    λ = 0.1, clipping at 1.0, warm-up and cosine for language models).
 """
 
 import math
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +27,10 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from llmnotes import data
+from llmnotes.modes import evaluating
 from llmnotes.progress import Meter
-from llmnotes.run import History, Run, hold, stop_on_ctrl_c
+from llmnotes.run import History, Run, finite, hold, stop_on_ctrl_c
+from llmnotes.task import Task, cut
 from llmnotes.train_config import TrainConfig
 
 EVALUATION = 2**62  # batches from here on are never trained on
@@ -44,19 +48,8 @@ def loss(
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """η_t: up in a line over `warmup` steps, then down to the minimum [2].
-
-    Steps count from 0. The first step's rate is above zero, else that step
-    would do nothing; the last step's is the minimum.
-    """
-    peak, low = config.learning_rate, config.min_learning_rate
-    if step < config.warmup:
-        return peak * (step + 1) / config.warmup
-    span = max(1, config.steps - 1 - config.warmup)
-    done = min(1.0, (step - config.warmup) / span)
-    if config.schedule == "linear":
-        return peak + (low - peak) * done
-    return low + (peak - low) * (1 + math.cos(math.pi * done)) / 2
+    """The learning rate of a step, counted from 0."""
+    return config.rate(step)
 
 
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -85,16 +78,16 @@ def precision(config: TrainConfig, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
 
-def update(model, optimizer, inputs, targets, config, step) -> Tensor:
+def update(model, optimizer, task, batch, config, step) -> Tensor:
     """One optimizer step. Returns its loss, still on the device."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, config)
+        group["lr"] = config.rate(step)
     optimizer.zero_grad()
-    pieces = config.accumulate
-    total = torch.zeros((), device=inputs.device)
-    for piece in zip(inputs.chunk(pieces), targets.chunk(pieces), strict=True):
-        with precision(config, inputs.device):
-            part = loss(model, *piece) / pieces
+    device = next(model.parameters()).device
+    total = torch.zeros((), device=device)
+    for piece in cut(batch, config.accumulate):
+        with precision(config, device):
+            part = task.loss(model, piece) / config.accumulate
         part.backward()
         total += part.detach()
     if config.clip:
@@ -103,6 +96,117 @@ def update(model, optimizer, inputs, targets, config, step) -> Tensor:
         clip_grad_norm_(trained, config.clip)
     optimizer.step()
     return total
+
+
+def fit(
+    model: nn.Module,
+    task: Task,
+    config: TrainConfig,
+    *,
+    optimizer: Any = None,
+    enough: float = -math.inf,
+    out: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    about: dict | None = None,
+) -> History:
+    """Train a model in place, on the device it is on; AdamW by default.
+
+    With a folder `out`, a checkpoint is written before the first step, at
+    every evaluation and on Ctrl-C, and the curve so far as curve.svg.
+    `resume` goes on from the newest one, to the same bits as if nothing had
+    happened, and starts where there is none. An evaluation of at most
+    `enough` ends the run early. `progress` shows a bar and the curve on
+    stderr. `about`, anything JSON can hold, goes into checkpoints.
+
+    Raises `ValueError` for checkpoints of another run, for a folder in which
+    one is writing and for an optimizer whose state cannot be saved,
+    `RuntimeError` when the disk is full or a loss is not a number,
+    `KeyboardInterrupt` after the save that Ctrl-C asks for.
+    """
+    if optimizer is None:
+        optimizer = adamw(model, config)
+    if out is not None and not hasattr(optimizer, "state_dict"):
+        raise ValueError(
+            f"optimizer: got {type(optimizer).__name__}, which has no "
+            "state_dict, expected one that does; or no folder `out`"
+        )
+    with hold(out):
+        folder = None if out is None else Path(out)
+        run = Run(model, task, optimizer, config, folder, about)
+        run.begin(resume)
+        with stop_on_ctrl_c(run) as asked, Meter(run, progress) as meter:
+            steps(run, enough, asked, meter)
+    run.history.final_loss = run.history[-1].validation_loss
+    return run.history
+
+
+def steps(run: Run, enough: float, asked, meter) -> None:
+    """The loop itself: from the step a run is at to the last one."""
+    config, task, history = run.config, run.task, run.history
+    forward = torch.compile(run.model) if config.compile else run.model
+    run.model.train()
+    for step in range(run.step, config.steps):
+        if history and history[-1].validation_loss <= enough:
+            break
+        batch = task.batch(step)
+        part = update(forward, run.optimizer, task, batch, config, step)
+        run.add(part)
+        meter.tick(part)
+        if run.step % config.eval_every == 0 or run.step == config.steps:
+            run.note(config.rate(step), lambda: judge(forward, task))
+            meter.tell()
+            run.save()
+        if asked.is_set():
+            raise run.stopped()
+
+
+def judge(model: nn.Module, task: Task) -> float:
+    """What the task says about the model, which it leaves as it was."""
+    with evaluating(model):
+        return task.evaluate(model)
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageModelling(Task):
+    """Predict every token of random blocks from those before it.
+
+    Raises `ValueError` for texts shorter than a block.
+    """
+
+    train_ids: Int[Tensor, "train"]
+    validation_ids: Int[Tensor, "validation"]
+    config: TrainConfig
+    unit = "tokens"
+    measure = "loss in nats per token"
+
+    def __post_init__(self):
+        for ids in (self.train_ids, self.validation_ids):
+            data.check_block(ids, self.config.block)
+
+    @property
+    def size(self) -> int:
+        """Tokens in one step."""
+        return self.config.batch_size * self.config.block
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of a step."""
+        return batch(self.train_ids, self.config, step)
+
+    def loss(self, model: nn.Module, batch: tuple) -> Float[Tensor, ""]:
+        """Mean cross-entropy per token."""
+        return loss(model, *batch)
+
+    def evaluate(self, model: nn.Module) -> float:
+        """Loss on `eval_batches` batches of the validation text."""
+        return evaluate(model, self.validation_ids, self.config)
+
+    def facts(self) -> dict:
+        """A checksum of both texts."""
+        check = 0
+        for ids in (self.train_ids, self.validation_ids):
+            check = zlib.crc32(ids.cpu().contiguous().numpy(), check)
+        return {"text": check}
 
 
 def batch(ids: Tensor, config: TrainConfig, step: int) -> tuple:
@@ -116,18 +220,15 @@ def batch(ids: Tensor, config: TrainConfig, step: int) -> tuple:
     )
 
 
-@torch.no_grad()
 def mean_loss(model, batches, config) -> float:
     """Mean loss per token over (inputs, targets), without dropout."""
-    was_training = model.training
-    model.eval()
     total, tokens = 0.0, 0
-    for inputs, targets in batches:
-        with precision(config, inputs.device):
-            part = loss(model, inputs, targets)
-        total += part.double() * targets.numel()
-        tokens += targets.numel()
-    model.train(was_training)
+    with evaluating(model):
+        for inputs, targets in batches:
+            with precision(config, inputs.device):
+                part = loss(model, inputs, targets)
+            total += part.double() * targets.numel()
+            tokens += targets.numel()
     return float(total / tokens)
 
 
@@ -174,50 +275,17 @@ def train(
     progress: bool = True,
     about: dict | None = None,
 ) -> History:
-    """Train a model in place, on the device it is on.
+    """Train a language model in place, on the device it is on: see `fit`.
 
-    With a folder `out`, a checkpoint is written before the first step, at
-    every evaluation and on Ctrl-C, and the curve so far as curve.svg.
-    `resume` goes on from the newest one, to the same bits as if nothing had
-    happened, and starts where there is none. `progress` shows a bar and the
-    curve on stderr. `about`, anything JSON can hold, goes into checkpoints.
-
-    Raises `ValueError` for texts shorter than a block, for checkpoints of
-    another run and for a folder in which one is writing, `RuntimeError` when
-    the disk is full or the loss is not a number, `KeyboardInterrupt` after
-    the save that Ctrl-C asks for.
+    Raises `ValueError` for texts shorter than a block, and what `fit` does.
     """
-    texts = train_ids, validation_ids
-    for ids in texts:
-        data.check_block(ids, config.block)
-    with hold(out):
-        folder = None if out is None else Path(out)
-        run = Run(model, adamw(model, config), config, folder, about)
-        run.begin(texts, resume)
-        with stop_on_ctrl_c(run) as asked, Meter(run, progress) as meter:
-            steps(run, texts, asked, meter)
-    last = validation_ids.to(run.device)
-    run.history.final_loss = evaluate_all(model, last, config)
-    return run.history
-
-
-def steps(run: Run, texts: tuple[Tensor, Tensor], asked, meter) -> None:
-    """The loop itself: from the step a run is at to the last one."""
-    config = run.config
-    train_ids, validation_ids = (ids.to(run.device) for ids in texts)
-    forward = torch.compile(run.model) if config.compile else run.model
-    run.model.train()
-    for step in range(run.step, config.steps):
-        inputs, targets = batch(train_ids, config, step)
-        part = update(forward, run.optimizer, inputs, targets, config, step)
-        run.add(part)
-        meter.tick(part)
-        if run.step % config.eval_every == 0 or run.step == config.steps:
-            run.note(
-                learning_rate(step, config),
-                lambda: evaluate(forward, validation_ids, config),
-            )
-            meter.tell()
-            run.save()
-        if asked.is_set():
-            raise run.stopped()
+    device = next(model.parameters()).device
+    texts = [ids.to(device) for ids in (train_ids, validation_ids)]
+    task = LanguageModelling(*texts, config)
+    history = fit(
+        model, task, config,
+        out=out, resume=resume, progress=progress, about=about,
+    )  # fmt: skip
+    final = evaluate_all(model, task.validation_ids, config)
+    history.final_loss = finite("final loss", final, history[-1].step)
+    return history

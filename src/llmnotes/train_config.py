@@ -9,15 +9,21 @@
     accumulate    = pieces a batch is cut into when it does not fit at once
 
 No torch in here: a wrong number is refused at once, not after its import.
+
+Sources
+1. Loshchilov & Hutter 2017, "SGDR", arXiv 1608.03983 (the cosine).
 """
 
+import math
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import no_type_check
 
 SCHEDULES = "cosine", "linear"
 DTYPES = "float32", "bfloat16"
 
 
+@no_type_check  # under test, too, its own checks answer
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides what a run computes, apart from its data.
@@ -25,7 +31,9 @@ class TrainConfig:
     `batch_size` sequences make one optimizer step; `accumulate` cuts them
     into pieces that need less memory and changes nothing else. `clip` and
     `warmup` are off at 0. `dtype` is "float32", or "bfloat16" for mixed
-    precision: bfloat16 products, float32 weights.
+    precision: bfloat16 products, float32 weights. A task that is not text
+    makes its own batches and has no use for `block`. Another schedule is a
+    subclass with a `rate` of its own.
 
     Raises `ValueError` naming the field that cannot be.
     """
@@ -72,6 +80,21 @@ class TrainConfig:
         divides = self.batch_size % self.accumulate == 0
         expected = f"a divisor of batch_size = {self.batch_size}"
         self.check("accumulate", divides, expected)
+
+    def rate(self, step: int) -> float:
+        """η_t: up in a line over `warmup` steps, then down to the minimum [1].
+
+        Steps count from 0. The first step's rate is above zero, else that
+        step would do nothing; the last step's is the minimum.
+        """
+        peak, low = self.learning_rate, self.min_learning_rate
+        if step < self.warmup:
+            return peak * (step + 1) / self.warmup
+        span = max(1, self.steps - 1 - self.warmup)
+        done = min(1.0, (step - self.warmup) / span)
+        if self.schedule == "linear":
+            return peak + (low - peak) * done
+        return low + (peak - low) * (1 + math.cos(math.pi * done)) / 2
 
     def check(self, name: str, fits: bool, expected: str) -> None:
         """Raise `ValueError` unless the field fits."""

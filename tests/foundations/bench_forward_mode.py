@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from llmnotes.foundations import forward_mode
 from llmnotes.foundations.autograd import Tensor, gradients
 from llmnotes.foundations.forward_mode import jacfwd, jacrev, jvp
-from tests.foundations.as_installed import as_installed
-from tests.foundations.counting import counted, multiply_adds
+from tests.foundations.autograd.counting import counted, multiply_adds
 
-MODULE = "llmnotes.foundations.forward_mode"
 HIDDEN, CELLS = 64, 1024
 INPUTS = (1, 4, 16, 32, 64, 256, 1024)
 LABELS = {
@@ -69,11 +68,10 @@ def bench_operations(record):
 
 @pytest.fixture
 def module():
-    """Our modules without the tests' wrappers; one thread."""
+    """Our module and one thread for all; `make bench` checks no shapes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    names = ("llmnotes.foundations.autograd", MODULE)
-    yield as_installed(*names)[1]
+    yield forward_mode
     torch.set_num_threads(threads)
 
 

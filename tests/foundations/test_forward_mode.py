@@ -18,7 +18,7 @@ from llmnotes.foundations.forward_mode import (
     jacrev,
     jvp,
 )
-from tests.foundations.expressions import programs, run
+from tests.foundations.autograd.expressions import programs, run
 
 
 def random_arrays(*shapes, seed=0, dtype=np.float64):

@@ -8,8 +8,8 @@ from torch import nn
 
 from llmnotes.sequence.gru import GRU, ResetBeforeGRU
 from llmnotes.sequence.lstm import LSTM, set_forget_bias
-from llmnotes.sequence.lstm_scan import FusedLSTM
-from llmnotes.sequence.memory_tasks import (
+from llmnotes.sequence.lstm.by_hand import FusedLSTM
+from llmnotes.sequence.lstm.task import (
     TASKS,
     Answerer,
     hidden_for,
@@ -17,7 +17,7 @@ from llmnotes.sequence.memory_tasks import (
     score,
 )
 from llmnotes.sequence.rnn import RNN, Recurrent
-from llmnotes.sequence.through_time import singular_values_by_lag
+from llmnotes.sequence.rnn.through_time import singular_values_by_lag
 
 SEED = 0
 PARAMETERS, STEPS = 3000, 1500

@@ -1,51 +1,52 @@
 """A tiny site with the real extensions, built strictly as the book is."""
 
+import functools
 import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from mkdocs.__main__ import cli
+from mkdocs.utils import yaml_load
 
 from llmnotes._site import math, results
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = """
-site_name: Tiny
-site_url: https://example.org/
-repo_url: https://example.org/repository
-edit_uri: edit/main/docs/
-theme: {name: null, custom_dir: theme}
-plugins: []
-validation: {links: {not_found: warn, anchors: warn}}
-extra:
-  book:
-    basics: {first: First, second: Second, third: Third steps}
-    later: {last: The last one}
-markdown_extensions:
-  - attr_list
-  - md_in_html
-  - tables
-  - pymdownx.arithmatex: {generic: true}
-  - pymdownx.highlight
-  - pymdownx.tabbed: {alternate_style: true}
-  - pymdownx.snippets: {check_paths: true}
-  - pymdownx.superfences:
-      custom_fences:
-        - name: results
-          class: results
-          format: !!python/name:llmnotes._site.charts.fence
-        - name: map
-          class: map
-          format: !!python/name:llmnotes._site.chapters.map_fence
-  - llmnotes._site.llms
-  - llmnotes._site.symbols
-  - llmnotes._site.math
-  - llmnotes._site.numbers
-  - llmnotes._site.chapters
-"""
+GLOSSARY = "includes/glossary.md"
+TINY = {
+    "site_name": "Tiny",
+    "site_url": "https://example.org/",
+    "repo_url": "https://example.org/repository",
+    "repo_name": None,
+    "edit_uri": "edit/main/docs/",
+    "theme": {"name": None, "custom_dir": "theme"},
+    "plugins": [],
+    "not_in_nav": "*.md",
+    "extra": {
+        "book": {
+            "basics": {
+                "first": "First",
+                "second": "Second",
+                "third": "Third steps",
+            },
+            "later": {"last": "The last one"},
+        }
+    },
+}
+# The theme and the templates of the book, its pages and its notebooks.
+LEFT_OUT = "nav", "hooks", "watch", "extra_css", "extra_templates"
+
+
+@functools.cache
+def config():
+    """mkdocs.yml of the book, but for what makes it this book."""
+    with (ROOT / "mkdocs.yml").open(encoding="utf-8") as ours:
+        book = {**yaml_load(ours), **TINY}
+    kept = {name: book[name] for name in book if name not in LEFT_OUT}
+    return yaml.dump(kept, sort_keys=False)
 
 
 @dataclass
@@ -68,7 +69,8 @@ class Site:
         self.write("docs/index.md", "# Home\n")
         for old in self.root.glob("docs/**/*.md"):
             name = old.relative_to(self.root / "docs").with_suffix("")
-            if "__".join(name.parts) not in {"index", *pages}:
+            kept = {"index", "includes__glossary", *pages}
+            if "__".join(name.parts) not in kept:
                 old.unlink()  # of an earlier test
         for told_once in logging.getLogger("mkdocs.commands.build").filters:
             told_once.msgs.clear()
@@ -97,7 +99,8 @@ class Site:
 def new_site(root):
     """A repository without pages, with KaTeX as it is set up here."""
     made = Site(root)
-    made.write("mkdocs.yml", CONFIG)
+    made.write("mkdocs.yml", config())
+    made.write(f"docs/{GLOSSARY}", "")
     made.write("theme/main.html", "{{ page.content }}")
     katex = root / math.HOME
     katex.parent.mkdir(parents=True)

@@ -51,6 +51,13 @@ def pages() -> list[str]:
     ]
 
 
+def source(url: str) -> Path:
+    """Where a page is written, Markdown or notebook."""
+    stem = ROOT / "docs" / (url.rstrip("/") or "index")
+    places = [stem.with_suffix(".md"), stem / "index.md"]
+    return next(filter(Path.exists, places), stem.with_suffix(".py"))
+
+
 def chapters() -> list[str]:
     """The addresses of the written chapters, in reading order."""
     return [f"{key}/" for key, c in book.book(ROOT).items() if c.written]

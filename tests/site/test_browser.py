@@ -1,55 +1,72 @@
-"""What a reader's browser meets on the built site, proved in Chromium.
+"""What only a browser can see of the built site, proved in Chromium.
 
-Each page is loaded once, into a `Visit`; the tests read what it found.
+It visits the gallery, which holds every component, and the home page closely:
+axe by day and by night. A few long pages and the pages that this branch has
+changed (changed.py) follow, without what the gallery has settled: colours.
+With `--full` it visits every page closely, as the weekly run does. What can
+be seen in the HTML is proved there for every page (test_html.py).
+
+A page is loaded once, into a `Visit`; the tests read what it found. Nothing
+depends on timing: all motion is stilled, and states are waited for.
 """
 
-import inspect
 import os
 import re
 from dataclasses import dataclass, field
-from urllib.parse import urldefrag
+from urllib.parse import unquote, urldefrag
 
-import jupytext
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, sync_playwright
 
-from llmnotes._site import symbols
-from llmnotes.transformer.attention import attention
-from tests.site import serving
+from tests.site import built, changed, serving, test_copied
 
-CHAPTERS = serving.chapters()
-NOTEBOOKS = serving.notebooks()
+GALLERY = "gallery/"
+CLOSELY = [GALLERY, ""]
+LONG = ["transformer/gpt/", "kernels/flash_attention/", "results/kernels/"]
+ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 800}
-WEIGHT = 200_000  # bytes over the wire on a first visit
 
 # Formulas are there twice, as MathML and as a hidden drawing: axe reads the
-# MathML. Of a long table it reads some rows, of many code blocks the first
-# ones; the others are made alike.
-# At night it asks about colour alone, which is all that the palette changes.
-AXE_SEES = {
-    "exclude": [
-        [".katex-html"],
-        ["tbody tr:nth-child(n + 5)"],
-        [" ~ ".join([".highlight"] * 6)],
-    ]
-}
+# MathML. On a long page it reads some rows of a table and the first of many
+# code blocks; what is left out is made like what the gallery shows.
+AXE_SKIPS = {"exclude": [[".katex-html"]]}
+THIN_OUT = """() => document.querySelectorAll(
+  "tbody tr:nth-child(n + 5), .katex-html, svg[role=img] > *," +
+  Array(6).fill(".highlight").join(" ~ ")
+).forEach(e => e.remove())"""
 AXE_ASKS = {
-    "light": {
+    "all": {
         "resultTypes": ["violations"],
         "rules": {"target-size": {"enabled": True}},
     },
-    "dark": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},
+    "all but colour": {
+        "resultTypes": ["violations"],
+        "rules": {
+            "target-size": {"enabled": True},
+            "color-contrast": {"enabled": False},
+        },
+    },
+    # The palette changes colours and nothing else.
+    "colour": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},
 }
 
-WATCH_SHIFTS = """
+AT_FIRST = """
 window.shifts = 0;
 new PerformanceObserver(list => {
   for (const e of list.getEntries())
     if (!e.hadRecentInput) window.shifts += e.value;
 }).observe({type: "layout-shift", buffered: true});
+addEventListener("DOMContentLoaded", () => {
+  const still = document.createElement("style");
+  still.textContent = `*, ::before, ::after { animation: none !important;
+    transition: none !important; scroll-behavior: auto !important }`;
+  document.head.append(still);
+});
 """
+SETTLED = """() => document.fonts.ready.then(() => new Promise(done =>
+  requestAnimationFrame(() => requestAnimationFrame(done))))"""
 
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
@@ -65,10 +82,11 @@ FAINT = """() => {
     .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
     .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
   const paper = light(rgb(getComputedStyle(document.body).backgroundColor));
-  const contrast = colour => {
+  const known = {};
+  const contrast = colour => known[colour] ??= (() => {
     const [a, b] = [light(rgb(colour)), paper].sort((x, y) => y - x);
     return (a + .05) / (b + .05);
-  };
+  })();
   const faint = [];
   for (const e of document.querySelectorAll("figure svg *")) {
     const style = getComputedStyle(e);
@@ -89,15 +107,35 @@ COUNTS = """() => Object.fromEntries(
   .map(([name, css]) => [name, document.querySelectorAll(css).length]))"""
 
 
+def visited(full: bool) -> list[str]:
+    """The addresses to visit, the gallery first."""
+    pages = serving.pages()
+    more = pages if full else changed.pages(serving.ROOT, pages)
+    return list(dict.fromkeys([*ALWAYS, *more]))
+
+
+def pytest_generate_tests(metafunc):
+    """Share the pages between two processes; a page's tests stay together."""
+    if "visit" not in metafunc.fixturenames:
+        return
+    urls = visited(metafunc.config.getoption("--full"))
+    groups = [pytest.mark.xdist_group(f"browser {i % 2}") for i in range(2)]
+    pages = [
+        pytest.param(url, marks=groups[i % 2], id=url or "home")
+        for i, url in enumerate(urls)
+    ]
+    metafunc.parametrize("visit", pages, indirect=True)
+
+
 @dataclass
 class Visit:
     """What one load of a page showed."""
 
+    url: str
     foreign: list[str] = field(default_factory=list)
+    fetched: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
-    weight: int = 0
     shifts: float = 0.0
-    titles: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     axe: dict[str, list[str]] = field(default_factory=dict)
     faint: dict[str, list[str]] = field(default_factory=dict)
@@ -106,7 +144,7 @@ class Visit:
 
 @pytest.fixture(scope="session")
 def base():
-    with serving.serve(serving.build_if_older()) as address:
+    with serving.serve(built.home()) as address:
         yield address
 
 
@@ -123,107 +161,131 @@ def browser():
         found.close()
 
 
+@pytest.fixture(scope="session")
+def open_page(browser, base):
+    """Open a page, stilled; `close` it afterwards."""
+
+    def opened(**options) -> Page:
+        context = browser.new_context(
+            base_url=base,
+            reduced_motion="reduce",
+            **{"viewport": DESK, "color_scheme": "light", **options},
+        )
+        context.add_init_script(AT_FIRST)
+        return context.new_page()
+
+    return opened
+
+
 @pytest.fixture
-def page(browser, base):
-    context = browser.new_context(
-        base_url=base, viewport=DESK, color_scheme="light"
-    )
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    yield context.new_page()
-    context.close()
+def page(open_page):
+    page = open_page(permissions=["clipboard-read", "clipboard-write"])
+    yield page
+    page.context.close()
 
 
 @pytest.fixture(scope="session")
-def visits(browser, base):
+def visits():
+    """The visits made so far, by address."""
+    return {}
+
+
+@pytest.fixture
+def visit(request, visits, open_page, base):
     """The visit of a page, made at first asking."""
-    made = {}
-
-    def visit(url):
-        if url not in made:
-            context = browser.new_context(
-                base_url=base, viewport=DESK, color_scheme="light"
-            )
-            made[url] = look_at(context.new_page(), url, base)
-            context.close()
-        return made[url]
-
-    return visit
+    url = request.param
+    if url not in visits:
+        page = open_page()
+        closely = url in CLOSELY or request.config.getoption("--full")
+        visits[url] = look_at(page, Visit(url), base, closely)
+        page.context.close()
+    return visits[url]
 
 
-@pytest.fixture(params=serving.pages(), ids=lambda url: url or "home")
-def visit(request, visits):
-    return visits(request.param)
-
-
-def look_at(page: Page, url: str, base: str) -> Visit:
-    seen = Visit()
+def look_at(page: Page, seen: Visit, base: str, closely: bool) -> Visit:
     listen(page, seen, base)
-    page.add_init_script(WATCH_SHIFTS)
-    page.goto(url, wait_until="networkidle")
+    arrive(page, seen.url)
     seen.shifts = page.evaluate("window.shifts")
-    seen.titles = page.locator("h1").all_inner_texts()
     seen.counts = page.evaluate(COUNTS)
-    look_closely(page, seen, "light")
+    seen.faint["light"] = page.evaluate(FAINT)
     # The second look is at a phone's width, where more has to scroll.
     page.set_viewport_size(PHONE)
-    seen.sideways = page.evaluate(
-        "document.documentElement.scrollWidth - innerWidth"
-    )
-    page.locator("label[for=__palette_1]").click()
-    look_closely(page, seen, "dark")
+    width = "document.documentElement.scrollWidth - innerWidth"
+    seen.sideways = page.evaluate(width)
+    turn(page, "slate")
+    seen.faint["dark"] = page.evaluate(FAINT)
+    if closely:
+        seen.axe["dark"] = asked(page, "colour")
+    else:
+        page.evaluate(THIN_OUT)
+    page.set_viewport_size(DESK)
+    turn(page, "default")
+    seen.axe["light"] = asked(page, "all" if closely else "all but colour")
     return seen
 
 
-def listen(page: Page, seen: Visit, base: str) -> None:
-    def finished(request):
-        if request.url.startswith(base):
-            seen.weight += serving.weight(request.url.removeprefix(base))
+def arrive(page: Page, url: str) -> None:
+    """Load a page, and wait until its faces are there and it is drawn."""
+    page.goto(url, wait_until="networkidle")
+    page.evaluate(SETTLED)
 
-    def asked(request):
-        if not request.url.startswith((base, "data:", "blob:")):
+
+def turn(page: Page, scheme: str) -> None:
+    """Change the palette, without a pointer that would open tooltips."""
+    toggle = {"default": "#__palette_0", "slate": "#__palette_1"}[scheme]
+    page.locator(toggle).dispatch_event("click")
+    body = page.locator(f"body[data-md-color-scheme={scheme}]")
+    body.wait_for(timeout=10_000)
+    page.evaluate(SETTLED)
+
+
+def listen(page: Page, seen: Visit, base: str) -> None:
+    def sent(request):
+        if request.url.startswith(base):
+            address = urldefrag(request.url).url.removeprefix(base)
+            seen.fetched.add(unquote(address))
+        elif not request.url.startswith(("data:", "blob:")):
             seen.foreign.append(request.url)
 
     def said(message):
         if message.type == "error":
             seen.errors.append(message.text)
 
-    page.context.on("request", asked)
-    page.context.on("requestfinished", finished)
+    page.context.on("request", sent)
     page.on("console", said)
     page.on("pageerror", lambda error: seen.errors.append(str(error)))
 
 
-def look_closely(page: Page, seen: Visit, palette: str) -> None:
-    scheme = {"light": "default", "dark": "slate"}[palette]
-    body = page.locator(f"body[data-md-color-scheme={scheme}]")
-    body.wait_for(timeout=10_000)
-    found = Axe().run(page, AXE_SEES, AXE_ASKS[palette]).response
-    seen.axe[palette] = [
+def asked(page: Page, question: str) -> list[str]:
+    """What axe finds fault with."""
+    found = Axe().run(page, AXE_SKIPS, AXE_ASKS[question]).response
+    return [
         f"{v['id']}: {node['html'][:200]}"
         for v in found["violations"]
         for node in v["nodes"]
     ]
-    seen.faint[palette] = page.evaluate(FAINT)
 
 
 def test_nothing_is_asked_of_other_sites(visit):
     assert visit.foreign == []
 
 
+def test_what_is_fetched_is_what_the_page_was_weighed_with(visit):
+    assert visit.fetched <= set(built.page(visit.url).files)
+    assert visit.url in visit.fetched and len(visit.fetched) > 4
+
+
 def test_the_console_stays_empty(visit):
     assert visit.errors == []
-
-
-def test_a_page_has_one_title(visit):
-    assert len(visit.titles) == 1 and visit.titles[0].strip()
 
 
 def test_nothing_moves_while_loading(visit):
     assert visit.shifts < 0.01
 
 
-def test_axe_finds_nothing_by_day_or_night(visit):
-    assert visit.axe == {"light": [], "dark": []}
+def test_axe_finds_nothing(visit):
+    assert visit.axe.pop("dark", []) == []
+    assert visit.axe == {"light": []}
 
 
 def test_figures_are_readable_by_day_and_night(visit):
@@ -234,126 +296,106 @@ def test_a_phone_never_scrolls_sideways(visit):
     assert visit.sideways == 0
 
 
-@pytest.mark.parametrize("url", CHAPTERS + NOTEBOOKS)
-def test_a_chapter_weighs_less_than_200_kB(url, visits):
-    assert 0 < visits(url).weight < WEIGHT
+def test_scripts_add_no_maths_code_figures_or_tables(visit):
+    page = built.page(visit.url)
+    found = {
+        "maths": [*built.of_class(page.root, "katex-html")],
+        "code": [
+            code
+            for block in built.of_class(page.root, "highlight")
+            for code in block.iter("code")
+        ],
+        "drawings": [
+            s for f in page.root.iter("figure") for s in f.iter("svg")
+        ],
+        "tables": [*page.root.iter("table")],
+    }
+    assert visit.counts == {name: len(all_) for name, all_ in found.items()}
 
 
-@pytest.mark.parametrize("url", CHAPTERS + NOTEBOOKS)
-def test_without_scripts_maths_code_and_figures_are_there(
-    url, browser, base, visits
-):
-    context = browser.new_context(
-        base_url=base, viewport=DESK, java_script_enabled=False
-    )
-    page = context.new_page()
-    page.goto(url)
-    counted = page.evaluate(COUNTS)
-    assert counted == visits(url).counts
-    assert counted["code"] and (counted["maths"] or url in NOTEBOOKS)
-    for shown in ("h1", ".md-tabs", ".md-sidebar--primary", ".highlight"):
-        assert page.locator(shown).first.is_visible()
-    context.close()
+@pytest.mark.xdist_group("browser 0")
+class TestByHand:
+    """What a reader does, on a page or two."""
 
+    def test_without_scripts_everything_is_shown(self, open_page):
+        page = open_page(java_script_enabled=False)
+        page.goto(GALLERY)
+        for shown in (
+            *("h1", ".md-tabs", ".md-sidebar--primary", ".highlight"),
+            *(".katex-html", "figure svg", "table"),
+        ):
+            assert page.locator(shown).first.is_visible()
+        page.context.close()
 
-@pytest.mark.parametrize("url", [*CHAPTERS, "proof/"])
-def test_the_copy_button_yields_the_source_of_the_package(url, page):
-    markdown = serving.ROOT / "docs" / f"{url.rstrip('/')}.md"
-    expanded = symbols.expand(markdown.read_text("utf-8"), serving.ROOT)
-    fences = re.findall(r"^```python[^\n]*\n(.*?)^```$", expanded, re.M | re.S)
-    assert copied_from(page, url) == [f.rstrip("\n") for f in fences]
+    def test_the_copy_button_yields_the_text_of_the_block(self, page):
+        arrive(page, GALLERY)
+        for language in ("python", "console"):
+            copied = []
+            for block in page.locator(f".language-{language}").all():
+                button = block.locator("button[data-md-type=copy]")
+                button.dispatch_event("click")
+                text = page.evaluate("navigator.clipboard.readText()")
+                copied.append(text.rstrip())
+            assert copied == test_copied.blocks_of(GALLERY, language)
+            assert copied
 
+    @pytest.mark.parametrize("url", serving.notebooks())
+    def test_a_notebooks_files_can_be_downloaded(self, url, page):
+        arrive(page, url)
+        for suffix in (".py", ".ipynb"):
+            with page.expect_download() as download:
+                page.locator(f".files a[href$='{suffix}']").click()
+            name = f"{url.rstrip('/').rpartition('/')[2]}{suffix}"
+            laid = (built.home() / url / name).read_bytes()
+            assert download.value.path().read_bytes() == laid
 
-@pytest.mark.parametrize("url", NOTEBOOKS)
-def test_a_notebook_yields_its_cells_and_both_files(url, page):
-    home = serving.ROOT / "docs" / url.rstrip("/")
-    cells = [
-        cell["source"]
-        for cell in jupytext.read(home.with_suffix(".py"))["cells"]
-        if cell["cell_type"] == "code"
-    ]
-    assert copied_from(page, url) == cells
-    for suffix in (".py", ".ipynb"):
-        with page.expect_download() as download:
-            page.locator(f".files a[href$='{suffix}']").click()
-        text = download.value.path().read_text("utf-8")
-        got = jupytext.reads(text, fmt=suffix[1:])["cells"]
-        assert [c["source"] for c in got if c["cell_type"] == "code"] == cells
+    def test_search_finds_symbols(self, page):
+        arrive(page, "contributing/")
+        page.keyboard.press("/")
+        page.locator(".md-search__input:focus").wait_for()
+        for term, chapter in (
+            ("flash_attention", "kernels/flash_attention/"),
+            ("causal_mask", "transformer/attention/"),
+        ):
+            page.locator(".md-search__input").fill(term)
+            found = f".md-search-result__link[href*='{chapter}']"
+            first = page.locator(found).first
+            first.wait_for(state="attached", timeout=20_000)
 
+    def test_the_search_index_waits_until_search_is_opened(self, page):
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        arrive(page, "contributing/")
+        assert not [url for url in asked if "search_index" in url]
+        with page.expect_request(re.compile("search_index")):
+            page.locator(".md-search__input").focus()
 
-def test_attention_can_be_copied_whole(page):
-    source = inspect.getsource(attention).rstrip("\n")
-    copied = copied_from(page, "transformer/attention/")
-    assert any(block.endswith(source) for block in copied)
+    def test_a_jump_to_a_section_arrives(self, page):
+        arrive(page, "contributing/#style")
+        page.wait_for_function(
+            "scrollY > 0 && (top => 0 <= top && top < 200)"
+            "(document.querySelector('#style').getBoundingClientRect().top)",
+            timeout=10_000,
+        )
 
+    def test_the_keyboard_reaches_text_and_palette(self, page):
+        arrive(page, "contributing/")
+        page.keyboard.press("Tab")
+        skip = page.locator(".md-skip")
+        assert skip.evaluate("e => e === document.activeElement")
+        assert "#" in skip.get_attribute("href")
+        page.locator("#__palette_0").focus()
+        page.keyboard.press("Enter")
+        dark = page.locator("body[data-md-color-scheme=slate]")
+        dark.wait_for(timeout=10_000)
 
-def copied_from(page: Page, url: str) -> list[str]:
-    """What each Python block's copy button puts on the clipboard."""
-    page.goto(url, wait_until="networkidle")
-    copied = []
-    for block in page.locator(".language-python").all():
-        block.locator("button[data-md-type=copy]").dispatch_event("click")
-        text = page.evaluate("navigator.clipboard.readText()")
-        copied.append(text.rstrip("\n"))
-    return copied
-
-
-@pytest.mark.parametrize("term", ["flash_attention", "causal_mask"])
-def test_search_finds_symbols(term, page):
-    page.goto("notation/", wait_until="networkidle")
-    page.keyboard.press("/")
-    page.locator(".md-search__input:focus").wait_for()
-    page.keyboard.type(term)
-    first = page.locator(".md-search-result__link").first
-    first.wait_for(timeout=20_000)
-    found = page.locator(".md-search-result__link").evaluate_all(
-        "links => links.map(a => a.href)"
-    )
-    chapter = {"flash_attention": "kernels/flash_attention/"}.get(
-        term, "transformer/attention/"
-    )
-    assert any(chapter in urldefrag(href).url for href in found)
-
-
-def test_the_search_index_waits_until_search_is_opened(page):
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto("", wait_until="networkidle")
-    assert not [url for url in asked if "search_index" in url]
-    page.locator(".md-search__input").focus()
-    page.wait_for_load_state("networkidle")
-    page.wait_for_function(
-        "performance.getEntriesByType('resource')"
-        ".some(e => e.name.includes('search_index'))"
-    )
-
-
-def test_a_jump_to_a_section_arrives(page):
-    page.goto("contributing/#style", wait_until="networkidle")
-    page.wait_for_timeout(200)
-    top = page.locator("#style").evaluate("e => e.getBoundingClientRect().top")
-    assert 0 <= top < 200
-
-
-def test_the_keyboard_reaches_text_and_palette(page):
-    page.goto("notation/", wait_until="networkidle")
-    page.keyboard.press("Tab")
-    skip = page.locator(".md-skip")
-    assert skip.evaluate("e => e === document.activeElement")
-    assert "#" in skip.get_attribute("href")
-    page.locator("#__palette_0").focus()
-    page.keyboard.press("Enter")
-    page.locator("body[data-md-color-scheme=slate]").wait_for(timeout=10_000)
-
-
-@pytest.mark.parametrize("scripts", [True, False])
-def test_the_first_visit_follows_the_systems_palette(scripts, browser, base):
-    context = browser.new_context(
-        base_url=base, color_scheme="dark", java_script_enabled=scripts
-    )
-    page = context.new_page()
-    page.goto("notation/", wait_until="networkidle")
-    paper = "getComputedStyle(document.body).backgroundColor"
-    red = int(re.search(r"\d+", page.evaluate(paper))[0])
-    assert red < 60
-    context.close()
+    @pytest.mark.parametrize("scripts", [True, False])
+    def test_the_first_visit_follows_the_systems_palette(
+        self, scripts, open_page
+    ):
+        page = open_page(color_scheme="dark", java_script_enabled=scripts)
+        page.goto("contributing/", wait_until="networkidle")
+        paper = "getComputedStyle(document.body).backgroundColor"
+        red = int(re.search(r"\d+", page.evaluate(paper))[0])
+        assert red < 60
+        page.context.close()

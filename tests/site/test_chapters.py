@@ -11,18 +11,21 @@ from tests.site.conftest import ROOT
 
 @pytest.fixture
 def three(site):
-    """First is imported by second, both by last, through a support module."""
+    """First is imported by second, both by last, which is a folder."""
     site.write("mkdocs.yml", site.root.joinpath("mkdocs.yml").read_text())
     code = {
         "basics/first.py": "def one(): ...\n",
         "basics/second.py": "from llmnotes.basics.first import one\n",
         "later/last/__init__.py": "",
-        "later/last/cpu.py": "from llmnotes.later import tools\n",
+        "later/last/cpu.py": "import llmnotes.basics.first\n"
+        "from llmnotes.basics import second\n",
+        "basics/__init__.py": "",
+        "later/__init__.py": "",
+        "shared/__init__.py": "",
+        "shared/tools.py": "",
         "text.py": "",
         "text_files.py": "",
         "__main__.py": "",
-        "later/tools.py": "import llmnotes.basics.first\n"
-        "from llmnotes.basics import second\n",
     }
     for path, text in code.items():
         site.write(f"src/llmnotes/{path}", text)
@@ -33,8 +36,12 @@ def three(site):
     ):
         site.write(f"docs/{part}/{slug}.md", f"# {slug}\n")
         site.write(f"tests/{part}/test_{slug}.py", "")
-    for name in ("text", "text_speed", "cli"):
-        site.write(f"tests/test_{name}.py", "")
+    (site.root / "tests/later/test_last.py").unlink()
+    for name in ("test_text", "test_text_speed", "shared/test_tools"):
+        site.write(f"tests/{name}.py", "")
+    site.write("tests/test_cli.py", "from llmnotes import __main__ as cli\n")
+    site.write("tests/later/last/test_cpu.py", "")
+    site.write("tests/later/last/helper.py", "")
     nav = "nav: [{A: [basics/first.md, basics/second.md]}, later/last.md]\n"
     config = site.root / "mkdocs.yml"
     config.write_text(config.read_text() + nav)
@@ -52,13 +59,12 @@ def test_a_whole_book_has_no_faults(three):
 @pytest.mark.parametrize(
     "path, fault",
     [
-        ("docs/basics/second.md", "basics/second: no page"),
         ("src/llmnotes/basics/second.py", "basics/second: no code"),
         ("tests/basics/test_second.py", "basics/second: no tests"),
         ("src/llmnotes/__main__.py", "tests/test_cli.py: no such module"),
         (
             "tests/test_cli.py",
-            "src/llmnotes/__main__.py: no tests/test_cli.py",
+            "src/llmnotes/__main__.py: no tests/test___main__.py",
         ),
     ],
 )
@@ -76,12 +82,20 @@ def test_a_missing_partner_is_named(three, path, fault):
         ("tests/basics/test_fourth.py", "no such chapter"),
         ("tests/basics/bench_fourth.py", "no such chapter"),
         ("tests/basics/bench_first.py", "basics/first: no results"),
-        ("src/llmnotes/basics/lonely.py", "neither a chapter nor imported"),
+        ("src/llmnotes/basics/lonely.py", "basics/lonely: no such chapter"),
+        ("tests/basics/helper.py", "tests/basics/helper.py: no such chapter"),
+        ("tests/basics/fourth/test_it.py", "no such chapter"),
+        ("tests/later/last/test_gpu.py", "later/last has no such module"),
+        ("tests/later/last/bench_other.py", "expected bench_last.py"),
         ("src/llmnotes/misc/things.py", "misc is not a part of the book"),
         ("src/llmnotes/tex.py", "tex.py: no tests/test_tex.py"),
         ("tests/test_tex.py", "tests/test_tex.py: no such module"),
         ("src/llmnotes/later/last.py", "both a module and a package"),
         ("docs/basics/third.md", "nav has the chapters"),
+        ("src/llmnotes/later/last/deep/x.py", "last/deep: no __init__.py"),
+        ("tests/basics/first/deep/test_it.py", "no such chapter"),
+        ("tests/lost/test_it.py", "tests/lost: no src/llmnotes/lost"),
+        ("docs/results/lost/it.json", "no benchmark writes it"),
     ],
 )
 def test_a_stray_is_named(three, path, fault):
@@ -96,6 +110,100 @@ def test_a_backward_import_is_named(three):
     assert fault in mirror.faults(three.root)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from ..later import last",
+        "from ..later.last import cpu as c",
+        "from llmnotes.later import last",
+        "from llmnotes.later.last import *",
+        "import llmnotes.later.last as late",
+        "import os, llmnotes.later.last.cpu",
+        "from llmnotes.text import x  # which needs the last",
+    ],
+)
+def test_however_it_is_written_an_import_backwards_is_seen(three, line):
+    three.write("src/llmnotes/text.py", "import llmnotes.later.last.cpu\n")
+    three.write("src/llmnotes/basics/first.py", f"if 1:\n    {line}\n")
+    fault = "basics/first imports later/last, which comes later in the book"
+    assert fault in mirror.faults(three.root)
+
+
+def test_importing_a_part_is_not_importing_its_chapters(three):
+    """Python itself would not find them there."""
+    three.write("src/llmnotes/basics/first.py", "import llmnotes.later\n")
+    assert mirror.faults(three.root) == []
+
+
+def test_a_circle_is_named_also_inside_of_a_chapter(three):
+    home = "src/llmnotes/later/last"
+    three.write(f"{home}/__init__.py", "from .cpu import run\n")
+    three.write(f"{home}/cpu.py", "from .model import x\n")
+    three.write(f"{home}/model.py", "def run():\n    from . import run\n")
+    last = "llmnotes.later.last"
+    faults = mirror.faults(three.root)
+    assert [f for f in faults if "which need it" in f] == [
+        f"{last} imports {last}.cpu, which need it",
+        f"{last}.cpu imports {last}.model, which need it",
+        f"{last}.model imports {last}, which need it",
+    ]
+
+
+def test_the_book_needs_nothing_of_the_site(three):
+    three.write("src/llmnotes/_site/__init__.py", "")
+    three.write("src/llmnotes/_site/page.py", "import llmnotes._site\n")
+    assert mirror.faults(three.root) == []
+    three.write("src/llmnotes/text.py", "from llmnotes._site import page\n")
+    assert mirror.faults(three.root) == [
+        "llmnotes.text imports llmnotes._site.page, which only the site needs"
+    ]
+
+
+def test_two_benchmarks_that_write_one_file_are_named(three):
+    three.write("tests/later/last/bench_last.py", "")
+    three.write("docs/results/later/last.json", "{}")
+    assert mirror.faults(three.root) == []
+    three.write("tests/later/bench_last.py", "")
+    fault = "docs/results/later/last.json: 2 benchmarks write it"
+    assert mirror.faults(three.root) == [fault]
+
+
+def test_what_editors_and_other_branches_leave_is_no_code(three):
+    lock = three.root / "src/llmnotes/basics/.#first.py"
+    lock.symlink_to("nobody@nowhere:1")
+    for path in (
+        "src/llmnotes/basics/first/__pycache__/model.cpython-311.pyc",
+        "src/llmnotes/basics/.ipynb_checkpoints/first-checkpoint.py",
+        "tests/basics/.ipynb_checkpoints/test_first-checkpoint.py",
+    ):
+        three.write(path, "not Python")
+    assert mirror.faults(three.root) == []
+
+
+def test_a_byte_order_mark_is_no_fault(three):
+    three.write("src/llmnotes/basics/first.py", "\ufeffimport os\n")
+    assert mirror.faults(three.root) == []
+
+
+def test_a_module_that_is_not_python_is_named_with_its_line(three):
+    three.write("src/llmnotes/basics/first.py", "x = 1\ndef f(:\n")
+    fault = r"^src/llmnotes/basics/first.py, line 2: invalid syntax$"
+    with pytest.raises(ValueError, match=fault):
+        mirror.faults(three.root)
+    code, output = three.build(**pages(three))
+    assert code == 1 and "Traceback" not in output
+    assert "index.md: src/llmnotes/basics/first.py, line 2: inv" in output
+
+
+def test_a_part_without_chapters_is_an_empty_part(three):
+    config = three.root / "mkdocs.yml"
+    later = "    later: {last: The last one}\n"
+    config.write_text(
+        config.read_text().replace(later, f"{later}    empty:\n")
+    )
+    assert mirror.faults(three.root) == []
+
+
 def test_the_nav_follows_the_book(three):
     config = three.root / "mkdocs.yml"
     text = config.read_text()
@@ -104,6 +212,23 @@ def test_the_nav_follows_the_book(three):
         text.replace("basics/first.md, basics/second.md", swapped)
     )
     assert "nav has the chapters" in mirror.faults(three.root)[0]
+
+
+def test_code_may_stand_before_its_page_but_not_a_page_without_code(three):
+    """A later chapter needed it; the chapter itself is still coming."""
+    three.write("src/llmnotes/basics/third.py", "")
+    three.write("tests/basics/test_third.py", "")
+    assert mirror.faults(three.root) == []
+    assert not book.book(three.root)["basics/third"].written
+    three.write("tests/basics/bench_third.py", "")
+    three.write("docs/results/basics/third.json", "{}")
+    assert "basics/third: no page" in mirror.faults(three.root)
+
+
+def test_a_folder_that_several_parts_share_is_proved_in_its_own(three):
+    (three.root / "tests/shared/test_tools.py").unlink()
+    fault = "src/llmnotes/shared is not a part of the book"
+    assert fault in mirror.faults(three.root)
 
 
 def test_tests_of_a_longer_name_are_not_those_of_a_shorter(three):
@@ -115,23 +240,26 @@ def test_tests_of_a_longer_name_are_not_those_of_a_shorter(three):
     assert [p.name for p in homes["tests"]] == ["test_first.py"]
 
 
-def test_support_modules_pass_imports_on_and_belong_to_their_users(three):
+def test_a_chapter_owns_what_lies_below_its_name(three):
+    three.write("tests/later/last/bench_last_speed.py", "")
+    three.write("docs/results/later/last_speed.json", "{}")
+    homes = book.book(three.root)["later/last"].homes()
+    assert {
+        home: [p.as_posix() for p in ps] for home, ps in homes.items()
+    } == {
+        "page": ["docs/later/last.md"],
+        "code": ["src/llmnotes/later/last"],
+        "tests": ["tests/later/last/test_cpu.py"],
+        "benchmark": ["tests/later/last/bench_last_speed.py"],
+        "results": ["docs/results/later/last_speed.json"],
+    }
+    assert mirror.faults(three.root) == []
+
+
+def test_what_a_chapter_imports_is_what_it_builds_on(three):
     links = book.graph(three.root)
     assert links.builds_on("later/last") == ["basics/first", "basics/second"]
     assert links.used_by("basics/first") == ["basics/second", "later/last"]
-    assert links.support("later/last") == ["later/tools"]
-
-
-def test_what_only_the_tests_of_a_chapter_import_belongs_to_it_too(three):
-    three.write("src/llmnotes/basics/second.py", "")
-    three.write("src/llmnotes/basics/extra.py", "import llmnotes.basics.first")
-    assert book.graph(three.root).builds_on("basics/second") == []
-    three.write(
-        "tests/basics/test_second.py", "from llmnotes.basics import extra"
-    )
-    assert book.graph(three.root).builds_on("basics/second") == [
-        "basics/first"
-    ]
 
 
 def test_what_follows_from_two_edges_is_not_drawn(three):
@@ -175,10 +303,6 @@ def test_the_box_under_the_title_lists_the_homes(three):
             f"{base}/tree/main/src/llmnotes/later/last",
             "src/llmnotes/later/last/",
         ),
-        (
-            f"{base}/blob/main/src/llmnotes/later/tools.py",
-            "src/llmnotes/later/tools.py",
-        ),
     ]
     assert rows["Benchmark"][0][1] == "tests/later/bench_last.py"
     assert rows["Results"][0][1] == "docs/results/later/last.json"
@@ -189,9 +313,21 @@ def test_the_box_under_the_title_lists_the_homes(three):
     assert "Used by" not in rows
 
 
-def test_a_page_that_is_no_chapter_has_no_box(three):
+def test_a_chapter_ends_with_the_command_that_proves_it(three):
     given = pages(three)
-    assert "<aside" not in three.html("about", "# About\n", **given)
+    text = given.pop("basics__second")
+    html = three.html("basics__second", text, **given)
+    last = html.rstrip()[html.rindex("<p") :]
+    assert last == (
+        '<p class="proof" data-search-exclude="">Run the proof of this '
+        "chapter: <code>make test name=basics/second</code></p>"
+    )
+
+
+def test_a_page_that_is_no_chapter_has_neither(three):
+    given = pages(three)
+    html = three.html("about", "# About\n", **given)
+    assert "<aside" not in html and "make test" not in html
 
 
 def test_a_chapter_without_a_title_ends_the_build(three):

@@ -17,7 +17,7 @@ CELLS = """\
 
 # %%
 import sys
-from llmnotes import data
+from llmnotes import _site
 print("six", 2 * 3)
 print("a warning", file=sys.stderr)
 with open("runs", "a") as runs:
@@ -50,7 +50,7 @@ def built(site):
 
 
 def test_a_notebook_runs_once_until_it_or_its_imports_change(notebook):
-    notebook.write("src/llmnotes/data.py", "import llmnotes.far")
+    notebook.write("src/llmnotes/_site/__init__.py", "import llmnotes.far")
     notebook.write("src/llmnotes/far.py", "")
     first, runs = built(notebook), notebook.root / "runs"
     assert built(notebook) == first
@@ -67,7 +67,7 @@ def test_a_notebook_runs_once_until_it_or_its_imports_change(notebook):
 
 def test_a_notebook_looks_like_a_page_and_brings_nothing_along(notebook):
     html = built(notebook)
-    assert '<h1 id="a-title">A title</h1>' in html
+    assert '<h1 id="a-title">A title<a' in html
     assert '<a href="../../">home</a>' in html
     assert "six 6\n</code>" in html
     assert "warning</code>" not in html

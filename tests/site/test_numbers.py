@@ -30,14 +30,14 @@ def test_a_reference_becomes_its_number(shared, reference, shown):
     assert "Abacus 3000, 2 cores, 1 thread" in number
 
 
-def test_a_number_links_to_its_table_on_the_results_page(shared):
-    overview = "# Results\n\n```results\noverview: basics/first\n```\n"
+def test_a_number_links_to_its_table_on_the_page_of_its_part(shared):
+    overview = "# Results\n\n```results\npart: basics\n```\n"
     ref = f"{{{{ {REF}[n=512, method=flash].seconds }}}}"
     html = shared.html(
-        "basics__second", f"# T\n\n{ref}\n", results__index=overview
+        "basics__second", f"# T\n\n{ref}\n", results__basics=overview
     )
-    assert 'href="../../results/#basics-first-speed"' in html
-    built = shared.root / "site/results/index.html"
+    assert 'href="../../results/basics/#basics-first-speed"' in html
+    built = shared.root / "site/results/basics/index.html"
     assert 'id="basics-first-speed"' in built.read_text()
 
 
@@ -101,7 +101,7 @@ def test_a_missing_reference_ends_the_build(shared, reference, cause):
         (0.00099996, "si", "s", "1 ms"),
         (1e-5, "si", "s", "10 µs"),
         (0, "si", "s", "0 s"),
-        (1e18, "si", "FLOP", "1,000 PFLOP"),
+        (1e18, "si", "FLOP", "1 EFLOP"),
         (0.256, ".1%", "", "25.6%"),
     ],
 )

@@ -1,6 +1,7 @@
 """Result files: valid, compared, and never left half written."""
 
 import copy
+import functools
 import json
 from pathlib import Path
 
@@ -23,6 +24,11 @@ def test_every_committed_file_was_made_from_committed_code(path):
         assert not result["run"]["commit"].endswith("-dirty"), name
 
 
+@functools.cache
+def this_machine():
+    return results.provenance(threads=2)
+
+
 def a_result(**changes):
     return {
         "kind": "tolerance",
@@ -31,7 +37,7 @@ def a_result(**changes):
         "prediction": "One",
         "command": "make bench name=part/slug",
         "seed": 0,
-        "run": results.provenance(threads=2),
+        "run": this_machine(),
         "columns": [{"name": "n", "unit": "tokens", "label": "length"}],
         "rows": [[1.0], [2.0]],
         **changes,

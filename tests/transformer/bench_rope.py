@@ -19,7 +19,7 @@ from llmnotes.transformer.rope import (
     yarn,
     yarn_scale,
 )
-from tests.transformer.tiny_decoder import (
+from tests.transformer.positions.tiny_decoder import (
     Decoder,
     Rotary,
     Windowed,
@@ -282,7 +282,8 @@ def trained():
         heads=2,
         layers=2,
     )
-    fit(model, train, steps=800, block=BLOCK, batch_size=16, peak=4e-3)
+    options = dict(steps=800, block=BLOCK, batch_size=16, peak=4e-3)
+    fit(model, train, validation, **options)
     return model, train, validation
 
 
@@ -306,6 +307,7 @@ def bench_length_extension(record):
         fit(
             model,
             train,
+            validation,
             steps=60,
             block=FACTOR * BLOCK,
             batch_size=2,

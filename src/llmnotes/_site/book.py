@@ -2,21 +2,21 @@
 
 chapter  = "part/slug", listed once in mkdocs.yml under extra.book
 homes    = page, code, tests, benchmark, results of a chapter
-support  = a module of a part that is no chapter: it belongs to every chapter
-           whose code, tests or benchmark imports it, and passes that
-           chapter's imports on
+
+What a file belongs to is said by where it lies: `part/slug.py`, or anything
+below `part/slug/`. A single idea is a file, more than one module a folder;
+code and tests choose independently.
 """
 
-import ast
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from llmnotes._site.imports import CODE, python_files, reach, tree_of
+
 CONFIG = "mkdocs.yml"
-PACKAGE = "llmnotes"
-CODE = Path("src", PACKAGE)
 
 
 class _Loader(yaml.SafeLoader):
@@ -52,22 +52,39 @@ class Chapter:
 
     def homes(self) -> dict[str, list[Path]]:
         """Return {home: existing files or folders, relative to the root}."""
-        tests = Path("tests", self.part)
-        mine = self.root, self.part, self.slug
         stem = CODE / self.part / self.slug
         candidates = {
             "page": [Path("docs", self.uri)],
             "code": [stem.with_suffix(".py"), stem],
-            "tests": tests_of(self.root, self.part, self.slug),
-            "benchmark": _files_of(*mine, tests, "bench_", ".py"),
-            "results": _files_of(
-                *mine, Path("docs/results", self.part), "", ".json"
-            ),
+            "tests": self._proofs("test_"),
+            "benchmark": self._proofs("bench_"),
+            "results": [results_of(p) for p in self._proofs("bench_")],
         }
         return {
-            home: [p for p in paths if (self.root / p).exists()]
+            home: [p for p in paths if _stands(self.root / p)]
             for home, paths in candidates.items()
         }
+
+    def _proofs(self, prefix: str) -> list[Path]:
+        """Return tests/part/<prefix>slug.py or the files of its folder."""
+        tests = Path("tests", self.part)
+        folder = sorted((self.root / tests / self.slug).glob(f"{prefix}*.py"))
+        return [
+            tests / f"{prefix}{self.slug}.py",
+            *(path.relative_to(self.root) for path in folder),
+        ]
+
+
+def _stands(path: Path) -> bool:
+    """Whether it is a file, or a folder that holds more than leftovers."""
+    return path.is_file() or (path.is_dir() and bool(python_files(path)))
+
+
+def results_of(bench: Path) -> Path:
+    """Return the file that tests/<part>/[<slug>/]bench_<name>.py writes."""
+    part = bench.parts[1]
+    name = bench.stem.removeprefix("bench_")
+    return Path("docs/results", part, f"{name}.json")
 
 
 def config(root: Path) -> dict:
@@ -87,64 +104,18 @@ def book(root: Path) -> dict[str, Chapter]:
     return {
         f"{part}/{slug}": Chapter(part, slug, title, root)
         for part, chapters in parts.items()
-        for slug, title in chapters.items()
+        for slug, title in (chapters or {}).items()
     }
 
 
-def _modules(root: Path, part: str) -> dict[str, list[Path]]:
-    """Return {name: files} of the modules and packages of a part."""
+def modules(root: Path, part: str) -> dict[str, list[Path]]:
+    """Return {slug: files} of the modules and folders of a part."""
     found = {}
     folder = root / CODE / part
-    for path in sorted(folder.rglob("*.py")):
+    for path in python_files(folder):
         name = path.relative_to(folder).parts[0].removesuffix(".py")
         if name != "__init__":
             found.setdefault(name, []).append(path)
-    return found
-
-
-def tests_of(root: Path, part: str, name: str) -> list[Path]:
-    """Return test_<name>.py and test_<name>_*.py, not those of a longer name.
-
-    With a chapter `attention` and another `attention_speed`, the file
-    test_attention_speed.py belongs to the second only.
-    """
-    return _files_of(root, part, name, f"tests/{part}", "test_", ".py")
-
-
-def _files_of(root, part, name, folder, before, after) -> list[Path]:
-    every = [*_modules(root, part), *_slugs(root, part)]
-    longer = [n for n in every if n.startswith(f"{name}_")]
-    return [
-        path.relative_to(root)
-        for path in sorted((root / folder).glob(f"{before}{name}*{after}"))
-        for stem in [path.stem.removeprefix(before)]
-        if is_of(stem, name) and not any(is_of(stem, n) for n in longer)
-    ]
-
-
-def _slugs(root: Path, part: str) -> list[str]:
-    return [c.slug for c in book(root).values() if c.part == part]
-
-
-def is_of(stem: str, name: str) -> bool:
-    """Whether a file belongs to a name: `rope` and `rope_speed` to rope."""
-    return stem == name or stem.startswith(f"{name}_")
-
-
-def _imported(path: Path) -> set[str]:
-    """Return "part/module" for each import of the package in a file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        for name in names:
-            words = name.split(".")
-            if words[0] == PACKAGE and len(words) > 2:
-                found.add("/".join(words[1:3]))
     return found
 
 
@@ -153,42 +124,16 @@ class Graph:
     """What builds on what, read from the imports of the code."""
 
     chapters: dict[str, Chapter]
-    imports: dict[str, set[str]]  # module "part/name" -> modules
-    tested: dict[str, set[str]]  # chapter -> modules its tests import
+    imports: dict[str, set[str]]  # chapter -> chapters
 
     def builds_on(self, key: str) -> list[str]:
-        """Return the chapters that a chapter's code imports, in order.
-
-        What its support modules import counts, too.
-        """
-        found, seen, queue = set(), {key}, [key, *self.support(key)]
-        while queue:
-            for name in self.imports.get(queue.pop(), ()):
-                if name in seen:
-                    continue
-                seen.add(name)
-                if name in self.chapters:
-                    found.add(name)
-                else:
-                    queue.append(name)
-        return [k for k in self.chapters if k in found]
+        """Return the chapters that a chapter's code imports, in order."""
+        found = self.imports.get(key, set())
+        return [k for k in self.chapters if k in found and k != key]
 
     def used_by(self, key: str) -> list[str]:
         """Return the chapters whose code imports this one's, in order."""
         return [k for k in self.chapters if key in self.builds_on(k)]
-
-    def support(self, key: str) -> list[str]:
-        """Return the support modules that a chapter's homes import."""
-        seen = set()
-        queue = [*self.imports.get(key, ()), *self.tested.get(key, ())]
-        while queue:
-            name = queue.pop()
-            if name in seen or name in self.chapters:
-                continue
-            if name in self.imports:  # a module of a part, and no chapter
-                seen.add(name)
-                queue += self.imports[name]
-        return sorted(seen)
 
     def backward(self) -> list[str]:
         """Say which chapter imports a later one."""
@@ -203,7 +148,7 @@ class Graph:
 
 def graph(root: Path) -> Graph:
     """Return the import graph, read again when a file has changed."""
-    files = [*root.glob(f"{CODE}/*/**/*.py"), *root.glob("tests/*/*.py")]
+    files = python_files(root / CODE)
     stamps = [p.stat().st_mtime_ns for p in [root / CONFIG, *files]]
     return _graph(root, tuple(files), tuple(stamps))
 
@@ -211,15 +156,21 @@ def graph(root: Path) -> Graph:
 @functools.lru_cache(maxsize=2)
 def _graph(root: Path, files, stamps) -> Graph:
     chapters = book(root)
-    parts = dict.fromkeys(c.part for c in chapters.values())
-    imports = {
-        f"{part}/{name}": set().union(*map(_imported, paths))
-        for part in parts
-        for name, paths in _modules(root, part).items()
-    }
-    tested = {}
-    for key, chapter in chapters.items():
-        homes = chapter.homes()
-        paths = [root / p for p in homes["tests"] + homes["benchmark"]]
-        tested[key] = set().union(*map(_imported, paths))
-    return Graph(chapters, imports, tested)
+    parts = {c.part for c in chapters.values()}
+    tree = tree_of(root)
+    keys = {m: key for m in tree if (key := _key(m, parts))}
+    # What several chapters share belongs to none: look through it.
+    shared = {m: targets for m, targets in tree.items() if m not in keys}
+    imports = {key: set() for key in keys.values()}
+    for module, key in keys.items():
+        found = reach(tree[module], shared)
+        imports[key] |= {keys[m] for m in found if m in keys}
+    return Graph(chapters, imports)
+
+
+def _key(module: str, parts: set[str]) -> str | None:
+    """Return "part/name" of a module that lies below a part."""
+    words = module.split(".")
+    if len(words) > 2 and words[1] in parts:
+        return "/".join(words[1:3])
+    return None

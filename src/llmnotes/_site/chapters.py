@@ -1,7 +1,8 @@
-"""What the site says about each chapter: its five homes, and the map.
+"""What the site says about each chapter: its homes, its proof, and the map.
 
-The box under the title of a chapter's page needs no marker: every page that
-extra.book names has one. The fence `map` draws the book:
+The box under the title of a chapter's page and the command at its end, which
+runs its proof, need no marker: every page that extra.book names has them. The
+fence `map` draws the book:
 
     ```map
     book
@@ -16,9 +17,10 @@ from html import escape
 
 from markdown import Extension
 from markdown.treeprocessors import Treeprocessor
+from markdown.util import AtomicString
 
 from llmnotes._site import atlas, tables
-from llmnotes._site.book import CODE, Chapter, Graph, graph
+from llmnotes._site.book import Chapter, Graph, graph
 from llmnotes._site.page import Page, page_of
 
 NAMES = {
@@ -46,7 +48,12 @@ class HomesTreeprocessor(Treeprocessor):
 
 def _chapters(page: Page) -> dict[str, Chapter]:
     extra = page.config.get("extra") or {}
-    return graph(page.root).chapters if extra.get("book") else {}
+    if not extra.get("book"):
+        return {}
+    try:
+        return graph(page.root).chapters
+    except ValueError as error:  # a module that is not Python
+        raise page.error(str(error)) from None
 
 
 def _homes(page: Page, links: Graph) -> etree.Element:
@@ -54,10 +61,7 @@ def _homes(page: Page, links: Graph) -> etree.Element:
     box = etree.Element("aside", {"class": "homes", "data-search-exclude": ""})
     box.set("aria-label", "Where this chapter lives, and what it builds on")
     table = etree.SubElement(box, "dl")
-    support = [CODE / f"{name}.py" for name in links.support(chapter.key)]
     for home, paths in chapter.homes().items():
-        if home == "code":
-            paths = paths + [p for p in support if (page.root / p).exists()]
         if paths:
             _row(table, NAMES[home], [_file_link(page, p) for p in paths])
     for name, keys in (
@@ -97,12 +101,31 @@ def _chapter_link(page: Page, chapter: Chapter) -> etree.Element:
     return link
 
 
+class ProofTreeprocessor(Treeprocessor):
+    """Put the command that runs a chapter's proof at the end of its page."""
+
+    def run(self, root):
+        """Append it, below the footnotes too."""
+        page = page_of(self.md)
+        if page.chapter in _chapters(page):
+            root.append(_proof(page.chapter))
+
+
+def _proof(key: str) -> etree.Element:
+    line = etree.Element("p", {"class": "proof", "data-search-exclude": ""})
+    line.text = "Run the proof of this chapter: "
+    command = etree.SubElement(line, "code")
+    command.text = AtomicString(f"make test name={key}")
+    return line
+
+
 class ChaptersExtension(Extension):
     """Markdown extension `llmnotes._site.chapters`."""
 
     def extendMarkdown(self, md):
         """Register before MkDocs resolves links (0)."""
         md.treeprocessors.register(HomesTreeprocessor(md), "llmnotes-homes", 2)
+        md.treeprocessors.register(ProofTreeprocessor(md), "llmnotes-proof", 2)
 
 
 def makeExtension(**options):

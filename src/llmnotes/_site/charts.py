@@ -28,10 +28,9 @@ results of a chapter. A chart without a table carries its data in <details>.
 """
 
 import hashlib
-from html import escape
 from pathlib import Path
 
-from llmnotes._site import drawing, lookup, results, tables
+from llmnotes._site import drawing, fences, results, tables
 from llmnotes._site.kept import kept
 from llmnotes._site.page import PageError, page_of
 
@@ -42,6 +41,7 @@ OPTIONS = {
     *("scale", "format", "best", "alt", "caption"),
 }
 SCALES = {f"{a}-{b}" for a in ("linear", "log") for b in ("linear", "log")}
+LONG = 100  # rows; more are a listing on the results page
 MOST = 6  # series in one chart: as many as there are colours
 
 
@@ -73,24 +73,15 @@ def fence(source, language, css_class, attributes, md, **_):
 
 def options(source: str) -> dict[str, str]:
     """Read the lines of a fence; `LookupError` for an unknown option."""
-    found, last = {}, None
-    for line in filter(str.strip, source.splitlines()):
-        name, colon, value = line.partition(":")
-        if line[0].isspace() and last:  # a long value goes on
-            found[last] += " " + line.strip()
-        elif colon and name.strip() in OPTIONS:
-            last = name.strip()
-            found[last] = value.strip()
-        else:
-            known = ", ".join(sorted(OPTIONS))
-            raise LookupError(f"unknown option {line!r}; one of {known}")
+    found = fences.options(source, OPTIONS)
     if not set(SHOWS) & set(found):
         raise LookupError(f"needs one of {', '.join(SHOWS)}")
     return found
 
 
 def load(page, reference: str) -> dict:
-    return lookup.result(page.root, reference)
+    """Return the result that a page refers to."""
+    return results.load(reference, page.root / results.ROOT)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -231,40 +222,32 @@ def _listing(page, given: dict) -> str:
     listed = _list(given.get("columns", ""))
     columns, rows = tables.selection(result, listed, given.get("where", ""))
     forms = _pairs(given.get("format", ""))
-    cells = [
-        [
-            tables.number(v, forms.get(c["name"], ""), c["unit"])
-            for v, c in zip(row, columns, strict=True)
-        ]
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    numeric = [not isinstance(value, str) for value in rows[0]]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ).rstrip()
-        for row in cells
-    ]
-    name = escape(given.get("caption") or result["title"])
-    return (
-        f'<div class="highlight"><pre class="results-text" tabindex="0" '
-        f'role="group" aria-label="{name}"><code>'
-        f"{escape(chr(10).join(lines))}</code></pre></div>"
-    )
+    name = given.get("caption") or result["title"]
+    return tables.listing(columns, rows, name, forms)
 
 
 def _overview(page, chapter: str) -> str:
     """Every result of a chapter, each with the anchor numbers link to."""
-    found = lookup.chapter_results(page.root, chapter)
+    found = results.of_chapter(chapter, page.root / results.ROOT)
     return "".join(
         f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
         + tables.prediction(result)
-        + tables.table(result["columns"], result["rows"], result["title"], {})
+        + _whole(result)
         + tables.provenance(result, _data(page, chapter))
         + "</section>"
         for name, result in found.items()
+    )
+
+
+def _whole(result: dict) -> str:
+    """All rows: a table, or where there are very many a listing."""
+    columns, rows, title = (result[k] for k in ("columns", "rows", "title"))
+    if len(rows) <= LONG:
+        return tables.table(columns, rows, title, {})
+    heads = [tables.heading(column) for column in columns]
+    return (
+        f'<p class="results-title">{tables.prose(title)}</p>'
+        + tables.listing(columns, rows, title, {}, heads)
     )
 
 

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 from dataclasses import dataclass, field
+from html import escape
 
 from llmnotes._site import tables
 
@@ -273,7 +274,7 @@ def clean(text: str, identity: str, alt: str) -> str:
     text = text.replace(": ", ":").replace('style=""', "")
     text = re.sub(r"[ \n]*\n\s*", "\n", text).replace(">\n<", "><")
     head = re.search(r'viewBox="[^"]*"', text)[0]
-    words = _escape(alt)
+    words = escape(alt)
     return (
         f'<svg class="chart" role="img" aria-label="{words}" {head} '
         f'style="font-family:inherit"><title>{words}</title>'
@@ -297,9 +298,3 @@ def _ids(text: str, identity: str) -> str:
     return re.sub(
         r'(href="#|url\(#)([\w.]+)', lambda m: m[1] + new(m[2]), text
     )
-
-
-def _escape(text: str) -> str:
-    for raw, safe in (("&", "&amp;"), ("<", "&lt;"), ('"', "&quot;")):
-        text = text.replace(raw, safe)
-    return text

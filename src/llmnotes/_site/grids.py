@@ -18,7 +18,7 @@ and row: of "3 e" the e.
 
 from html import escape
 
-from llmnotes._site import charts, tables
+from llmnotes._site import charts, fences, tables
 from llmnotes._site.page import PageError, page_of
 
 CELL = 16
@@ -31,7 +31,7 @@ def fence(source, language, css_class, options, md, **_):
     page = page_of(md)
     reference = "grid fence"
     try:
-        given = _options(source)
+        given = fences.options(source, OPTIONS, NEEDED)
         reference = given["grid"]
         result = charts.load(page, reference)
         body = _figure(result, given)
@@ -40,16 +40,6 @@ def fence(source, language, css_class, options, md, **_):
     except Exception as error:  # superfences swallows what is not its own
         raise page.error(f"{reference}: {error}") from None
     return charts.surround(page, md, reference, result, body)
-
-
-def _options(source: str) -> dict[str, str]:
-    lines = [line.partition(":") for line in source.splitlines() if line]
-    given = {name.strip(): value.strip() for name, _, value in lines}
-    if missing := NEEDED - given.keys():
-        raise LookupError(f"missing {', '.join(sorted(missing))}")
-    if unknown := given.keys() - OPTIONS:
-        raise LookupError(f"unknown option {', '.join(sorted(unknown))}")
-    return given
 
 
 def _figure(result: dict, given: dict) -> str:

@@ -9,42 +9,63 @@ from markdown import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import charts, lookup, numbers, symbols, tables
+from llmnotes._site import (
+    charts,
+    fences,
+    grids,
+    numbers,
+    results,
+    symbols,
+    tables,
+)
 from llmnotes._site.notebooks import cells
 from llmnotes._site.page import page_of
 
 
 def plain(text: str, root) -> str:
-    """Return a page's Markdown with everything it refers to in it."""
+    """Return a page's Markdown with everything it refers to in it.
+
+    The map is left out: the list of pages says the same.
+    """
     out = []
-    for block in symbols.blocks(symbols.expand(text, root).split("\n")):
-        body = "\n".join(block.lines)
+    for block in fences.blocks(symbols.expand(text, root).split("\n")):
         if block.opening is None:
-            text = numbers.plain(cells.in_words(body), root)
-            out += [text] if block.lines else []
-        elif block.opening["info"].strip() == "results":
-            pad = block.opening["pad"]
-            out.append(_tables(body.replace(f"\n{pad}", "\n"), root))
-        elif block.opening["info"].strip() != "map":
-            out += [block.opening[0], body, block.closing or ""]
+            words = numbers.plain(cells.in_words(block.body()), root)
+            out += [words] if block.lines else []
+        elif block.language in SHOWN:
+            out.append(SHOWN[block.language](block.body(), root))
+        else:
+            out.append(block.text())
     return "\n".join(out)
 
 
-def _tables(source: str, root) -> str:
-    """Return what a results fence shows as Markdown tables."""
-    given = charts.options(source.strip())
+def _results(source: str, root) -> str:
+    given = charts.options(source)
+    folder = root / results.ROOT
     if "overview" in given:
-        shown = lookup.chapter_results(root, given["overview"])
+        shown = results.of_chapter(given["overview"], folder)
         return "\n\n".join(map(_table, shown.values()))
     reference = next(given[k] for k in charts.SHOWS if k in given)
-    return _table(lookup.result(root, reference))
+    return _in_words(given) + _table(results.load(reference, folder))
+
+
+def _grid(source: str, root) -> str:
+    given = fences.options(source, grids.OPTIONS)
+    result = results.load(given["grid"], root / results.ROOT)
+    return _in_words(given) + _table(result)
+
+
+def _in_words(given: dict) -> str:
+    """Return what a picture shows, and its point."""
+    shown = {"Figure": given.get("alt"), "Caption": given.get("caption")}
+    return "".join(f"{k}: {v}\n\n" for k, v in shown.items() if v)
+
+
+SHOWN = {"results": _results, "grid": _grid, "map": lambda source, root: ""}
 
 
 def _table(result: dict) -> str:
-    heads = [
-        f"{c.get('label') or c['name']} ({c['unit']})".removesuffix(" ()")
-        for c in result["columns"]
-    ]
+    heads = list(map(tables.heading, result["columns"]))
     rows = [heads, ["---"] * len(heads)]
     rows += [list(map(tables.number, row)) for row in result["rows"]]
     lines = [f"| {' | '.join(row)} |" for row in rows]

@@ -117,9 +117,7 @@ def install(root: Path | None = None) -> None:
     """Bring KaTeX into build/ and its fonts and style into docs/assets/."""
     root = root or Path.cwd()
     if not (_home(root) / "katex/dist/katex.min.js").exists():
-        from dukpy.install import install_jspackage
-
-        install_jspackage("katex", VERSION, str(_home(root)))
+        _fetch(_home(root))
     dist = _home(root) / "katex/dist"
     style = (dist / "katex.min.css").read_text(encoding="utf-8")
     fonts = root / ASSETS / "fonts"
@@ -127,6 +125,16 @@ def install(root: Path | None = None) -> None:
     (root / ASSETS / "katex.css").write_text(_only_woff2(style), "utf-8")
     for font in (dist / "fonts").glob("*.woff2"):
         shutil.copyfile(font, fonts / font.name)
+
+
+def _fetch(folder: Path) -> None:
+    """Bring KaTeX from its registry; without one, leave with one line."""
+    from dukpy.install import JSPackageInstallError, install_jspackage
+
+    try:
+        install_jspackage("katex", VERSION, str(folder))
+    except JSPackageInstallError as error:
+        sys.exit(f"KaTeX {VERSION} could not be fetched: {error}")
 
 
 def _only_woff2(style: str) -> str:

@@ -19,11 +19,10 @@ from html import escape
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import lookup, tables
+from llmnotes._site import results, tables
 from llmnotes._site.charts import anchor
 from llmnotes._site.page import page_of
 
-OVERVIEW = "results/index.md"
 CODE = r"(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)+?(?<!`)(?P=ticks)(?!`)"
 NUMBER = r"\{\{ (?P<spaced>[^{}]+?) \}\}|\{\{(?P<tight>\w+/\w+:[^{}]*)\}\}"
 FOUND = re.compile(f"{CODE}|{NUMBER}", re.DOTALL)
@@ -41,7 +40,7 @@ OPERATORS = {
 
 def look_up(root, reference: re.Match):
     """Return the cell, its unit and its result; `LookupError` without one."""
-    result = lookup.result(root, reference["table"])
+    result = results.load(reference["table"], root / results.ROOT)
     j = tables.column(result, reference["column"])
     rows = tables.rows_where(result, reference["where"] or "")
     if len(rows) != 1:
@@ -116,9 +115,10 @@ class NumberPreprocessor(Preprocessor):
 def _link(page, shown: str, table: str, result: dict) -> str:
     title = escape(tables.provenance_text(result))
     number = escape(shown)
-    if not page.exists(OVERVIEW):
+    overview = f"results/{table.partition('/')[0]}.md"
+    if not page.exists(overview):
         return f'<span class="num" title="{title}">{number}</span>'
-    href = f"{page.url(OVERVIEW)}#{anchor(table)}"
+    href = f"{page.url(overview)}#{anchor(table)}"
     return f'<a class="num" href="{href}" title="{title}">{number}</a>'
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, InclusionLevel
 from mkdocs.utils import get_relative_url
 from pymdownx.superfences import SuperFencesException
 
@@ -56,17 +57,31 @@ class Page:
     def source_url(self, path: Path | str, lines: str = "") -> str | None:
         """Return the address of a file or folder in the repository.
 
-        `None` where mkdocs.yml names no repository. The branch is that of
-        `edit_uri`, as in edit/main/docs/.
+        The branch is that of `edit_uri`, as in edit/main/docs/. Where no
+        repository is known, the site's own copy of a file; else `None`.
         """
         repository = self.config.get("repo_url")
         if not repository:
-            return None
+            return self._copy(path)
         words = (self.config.get("edit_uri") or "edit/main/docs/").split("/")
         branch = words[1] if len(words) > 1 else "main"
         kind = "tree" if (self.root / path).is_dir() else "blob"
         address = f"{repository.rstrip('/')}/{kind}/{branch}/{path}"
         return address + (f"#{lines}" if lines else "")
+
+    def _copy(self, path: Path | str) -> str | None:
+        """Lay a copy of a file into the site, as text that browsers show.
+
+        The address is relative to this page's source: MkDocs resolves it.
+        """
+        place, uri = self.root / path, f"source/{path}.txt"
+        if self.files is None or not place.is_file():
+            return None
+        if not self.exists(uri):
+            copy = File.generated(self.config, uri, abs_src_path=str(place))
+            copy.inclusion = InclusionLevel.INCLUDED
+            self.files.append(copy)
+        return posixpath.relpath(uri, posixpath.dirname(self.uri) or ".")
 
 
 def page_of(md: Markdown) -> Page:

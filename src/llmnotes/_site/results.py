@@ -43,10 +43,25 @@ def read(chapter: str, root: Path = ROOT) -> dict:
         raise ValueError(f"{path}: {error}") from None
 
 
+def of_chapter(chapter: str, root: Path = ROOT) -> dict[str, dict]:
+    """Return {name: result}, read and validated once per change of the file.
+
+    Not to be changed: the next caller gets the same objects.
+    """
+    path = path_of(chapter, root)
+    stamp = path.stat().st_mtime_ns if path.exists() else 0
+    return _of_chapter(chapter, root, stamp)
+
+
+@functools.lru_cache(maxsize=64)
+def _of_chapter(chapter: str, root: Path, stamp: int) -> dict[str, dict]:
+    return read(chapter, root)["results"]
+
+
 def load(reference: str, root: Path = ROOT) -> dict:
     """Return the result that `part/slug:name` names, else `LookupError`."""
     chapter, _, name = reference.partition(":")
-    results = read(chapter, root)["results"]
+    results = of_chapter(chapter, root)
     if name not in results:
         raise LookupError(
             f"no result {name!r} in {path_of(chapter, root)}; "

@@ -5,6 +5,7 @@ words  = options: `imports` and `nodoc`, explained in symbols.py
 """
 
 import ast
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def source_of(root: Path, module: str, name: str, words=()) -> Source:
     path = _file(root, module)
     text = path.read_text(encoding="utf-8")
     try:
-        tree = ast.parse(text)
+        tree = _parsed(text)
     except SyntaxError as error:
         where = f"{module}, line {error.lineno}"
         raise LookupError(f"{where}: {error.msg}") from None
@@ -52,6 +53,12 @@ def source_of(root: Path, module: str, name: str, words=()) -> Source:
     imports = _imports(tree, node) if "imports" in words else {}
     place = path.relative_to(root)
     return Source(name, place, first, node.end_lineno, kept, imports)
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(text: str) -> ast.Module:
+    """Parse a module once for all the symbols that pages take from it."""
+    return ast.parse(text)
 
 
 def _file(root: Path, module: str) -> Path:

@@ -12,12 +12,12 @@ pymdownx.snippets, which takes the semicolon away.
 """
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 
+from llmnotes._site.fences import blocks
 from llmnotes._site.page import page_of
 from llmnotes._site.sources import Source, source_of, write_imports
 
@@ -25,33 +25,6 @@ LINE = re.compile(
     r'(?P<pad>[ \t>]*)--8<-- "(?P<module>[\w.]+):(?P<name>[\w.]+)"'
     r"(?P<words>(?:[ \t]+\w+)*)[ \t]*"
 )
-FENCE = re.compile(r"(?P<pad>[ \t>]*)(?P<ticks>`{3,}|~{3,})(?P<info>[^`]*)")
-
-
-@dataclass
-class Block:
-    """The lines of one fence, or of the text between two fences."""
-
-    opening: re.Match | None = None
-    lines: list[str] = field(default_factory=list)
-    closing: str | None = None
-
-
-def blocks(lines):
-    """Yield the fences of a Markdown text and what lies between them."""
-    block = Block()
-    for line in lines:
-        m = FENCE.fullmatch(line)
-        if block.opening is None and m:
-            yield block
-            block = Block(opening=m)
-        elif m and m[0].strip("> \t") == block.opening["ticks"]:
-            block.closing = line
-            yield block
-            block = Block()
-        else:
-            block.lines.append(line)
-    yield block
 
 
 def _expand_block(root: Path, lines) -> tuple[list[str], list[Source]]:

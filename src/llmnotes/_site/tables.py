@@ -8,8 +8,6 @@ import math
 import re
 from html import escape
 
-_LETTERS = ("n", "µ", "m", "", "k", "M", "G", "T", "P")
-PREFIXES = {3 * i - 9: letter for i, letter in enumerate(_LETTERS)}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 KINDS = {
     "exact": "Exact: recomputed whenever its sources change, and compared",
@@ -52,15 +50,10 @@ def _three(value: int | float) -> str:
 
 
 def _si(value: int | float, unit: str) -> str:
-    rounded = float(f"{value:.2e}")
-    power = 0
-    if rounded:
-        power = 3 * math.floor(math.log10(abs(rounded)) / 3 + 1e-9)
-        power = max(min(PREFIXES), min(max(PREFIXES), power))
-    text = _three(rounded / 10**power)
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return f"{text} {PREFIXES[power]}{unit}".strip()
+    """Three significant digits, a prefix and the unit."""
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(unit=unit)(float(f"{value:.2e}"))
 
 
 def prose(text: str) -> str:
@@ -237,6 +230,36 @@ def _groups(columns, rows, words):
         if row[j] is not None:
             groups.setdefault(k if k is None else row[k], []).append((i, j))
     return groups.values()
+
+
+def heading(col: dict) -> str:
+    """Return the words over a column as plain text: label (unit)."""
+    words = col.get("label") or col["name"]
+    return f"{words} ({col['unit']})" if col["unit"] else words
+
+
+def listing(columns, rows, title: str, forms: dict, heads=()) -> str:
+    """Return rows as aligned columns of text; `heads` are words above."""
+    lines = [list(heads)] if heads else []
+    for row in rows:
+        pairs = zip(row, columns, strict=True)
+        lines.append(
+            [number(v, forms.get(c["name"], ""), c["unit"]) for v, c in pairs]
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    align = ["<" if isinstance(value, str) else ">" for value in rows[0]]
+    text = "\n".join(
+        "  ".join(
+            f"{word:{side}{width}}"
+            for word, side, width in zip(line, align, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return (
+        '<div class="highlight"><pre class="results-text" tabindex="0" '
+        f'role="group" aria-label="{escape(title)}"><code>{escape(text)}'
+        "</code></pre></div>"
+    )
 
 
 def prediction(result: dict) -> str:

@@ -1,13 +1,19 @@
 """Lay the homes of a new chapter: `make chapter name=part/slug`.
 
 Writes the page, the module, the tests and the benchmark, each with what has
-to be said there, and never overwrites. The first test fails until the first
-claim is proved: a laid chapter is not a written one.
+to be said there. A single idea is a file; with `folder=1` the code is a
+folder that begins with model.py. Nothing is overwritten: of a coming chapter
+whose code stands already, as a later one needed it, the rest is laid. The
+first test fails until the first claim is proved: a laid chapter is not a
+written one.
 """
 
-import re
+import difflib
 import sys
 from pathlib import Path
+
+from llmnotes._site.book import Chapter, book
+from llmnotes._site.imports import CODE
 
 PAGE = """\
 ---
@@ -29,13 +35,13 @@ Each symbol tied to its name in the code.
 ## The code
 
 ```python
---8<-- "llmnotes.{part}.{slug}:{slug}" imports
+--8<-- "{module}:{slug}" imports
 ```
 
 ## Proof
 
 ```python
---8<-- "tests.{part}.test_{slug}:test_equals_an_independent_implementation"
+--8<-- "{tests}:test_equals_an_independent_implementation"
 ```
 
 ## Measurement
@@ -54,7 +60,7 @@ each with the smallest input that exposes it.
 1. Paper, section or equation. Implementations compared against.
 """
 
-CODE = '''\
+MODULE = '''\
 """{title}: what it is in one sentence.
 
     name = paper's symbol (meaning)
@@ -73,6 +79,14 @@ def {slug}(
     """Say what comes out, with shapes, units, errors raised and source [1]."""
     return x
 '''
+
+NAMES = '''\
+"""{title}: what its modules hold, in one sentence."""
+
+from {module} import {slug}
+'''
+
+PART = '"""The {part} part of the book."""\n'
 
 TEST = '''\
 """What the {slug} chapter claims, proved."""
@@ -101,58 +115,137 @@ def bench_first(record):
     )
 '''
 
+LEFT = """\
+Left to do, in this order:
+ 1. mkdocs.yml, nav: the line
+      - {part}/{slug}.md
+    {place}
+ 2. {test}
+    Prove the claims: forward and gradient against an implementation by
+    someone else, one property, one number by hand, what is refused.
+ 3. {code}
+    Name the axes as docs/notation.md does; a new axis is a line there.
+ 4. {bench}
+    Write the prediction, commit, then: make bench name={part}/{slug}
+ 5. docs/{part}/{slug}.md
+    The sections say what belongs in them; docs/contributing.md says how.
+    A new term is a line of docs/includes/glossary.md.
+ 6. CHANGELOG.md: a line
+      - Chapter *{title}*: `{package}`.
+ 7. make check. Until 1 to 4 are done it names what is missing.
+"""
 
-def homes(part: str, slug: str) -> dict[Path, str]:
-    """Return path and text of each home of the chapter."""
-    words = {
-        "part": part,
-        "slug": slug,
-        "title": slug.replace("_", " ").capitalize(),
+
+def places(part: str, slug: str, folder: bool) -> dict[str, str]:
+    """Return where code, tests and benchmark of a chapter lie."""
+    inside = f"{part}/{slug}"
+    return {
+        "code": f"{CODE}/{inside}{'/model' if folder else ''}.py",
+        "test": f"tests/{inside}/test_model.py"
+        if folder
+        else f"tests/{part}/test_{slug}.py",
+        "bench": f"tests/{inside if folder else part}/bench_{slug}.py",
     }
-    texts = {
-        f"docs/{part}/{slug}.md": PAGE,
-        f"src/llmnotes/{part}/{slug}.py": CODE,
-        f"tests/{part}/test_{slug}.py": TEST,
-        f"tests/{part}/bench_{slug}.py": BENCH,
+
+
+def words(chapter: Chapter, folder: bool) -> dict[str, str]:
+    """Return what stands in the braces of the texts above."""
+    at = places(chapter.part, chapter.slug, folder)
+    return at | {
+        "part": chapter.part,
+        "slug": chapter.slug,
+        "title": chapter.title,
+        "package": f"llmnotes.{chapter.part}.{chapter.slug}",
+        "module": at["code"][4:-3].replace("/", "."),
+        "tests": at["test"][:-3].replace("/", "."),
     }
-    return {Path(p): text.format(**words) for p, text in texts.items()}
 
 
-def lay(name: str, root: Path = Path()) -> list[Path]:
+def homes(chapter: Chapter, folder: bool = False) -> dict[Path, str]:
+    """Return path and text of each file of the homes that are empty."""
+    said, stand = words(chapter, folder), chapter.homes()
+    texts = {f"docs/{chapter.uri}": PAGE}
+    if not stand["code"]:
+        texts[said["code"]] = MODULE
+        if not (chapter.root / CODE / chapter.part / "__init__.py").exists():
+            texts[f"{CODE}/{chapter.part}/__init__.py"] = PART
+        if folder:
+            names = Path(said["code"]).with_name("__init__.py")
+            texts[names.as_posix()] = NAMES
+    if not stand["tests"]:
+        texts[said["test"]] = TEST
+    if not stand["benchmark"]:
+        texts[said["bench"]] = BENCH
+    return {Path(p): text.format(**said) for p, text in texts.items()}
+
+
+def chapter_of(name: str, root: Path) -> Chapter:
+    """Return the chapter `part/slug`; `ValueError` if the book lacks it."""
+    chapters = book(root)
+    if name in chapters:
+        return chapters[name]
+    slug = name.lower().rpartition("/")[2]
+    near = [key for key in chapters if key.endswith(f"/{slug}")]
+    near += difflib.get_close_matches(name.lower(), chapters, n=2)
+    hint = f" Near: {', '.join(dict.fromkeys(near))}." if near else ""
+    raise ValueError(
+        f"name: got {name!r}, expected part/slug of a chapter that "
+        f"mkdocs.yml lists under extra.book.{hint} A new chapter is a line "
+        "there first."
+    )
+
+
+def lay(name: str, root: Path = Path(), folder: bool = False) -> list[Path]:
     """Write the homes of `part/slug` under root; return their paths.
 
-    Raises `ValueError` for a name that is not part/slug in lower case and
-    `FileExistsError`, before anything is written, if a home is there.
+    Raises `ValueError` for a name that the book does not list and
+    `FileExistsError`, before anything is written, if the page is there.
     """
-    if not re.fullmatch(r"[a-z]\w*/[a-z]\w*", name) or name != name.lower():
-        raise ValueError(
-            f"name: got {name!r}, expected part/slug, as in kernels/softmax"
-        )
-    part, slug = name.split("/")
-    files = {root / path: text for path, text in homes(part, slug).items()}
+    files = {
+        root / path: text
+        for path, text in homes(chapter_of(name, root), folder).items()
+    }
     if there := [path for path in files if path.exists()]:
         raise FileExistsError(f"{there[0]} is there already")
-    package = root / f"src/llmnotes/{part}/__init__.py"
-    if not package.exists():
-        files[package] = f'"""The {part} part of the book."""\n'
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return list(files)
 
 
-def main() -> None:
+def left(name: str, root: Path = Path(), folder: bool = False) -> str:
+    """Say what is still to do, once the homes are laid."""
+    chapter = chapter_of(name, root)
+    return LEFT.format(place=nav_place(name, root), **words(chapter, folder))
+
+
+def nav_place(name: str, root: Path) -> str:
+    """Say between which lines of `nav` the page belongs."""
+    chapters = list(book(root).values())
+    at = [c.key for c in chapters].index(name)
+    part = chapters[at].part
+    written = [c.uri for c in chapters[:at] if c.written and c.part == part]
+    if written:
+        return f"below {written[-1]}"
+    later = [c for c in chapters[at + 1 :] if c.written]
+    if later and later[0].part == part:
+        return f"above {later[0].uri}"
+    heading = f"in a new section `{part.capitalize()}:`"
+    earlier = [c for c in chapters[:at] if c.written]
+    below = f", below that of {earlier[-1].part}" if earlier else ""
+    return heading + below
+
+
+def main(name: str = "", folder: str = "") -> None:
     """Lay the chapter named on the command line and say what is next."""
+    root, as_folder = Path(), bool(folder)
     try:
-        for path in lay(" ".join(sys.argv[1:])):
+        for path in lay(name, root, as_folder):
             print(path)
     except (ValueError, FileExistsError) as error:
         sys.exit(f"make chapter: {error}")
-    print(
-        f"Next: list the page in the nav of mkdocs.yml, then\n"
-        f"  make bench name={sys.argv[1]}\n  make test"
-    )
+    print(f"\n{left(name, root, as_folder)}", end="")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

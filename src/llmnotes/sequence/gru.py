@@ -19,8 +19,8 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.sequence.checks import checked_cell
 from llmnotes.sequence.rnn import Recurrent, State
+from llmnotes.sequence.rnn.checks import checked_cell
 
 
 def gru_step(

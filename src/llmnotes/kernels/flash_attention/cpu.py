@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmnotes.kernels.flash_attention.reference import checked_heads
-from llmnotes.kernels.flash_attention.tiles import (
+from llmnotes.kernels.gemm.tiles import (
     LANES,
     broadcast,
     exp2,

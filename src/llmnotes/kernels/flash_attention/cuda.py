@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.kernels import launch
+from llmnotes.cuda import launch
 from llmnotes.kernels.flash_attention.tiling import (
     MAX_HEAD_DIM,
     Tiling,

@@ -22,7 +22,7 @@ import math
 from numba import cuda
 from numpy import float32
 
-from llmnotes.kernels import launch
+from llmnotes.cuda import launch
 from llmnotes.kernels.flash_attention.cuda_kernels import (
     clear,
     load_tile,

@@ -6,12 +6,12 @@ threads = threads of a block
 
 import dataclasses
 
-from llmnotes.kernels import machine_code
+from llmnotes.cuda import machine_code
+from llmnotes.cuda.launch import compile_ptx
 from llmnotes.kernels.flash_attention.tiling import (
     backward_tiling,
     forward_tiling,
 )
-from llmnotes.kernels.launch import compile_ptx
 
 
 @dataclasses.dataclass(frozen=True)

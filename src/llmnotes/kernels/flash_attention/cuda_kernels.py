@@ -28,7 +28,7 @@ import numpy as np
 from numba import cuda
 from numpy import float32
 
-from llmnotes.kernels import launch
+from llmnotes.cuda import launch
 
 MINUS_INFINITY = np.float32(-np.inf)
 

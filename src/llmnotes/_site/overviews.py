@@ -1,0 +1,156 @@
+"""The results pages: a fence stands for all result files of a part.
+
+    ```results
+    part: transformer
+    ```
+
+becomes a section for each file in docs/results/transformer/, in the order of
+the book, and
+
+    ```results
+    parts: all
+    ```
+
+the list of these pages. A new file appears by itself. Both are written out
+as Markdown before anything else looks at the page, so that their headings
+are in the table of contents and their links are checked.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from markdown import Extension
+from markdown.preprocessors import Preprocessor
+
+from llmnotes._site import results
+from llmnotes._site.book import Chapter, book
+from llmnotes._site.fences import Block, blocks
+from llmnotes._site.page import page_of
+
+
+@dataclass(frozen=True)
+class Section:
+    """One result file on the page of its part."""
+
+    part: str
+    slug: str
+    owner: Chapter | None  # the chapter whose bench wrote it
+    count: int  # of results
+
+    @property
+    def key(self) -> str:
+        """`part/slug`, as references name the file."""
+        return f"{self.part}/{self.slug}"
+
+    @property
+    def title(self) -> str:
+        """The chapter's title, and what the file's name adds to it."""
+        if self.owner is None:
+            return _words(self.slug)
+        more = self.slug.removeprefix(self.owner.slug).replace("_", " ")
+        return f"{self.owner.title}:{more}" if more else self.owner.title
+
+    def markdown(self) -> list[str]:
+        """Return the lines of the section."""
+        home = ""
+        if self.owner and self.owner.written:
+            home = f" of the chapter [{self.owner.title}](../{self.owner.uri})"
+        return [
+            f"## {self.title} {{ #{self.slug} }}",
+            "",
+            f"{_count(self.count)}{home}.",
+            "",
+            *("```results", f"overview: {self.key}", "```", ""),
+        ]
+
+
+def _words(slug: str) -> str:
+    return slug.replace("_", " ").capitalize()
+
+
+def _count(n: int) -> str:
+    return f"{n} result" if n == 1 else f"{n} results"
+
+
+def parts(root: Path) -> list[str]:
+    """Return the parts that have results: the book's, then what is beside."""
+    order = [chapter.part for chapter in book(root).values()]
+    found = {p.parent.name for p in (root / results.ROOT).glob("*/*.json")}
+    beside = sorted(found - set(order))
+    return [p for p in dict.fromkeys(order) if p in found] + beside
+
+
+def sections(root: Path, part: str) -> list[Section]:
+    """Return the result files of a part, in the order of the book."""
+    chapters = [c for c in book(root).values() if c.part == part]
+    owners = {p: c for c in chapters for p in c.homes()["results"]}
+    files = sorted((root / results.ROOT / part).glob("*.json"))
+    places = [path.relative_to(root) for path in files]
+    beside = [place for place in places if place not in owners]
+    return [_section(root, p, owners.get(p)) for p in [*owners, *beside]]
+
+
+def _section(root: Path, file: Path, owner: Chapter | None) -> Section:
+    part, slug = file.parent.name, file.stem
+    found = results.of_chapter(f"{part}/{slug}", root / results.ROOT)
+    return Section(part, slug, owner, len(found))
+
+
+def _part(root: Path, part: str) -> list[str]:
+    found = sections(root, part)
+    if not found:
+        known = ", ".join(parts(root))
+        raise LookupError(f"no results of a part {part!r}; one of {known}")
+    return [line for section in found for line in section.markdown()]
+
+
+def _list(root: Path) -> list[str]:
+    lines = []
+    for part in parts(root):
+        found = sections(root, part)
+        total = _count(sum(section.count for section in found))
+        links = ", ".join(
+            f"[{s.title}]({part}.md#{s.slug}) {s.count}" for s in found
+        )
+        lines.append(f"- **[{_words(part)}]({part}.md)**, {total}: {links}")
+    return [*lines, ""]
+
+
+def expand(root: Path, block: Block) -> list[str]:
+    """Return the Markdown that a block stands for, most often itself."""
+    name, _, value = "".join(block.lines).partition(":")
+    if block.language != "results" or name not in ("part", "parts"):
+        return block.text().split("\n") if block.opening else block.lines
+    if name == "part":
+        return _part(root, value.strip())
+    return _list(root)
+
+
+class OverviewPreprocessor(Preprocessor):
+    """Write the sections of a results page."""
+
+    def run(self, lines: list[str]) -> list[str]:
+        """Return the lines with Markdown in the place of such fences."""
+        page = page_of(self.md)
+        out = []
+        for block in blocks(lines):
+            try:
+                out += expand(page.root, block)
+            except LookupError as error:
+                raise page.error(f"results fence: {error}") from None
+        return out
+
+
+class OverviewExtension(Extension):
+    """Markdown extension `llmnotes._site.overviews`."""
+
+    def extendMarkdown(self, md):
+        """Register before llms (34), which keeps the page as plain text."""
+        md.preprocessors.register(
+            OverviewPreprocessor(md), "llmnotes-overviews", 35
+        )
+
+
+def makeExtension(**options):
+    """Return the extension, as Python-Markdown asks for it."""
+    return OverviewExtension(**options)

@@ -1,0 +1,1 @@
+"""CUDA kernels without a GPU: launched, traced, read as machine code."""

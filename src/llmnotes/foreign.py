@@ -1,0 +1,249 @@
+"""Checkpoints that others wrote, as Hugging Face lays them in a folder.
+
+    config.json                   which model it is
+    model.safetensors             its weights
+    model.safetensors.index.json  or, when they lie in several files (shards),
+                                  which file holds which tensor
+    given   = what config.json says
+    assumed = what our model computes, as far as config.json can say
+              otherwise: {name: the values that fit, the usual one first}
+    rename  = their name of a tensor -> ours; None: we have no such tensor
+    tied    = {name: the other name of the same tensor}; a file may hold it
+              under the first, the second or both
+
+Sources
+1. `transformers` 5: `PreTrainedConfig`, `PreTrainedModel.save_pretrained`.
+2. safetensors: a JSON header and raw tensors; a file that was cut short is
+   recognised.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, equal, nn
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
+SHOWN = 8  # names of a list of misfits; the rest is counted
+SCALARS = {int, float, bool, str, type(None)}
+
+Config = TypeVar("Config")
+Rename = Callable[[str], str | None]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; `ValueError` if there is none."""
+    try:
+        found = json.loads(path.read_bytes())  # bytes: no locale has a say
+    except (OSError, ValueError, RecursionError) as error:
+        raise unreadable(path, error) from None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path}: got {json.dumps(found)[:40]}, expected a JSON object"
+        )
+    return found
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error for a file that is not there, cut short or of another kind."""
+    why = getattr(error, "strerror", None) or error
+    return ValueError(f"{path}: cannot be read: {why}")
+
+
+def require(path: Path, given: Mapping, assumed: Mapping[str, tuple]) -> None:
+    """`ValueError` if config.json asks for what our model does not compute."""
+    for name, allowed in assumed.items():
+        if given.get(name, allowed[0]) not in allowed:
+            expected = " or ".join(map(repr, allowed))
+            raise ValueError(
+                f"{path}: {name}: got {given[name]!r}, expected {expected}"
+            )
+
+
+def shape(
+    path: Path,
+    given: Mapping[str, Any],
+    kind: type[Config],
+    names: Mapping[str, str] | None = None,
+) -> Config:
+    """A config of ours from what config.json says; the rest stays out.
+
+    `names` holds {our field: theirs} where they differ. Raises `ValueError`
+    naming the file, and the field that is of another type or cannot be.
+    """
+    values = {}
+    for field, wanted in get_type_hints(kind).items():
+        theirs = (names or {}).get(field, field)
+        if theirs in given:
+            values[field] = typed(path, theirs, given[theirs], wanted)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def typed(path: Path, name: str, value: Any, wanted: Any) -> Any:
+    """A value from JSON, if it is of a field's type; 1 may stand for 1.0.
+
+    Fields of more than a number, a word or nothing are left to the config.
+    """
+    union = isinstance(wanted, UnionType)
+    allowed = set(get_args(wanted)) if union else {wanted}
+    if not allowed <= SCALARS or type(value) in allowed:
+        return value
+    if type(value) is int and float in allowed:
+        return float(value)
+    word = wanted if union else wanted.__name__
+    raise ValueError(f"{path}: {name}: got {value!r}, expected {word}")
+
+
+def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The tensors in a folder under their names, and the file to blame."""
+    single, index = folder / WEIGHTS, folder / INDEX
+    if single.exists() or not index.exists():
+        return single, read_tensors(single)
+    return index, read_shards(index)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of one file."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise unreadable(path, error) from None
+
+
+def read_shards(index: Path) -> dict[str, Tensor]:
+    """The tensors that an index names, from the files it names."""
+    places = read_json(index).get("weight_map")
+    known = isinstance(places, dict) and all(map(is_file, places.values()))
+    if not known:
+        raise ValueError(
+            f"{index}: weight_map: got {str(places)[:40]}, expected the name "
+            "of a file beside it for each tensor"
+        )
+    files = dict.fromkeys(places.values())
+    shards = {file: read_tensors(index.parent / file) for file in files}
+    for file, shard in shards.items():
+        lost = [n for n, at in places.items() if at == file and n not in shard]
+        if lost:
+            raise ValueError(
+                f"{index.parent / file}: lacks what {INDEX} says it holds "
+                f"({len(lost)}): {some(lost)}"
+            )
+    return {name: shards[file][name] for name, file in places.items()}
+
+
+def is_file(name: Any) -> bool:
+    """Whether this is a plain name; a stranger's index leads nowhere else."""
+    return isinstance(name, str) and Path(name).name == name != ""
+
+
+def load(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    rename: Rename = str,  # as it is
+    tied: Mapping[str, str] | None = None,
+) -> None:
+    """Put the weights that lie in a folder into a model.
+
+    Everything is checked before anything is changed. Raises `ValueError`
+    naming the file and all that does not fit.
+    """
+    path, found = read_weights(Path(folder))
+    put(model, found, path, rename=rename, tied=tied)
+
+
+def put(
+    model: nn.Module,
+    found: Mapping[str, Tensor],
+    path: Path,
+    *,
+    rename: Rename = str,
+    tied: Mapping[str, str] | None = None,
+) -> None:
+    """Put tensors into a model; `ValueError` lists all that do not fit."""
+    tied = tied or {}
+    names: dict[str, list[str]] = {}  # ours -> theirs
+    for name in found:
+        ours = rename(name)
+        if ours is not None:
+            names.setdefault(ours, []).append(name)
+    new = {ours: found[theirs[0]] for ours, theirs in names.items()}
+    own = {k: v for k, v in model.state_dict().items() if k not in tied}
+    wrong = {"twice": [" = ".join(n) for n in names.values() if len(n) > 1]}
+    wrong |= untie(new, tied) | misfits(own, new, names)
+    if any(wrong.values()):
+        raise ValueError(f"{path}: {described(wrong)}")
+    for name, tensor in own.items():
+        tensor.copy_(new[name])
+
+
+def untie(
+    new: dict[str, Tensor], tied: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Leave one tensor of each pair in `new`; tell of pairs that differ."""
+    apart = []
+    for name, other in tied.items():
+        if name not in new:
+            continue
+        one = new.pop(name)
+        two = new.setdefault(other, one)
+        if one.dtype != two.dtype or not equal(one, two):
+            apart.append(f"{name}: got numbers of its own, expected {other}")
+    return {"not tied": apart}
+
+
+def misfits(
+    own: Mapping[str, Tensor],
+    new: Mapping[str, Tensor],
+    names: Mapping[str, list[str]],
+) -> dict[str, list[str]]:
+    """What is missing, what is unknown, and what is of another kind."""
+    shapes, types = [], []
+    for name in (name for name in own if name in new):
+        got, want = new[name], own[name]
+        if got.shape != want.shape:
+            now, then = tuple(got.shape), tuple(want.shape)
+            shapes.append(f"{name}: got shape {now}, expected {then}")
+        # Whole numbers for real ones: packed weights, another format.
+        if got.is_floating_point() != want.is_floating_point():
+            types.append(f"{name}: got {got.dtype}, expected {want.dtype}")
+    return {
+        "missing": [name for name in own if name not in new],
+        "unknown": [" = ".join(names[n]) for n in new if n not in own],
+        "of another shape": shapes,
+        "of another type": types,
+    }
+
+
+def described(wrong: Mapping[str, list[str]]) -> str:
+    """All that does not fit: the counts in the first line, then names."""
+    wrong = {what: names for what, names in wrong.items() if names}
+    counts = ", ".join(f"{len(names)} {what}" for what, names in wrong.items())
+    lines = (f"  {what}: {some(names)}" for what, names in wrong.items())
+    return "\n".join([f"got tensors that do not fit: {counts}", *lines])
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = len(names) - SHOWN
+    more = f", and {rest} more" if rest > 0 else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def save(
+    folder: str | Path, given: Mapping, weights: Mapping[str, Tensor]
+) -> None:
+    """Write what config.json says, and weights in one file."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(json.dumps(given), "utf-8")
+    plain = {name: tensor.contiguous() for name, tensor in weights.items()}
+    save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})

@@ -1,0 +1,19 @@
+"""Text to tokens."""
+
+from llmnotes.foundations.tokenizers.wordpiece import (
+    CHINESE,
+    CONTROL,
+    LONGEST_WORD,
+    SPECIAL,
+    SPECIAL_PATTERN,
+    WordPiece,
+    clean,
+    is_chinese,
+    is_punctuation,
+    lower,
+    normalise,
+    pieces,
+    space_chinese,
+    strip_accents,
+    words,
+)

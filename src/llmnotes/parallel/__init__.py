@@ -1,0 +1,1 @@
+"""The parallel part of the book."""

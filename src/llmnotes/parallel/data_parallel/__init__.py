@@ -1,0 +1,3 @@
+"""One model trained by several processes."""
+
+from llmnotes.parallel.data_parallel.cores import PATIENCE, Cores, Worker, work

@@ -1,0 +1,82 @@
+"""The models that the command line trains, and the presets of each.
+
+    MODELS = name on the command line and in a checkpoint -> Model
+    preset = a shape, named like a constant of the model's module, with the
+             training that suits it; the first one is the default
+
+One more model is one more entry. Objects are named `module:name`, for
+`pkgutil.resolve_name`: no torch in here, `llmnotes --help` must not wait.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llmnotes.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A shape and its training."""
+
+    shape: str
+    training: TrainConfig
+
+
+@dataclass(frozen=True)
+class Model:
+    """A language model: where its classes are, and its presets.
+
+    `config` is a frozen dataclass with a field `vocab_size`; `build` makes
+    the model of a config, with a property `n_positions`. `quick`, where there
+    is one, has the same weights and knows float32 on the CPU only.
+    """
+
+    about: str
+    config: str
+    build: str
+    presets: dict[str, Preset]
+    quick: str = ""
+
+    def preset(self, name: str | None) -> Preset:
+        """A preset by name, the first one for None."""
+        return known(
+            "--preset", name or next(iter(self.presets)), self.presets
+        )
+
+
+def model(name: str) -> Model:
+    """A model by name; `ValueError` lists the known ones."""
+    return known("model", name, MODELS)
+
+
+def known(what: str, name: object, table: dict[str, Any]) -> Any:
+    """The entry of a table; `ValueError` if there is none."""
+    if not isinstance(name, str) or name not in table:
+        raise ValueError(
+            f"{what}: got {name!r}, expected one of {', '.join(table)}"
+        )
+    return table[name]
+
+
+SMALL = TrainConfig(
+    learning_rate=2e-3, min_learning_rate=2e-4, warmup=50, betas=(0.9, 0.98)
+)
+GPT = "llmnotes.transformer.gpt"
+MODELS = {
+    "gpt": Model(
+        about="GPT-2's architecture",
+        config=f"{GPT}:GPTConfig",
+        build=f"{GPT}:GPT",
+        quick=f"{GPT}.fused:FusedGPT",
+        presets={
+            "minigpt": Preset(
+                f"{GPT}:MINIGPT",
+                replace(SMALL, steps=4000, batch_size=16, block=32),
+            ),
+            "nanogpt_cpu": Preset(
+                f"{GPT}:NANOGPT_CPU",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
+}

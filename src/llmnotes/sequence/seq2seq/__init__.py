@@ -1,0 +1,17 @@
+"""Sequence to sequence: two recurrent networks, attention, decoding."""
+
+from llmnotes.sequence.seq2seq.model import (
+    AdditiveAttention,
+    BahdanauSeq2Seq,
+    DotAttention,
+    GeneralAttention,
+    Memory,
+    Seq2Seq,
+    additive_scores,
+    check_ids,
+    check_lengths,
+    dot_scores,
+    fit,
+    loss,
+    mix,
+)

@@ -1,0 +1,393 @@
+r"""Sequence to sequence: read with one recurrence, write with another.
+
+    source, target_in = x_1 … x_T, y_0 … y_{n-1}  (token numbers; y_0 = START)
+    values            = h_1 … h_T  (the encoder's outputs, one per position)
+    hidden            = s_1 … s_n  (the decoder's outputs)
+    query, keys       = s, and what it is compared with, made from h
+    scores            = e_ij  (how well query i fits key j)
+    weights           = α_ij = softmax over j of e_ij
+    context           = c_i = Σ_j α_ij h_j
+    w_q, w_k, v       = W_a, U_a, v_a of [3];  w_k alone: W_a of [4]
+    combine           = W_c of [4]
+
+Sources
+1. Sutskever, Vinyals & Le 2014, "Sequence to Sequence Learning with Neural
+   Networks", arXiv 1409.3215.
+2. Cho et al. 2014, "Learning Phrase Representations using RNN
+   Encoder-Decoder", arXiv 1406.1078.
+3. Bahdanau, Cho & Bengio 2014, "Neural Machine Translation by Jointly
+   Learning to Align and Translate", arXiv 1409.0473.
+4. Luong, Pham & Manning 2015, "Effective Approaches to Attention-based
+   Neural Machine Translation", arXiv 1508.04025.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from llmnotes import train
+from llmnotes.run import History
+from llmnotes.sequence.rnn import Recurrent, State
+from llmnotes.sequence.seq2seq.pairs import PAD, Batch
+from llmnotes.task import Task
+from llmnotes.train import EVALUATION
+from llmnotes.train_config import TrainConfig
+
+
+def dot_scores(
+    query: Float[Tensor, "batch query width"],
+    keys: Float[Tensor, "batch key width"],
+) -> Float[Tensor, "batch query key"]:
+    """e_ij = q_i · k_j [4]."""
+    return query @ keys.transpose(1, 2)
+
+
+def additive_scores(
+    query: Float[Tensor, "batch query width"],
+    keys: Float[Tensor, "batch key width"],
+    v: Float[Tensor, "width"],
+) -> Float[Tensor, "batch query key"]:
+    """e_ij = v · tanh(q_i + k_j): a network with one hidden layer [3]."""
+    return torch.tanh(query[:, :, None] + keys[:, None]) @ v
+
+
+def mix(
+    scores: Float[Tensor, "batch query key"],
+    values: Float[Tensor, "batch key width"],
+    seen: Bool[Tensor, "batch key"],
+) -> tuple[
+    Float[Tensor, "batch query width"], Float[Tensor, "batch query key"]
+]:
+    """Turn scores into weights that sum to 1 and return c = αh, and α.
+
+    Padding, where `seen` is False, gets no weight.
+    """
+    masked = scores.masked_fill(~seen[:, None], -torch.inf)
+    weights = masked.softmax(-1)
+    return weights @ values, weights
+
+
+class DotAttention(nn.Module):
+    """Luong's "dot": the encoder's outputs are the keys as they are [4]."""
+
+    def keys(
+        self, values: Float[Tensor, "batch key hidden"]
+    ) -> Float[Tensor, "batch key width"]:
+        """What queries are compared with; computed once per source."""
+        return values
+
+    def scores(
+        self,
+        query: Float[Tensor, "batch query hidden"],
+        keys: Float[Tensor, "batch key width"],
+    ) -> Float[Tensor, "batch query key"]:
+        """e_ij for all pairs."""
+        return dot_scores(query, keys)
+
+
+class GeneralAttention(DotAttention):
+    """Luong's "general": e_ij = s_iᵀ W_a h_j, a dot with learned keys [4]."""
+
+    def __init__(self, hidden_size: int):
+        super().__init__()
+        self.w_k = nn.Linear(hidden_size, hidden_size, bias=False)
+
+    def keys(
+        self, values: Float[Tensor, "batch key hidden"]
+    ) -> Float[Tensor, "batch key width"]:
+        """k_j = W_a h_j."""
+        return self.w_k(values)
+
+
+class AdditiveAttention(nn.Module):
+    """Bahdanau's: e_ij = v_a · tanh(W_a s_i + U_a h_j) [3]."""
+
+    def __init__(self, hidden_size: int, width: int | None = None):
+        super().__init__()
+        width = hidden_size if width is None else width
+        self.w_q = nn.Linear(hidden_size, width, bias=False)
+        self.w_k = nn.Linear(hidden_size, width)
+        self.v = nn.Parameter(torch.randn(width) / math.sqrt(width))
+
+    def keys(
+        self, values: Float[Tensor, "batch key hidden"]
+    ) -> Float[Tensor, "batch key width"]:
+        """U_a h_j (+ b), which does not depend on i [3, A.1.2]."""
+        return self.w_k(values)
+
+    def scores(
+        self,
+        query: Float[Tensor, "batch query hidden"],
+        keys: Float[Tensor, "batch key width"],
+    ) -> Float[Tensor, "batch query key"]:
+        """e_ij for all pairs."""
+        return additive_scores(self.w_q(query), keys, self.v)
+
+
+class Memory(NamedTuple):
+    """What the encoder leaves for the decoder."""
+
+    state: Tensor | State  # after the last token: all a plain decoder gets
+    values: Tensor  # (batch, key, hidden)
+    keys: Tensor  # (batch, key, width)
+    seen: Tensor  # (batch, key), False at padding
+
+
+def check_ids(name: str, ids: Tensor, vocab: int) -> None:
+    """Raise `ValueError` unless ids is a batch of numbers below vocab."""
+    if ids.dtype != torch.int64 or ids.ndim != 2 or not ids.numel():
+        raise ValueError(
+            f"{name}: got {ids.dtype} of shape {tuple(ids.shape)}, expected "
+            "torch.int64 of shape (batch, length), no axis empty"
+        )
+    low, high = ids.min().item(), ids.max().item()
+    if low < 0 or high >= vocab:
+        raise ValueError(
+            f"{name}: got {low} to {high}, expected 0 to {vocab - 1}"
+        )
+
+
+def check_lengths(lengths: Tensor, source: Tensor) -> None:
+    """Raise `ValueError` unless every row of source has 1 to all tokens."""
+    rows, most = source.shape
+    if lengths.dtype != torch.int64 or lengths.shape != (rows,):
+        raise ValueError(
+            f"source_lengths: got {lengths.dtype} of shape "
+            f"{tuple(lengths.shape)}, expected torch.int64 of shape ({rows},)"
+        )
+    low, high = lengths.min().item(), lengths.max().item()
+    if low < 1 or high > most:
+        raise ValueError(
+            f"source_lengths: got {low} to {high}, expected 1 to {most}"
+        )
+
+
+def checked(method):
+    """Make a method refuse a source, lengths or target that do not fit.
+
+    Raises `ValueError` naming the argument, what came and what was expected.
+    """
+    signature = inspect.signature(method)
+
+    @functools.wraps(method)
+    def wrapper(self, *arguments, **options):
+        given = signature.bind(self, *arguments, **options).arguments
+        if "source" in given:
+            vocab = self.source_embedding.num_embeddings
+            check_ids("source", given["source"], vocab)
+            rows = len(given["source"])
+        else:
+            rows = len(given["memory"].seen)
+        if given.get("source_lengths") is not None:
+            check_lengths(given["source_lengths"], given["source"])
+        if "target_in" in given:
+            vocab = self.target_embedding.num_embeddings
+            check_ids("target_in", given["target_in"], vocab)
+            if len(given["target_in"]) != rows:
+                raise ValueError(
+                    f"target_in: got batch {len(given['target_in'])}, "
+                    f"expected source's {rows}"
+                )
+        return method(self, *arguments, **options)
+
+    return wrapper
+
+
+class Seq2Seq(nn.Module):
+    """Encoder and decoder of one recurrent kind, with or without attention.
+
+    Without, the decoder starts from the encoder's last state and sees
+    nothing else of the source [1, 2]. With, every output of the decoder also
+    asks the encoder's outputs [4].
+
+    `recurrent` is `RNN`, `LSTM` or `GRU`; `attention` has `keys` and
+    `scores`. Raises `ValueError` for sizes below 1.
+    """
+
+    def __init__(
+        self,
+        recurrent: type[Recurrent],
+        source_vocab: int,
+        target_vocab: int,
+        hidden_size: int,
+        attention: nn.Module | None = None,
+    ):
+        super().__init__()
+        for name, size in (
+            ("source_vocab", source_vocab),
+            ("target_vocab", target_vocab),
+            ("hidden_size", hidden_size),
+        ):
+            if size < 1:
+                raise ValueError(f"{name}: got {size}, expected at least 1")
+        self.source_embedding = nn.Embedding(source_vocab, hidden_size)
+        self.target_embedding = nn.Embedding(target_vocab, hidden_size)
+        self.encoder = recurrent(hidden_size, hidden_size)
+        self.decoder = recurrent(hidden_size, hidden_size)
+        self.attention = attention
+        if attention is not None:
+            self.combine = nn.Linear(2 * hidden_size, hidden_size, bias=False)
+        self.head = nn.Linear(hidden_size, target_vocab)
+
+    @checked
+    def encode(
+        self,
+        source: Int[Tensor, "batch key"],
+        source_lengths: Int[Tensor, "batch"] | None = None,
+    ) -> Memory:
+        """Read the source, up to each row's length."""
+        values, state = self.encoder(
+            self.source_embedding(source), lengths=source_lengths
+        )
+        seen = torch.ones_like(source, dtype=torch.bool)
+        if source_lengths is not None:
+            place = torch.arange(source.shape[1], device=source.device)
+            seen = place < source_lengths[:, None]
+        ask = self.attention is not None
+        keys = self.attention.keys(values) if ask else values
+        return Memory(state, values, keys, seen)
+
+    def attend(
+        self, hidden: Float[Tensor, "batch query hidden"], memory: Memory
+    ) -> tuple[
+        Float[Tensor, "batch query hidden"], Float[Tensor, "batch query key"]
+    ]:
+        """The context of every query, and the weights it is made with."""
+        scores = self.attention.scores(hidden, memory.keys)
+        return mix(scores, memory.values, memory.seen)
+
+    def run(
+        self, target_in: Int[Tensor, "batch query"], memory: Memory
+    ) -> tuple[Float[Tensor, "batch query hidden"], Tensor | None]:
+        """What the head reads at every position, and the weights."""
+        embedded = self.target_embedding(target_in)
+        hidden, _ = self.decoder(embedded, memory.state)
+        if self.attention is None:
+            return hidden, None
+        context, weights = self.attend(hidden, memory)
+        both = torch.cat([context, hidden], -1)
+        return torch.tanh(self.combine(both)), weights
+
+    @checked
+    def decode(
+        self, target_in: Int[Tensor, "batch query"], memory: Memory
+    ) -> Float[Tensor, "batch query vocab"]:
+        """Logits of the token after each of target_in."""
+        return self.head(self.run(target_in, memory)[0])
+
+    @checked
+    def forward(
+        self,
+        source: Int[Tensor, "batch key"],
+        target_in: Int[Tensor, "batch query"],
+        source_lengths: Int[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "batch query vocab"]:
+        """Logits at every position of a target that is given."""
+        return self.decode(target_in, self.encode(source, source_lengths))
+
+    @checked
+    @torch.no_grad()
+    def alignment(
+        self,
+        source: Int[Tensor, "batch key"],
+        target_in: Int[Tensor, "batch query"],
+        source_lengths: Int[Tensor, "batch"] | None = None,
+    ) -> Float[Tensor, "batch query key"]:
+        """Which source position each written token was taken from.
+
+        Raises `ValueError` for a model without attention.
+        """
+        if self.attention is None:
+            raise ValueError("attention: got None, expected a module")
+        return self.run(target_in, self.encode(source, source_lengths))[1]
+
+
+class BahdanauSeq2Seq(Seq2Seq):
+    """Attention inside the loop, by the state before; reads both ways [3].
+
+    The context is an input of the decoder's step, so positions wait for each
+    other. The encoder's two directions share hidden_size between them.
+    """
+
+    def __init__(
+        self,
+        recurrent: type[Recurrent],
+        source_vocab: int,
+        target_vocab: int,
+        hidden_size: int,
+        attention: nn.Module,
+    ):
+        if hidden_size % 2:
+            raise ValueError(f"hidden_size: got {hidden_size}, expected even")
+        super().__init__(
+            recurrent, source_vocab, target_vocab, hidden_size, attention
+        )
+        half = hidden_size // 2
+        self.encoder = recurrent(hidden_size, half, bidirectional=True)
+        self.decoder = recurrent(2 * hidden_size, hidden_size)
+
+    def run(
+        self, target_in: Int[Tensor, "batch query"], memory: Memory
+    ) -> tuple[Float[Tensor, "batch query hidden"], Tensor]:
+        """Ask with s_{i-1}, step with what came, token by token."""
+        single = isinstance(memory.state, Tensor)
+        both = [memory.state] if single else memory.state
+        join = "directions batch half -> 1 batch (directions half)"
+        state = tuple(rearrange(s, join) for s in both)
+        outputs = []
+        for token in self.target_embedding(target_in).unbind(1):
+            context, weights = self.attend(state[0].transpose(0, 1), memory)
+            step = torch.cat([token[:, None], context], -1)
+            hidden, new = self.decoder(step, state[0] if single else state)
+            state = (new,) if single else new
+            outputs.append((hidden, context, weights))
+        hidden, context, weights = (
+            torch.cat(parts, 1) for parts in zip(*outputs, strict=True)
+        )
+        read = torch.tanh(self.combine(torch.cat([context, hidden], -1)))
+        return read, weights
+
+
+def loss(model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+    """Mean cross-entropy per target token; padding does not count.
+
+    Teacher forcing: at every position the decoder is shown the right tokens
+    so far, whatever it would have written.
+    """
+    logits = model(batch.source, batch.target_in, batch.source_lengths)
+    return F.cross_entropy(
+        logits.flatten(0, 1), batch.target_out.flatten(), ignore_index=PAD
+    )
+
+
+class Translation(Task):
+    """Write the target of a source; judged on a batch no step has."""
+
+    def __init__(self, batch_at: Callable[[int], Batch]):
+        self.batch = batch_at
+
+    def loss(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        """Mean cross-entropy per target token."""
+        return loss(model, batch)
+
+    def evaluate(self, model: nn.Module) -> float:
+        """Its loss on another batch."""
+        return loss(model, self.batch(EVALUATION)).item()
+
+
+def fit(
+    model: nn.Module,
+    batch_at: Callable[[int], Batch],
+    config: TrainConfig,
+    **options,
+) -> History:
+    """Train in place on `batch_at(step)`; `options` are `train.fit`'s."""
+    return train.fit(model, Translation(batch_at), config, **options)

@@ -1,0 +1,60 @@
+"""One vector per sentence: the mean of its tokens' vectors, at length 1.
+
+    hidden = a vector for each token, the last layer's output
+    mask   = True where a token is real, False where it is padding
+    cosine = dot product of two vectors of length 1
+
+Sources
+1. Reimers and Gurevych 2019, "Sentence-BERT", arXiv 1908.10084, §3 (mean).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from llmnotes.foundations.tokenizers.wordpiece import WordPiece
+from llmnotes.transformer.bert.model import Bert
+
+LONGEST = 256  # ids of a sentence that all-MiniLM-L6-v2 was trained to read
+
+
+def mean_pool(
+    hidden: Float[Tensor, "batch length d_model"],
+    mask: Bool[Tensor, "batch length"],
+) -> Float[Tensor, "batch d_model"]:
+    """Return the mean over real tokens, [CLS] and [SEP] among them [1]."""
+    real = mask[:, :, None].to(hidden.dtype)
+    return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+@torch.no_grad()
+def embed(
+    model: Bert,
+    tokenizer: WordPiece,
+    sentences: Sequence[str],
+    at_once: int = 32,
+) -> Float[Tensor, "sentences d_model"]:
+    """Return a vector of length 1 for each sentence."""
+    found = []
+    for start in range(0, len(sentences), at_once):
+        some = sentences[start : start + at_once]
+        ids, mask = tokenizer.batch(some, longest=LONGEST)
+        found.append(mean_pool(model(ids, mask), mask))
+    return F.normalize(torch.cat(found), dim=-1)
+
+
+def most_similar(
+    vectors: Float[Tensor, "sentences d_model"], count: int
+) -> list[tuple[int, int, float]]:
+    """Return the `count` pairs (i, j, cosine), i < j, likest first."""
+    cosine = vectors @ vectors.T
+    i, j = torch.triu_indices(*cosine.shape, offset=1)
+    best = cosine[i, j].sort(descending=True)
+    order = best.indices[:count]
+    return list(
+        zip(i[order].tolist(), j[order].tolist(), best.values[:count].tolist(),
+            strict=True)
+    )  # fmt: skip

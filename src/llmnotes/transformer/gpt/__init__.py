@@ -1,0 +1,39 @@
+"""GPT: the model, sampling, its files, a recipe, a step made quick."""
+
+from llmnotes.transformer.gpt.files import (
+    ASSUMED,
+    BUFFERS,
+    config_json,
+    load_gpt2,
+    read_config,
+    save_gpt2,
+)
+from llmnotes.transformer.gpt.model import (
+    GPT,
+    GPT1,
+    GPT_1,
+    GPT_2_LARGE,
+    GPT_2_MEDIUM,
+    GPT_2_SMALL,
+    GPT_2_XL,
+    MINIGPT,
+    MLP,
+    NANOGPT_CPU,
+    Attention,
+    Block,
+    Conv1D,
+    GPTConfig,
+    PostNormBlock,
+    check_ids,
+    gelu,
+    initialise,
+    parameters,
+)
+from llmnotes.transformer.gpt.sampling import (
+    check_prompt,
+    generate,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    next_distribution,
+)

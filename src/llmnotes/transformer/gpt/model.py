@@ -1,0 +1,308 @@
+r"""A decoder that predicts the next token: GPT-2, and GPT-1 as a variant.
+
+    vocab_size  = V        n_embd = d_model = C
+    n_positions = T_max, the longest input
+    n_layer     = L        n_head = number of heads
+    ids         = tokens as integers, (batch, length)
+    logits      = scores of every next token, before the softmax
+
+Names of classes' attributes follow GPT-2's checkpoints, as Hugging Face
+writes them: `transformer.h.0.attn.c_attn.weight` and so on.
+
+Sources
+1. Radford et al. 2018, "Improving Language Understanding by Generative
+   Pre-Training" (GPT-1), §3.1 and §4.1.
+2. Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"
+   (GPT-2), §2.3 and table 2.
+3. Hendrycks and Gimpel 2016, "GELU", arXiv 1606.08415, §2.
+4. Press and Wolf 2016, "Using the Output Embedding to Improve Language
+   Models", arXiv 1608.05859 (weight tying).
+"""
+
+import functools
+import math
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from llmnotes.transformer.attention import (
+    apply_mask,
+    causal_mask,
+    masked_softmax,
+    scaled_scores,
+)
+from llmnotes.transformer.gpt.sampling import generate as generate
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """The shape of a GPT, under the names of Hugging Face's GPT-2 config.
+
+    Raises `ValueError` naming the field that cannot be.
+    """
+
+    vocab_size: int = 50257
+    n_positions: int = 1024
+    n_embd: int = 768
+    n_layer: int = 12
+    n_head: int = 12
+    dropout: float = 0.0  # on embeddings, weights and each sublayer
+    layer_norm_epsilon: float = 1e-5
+
+    def __post_init__(self):
+        for field in fields(self)[:5]:
+            got = getattr(self, field.name)
+            if not isinstance(got, int) or got < 1:
+                raise ValueError(
+                    f"{field.name}: got {got}, expected an integer above 0"
+                )
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_head: got {self.n_head}, expected a divisor of n_embd = "
+                f"{self.n_embd}"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout: got {self.dropout}, expected 0 <= dropout < 1"
+            )
+
+
+GPT_1 = GPTConfig(vocab_size=40478, n_positions=512)
+GPT_2_SMALL = GPTConfig()
+GPT_2_MEDIUM = GPTConfig(n_embd=1024, n_layer=24, n_head=16)
+GPT_2_LARGE = GPTConfig(n_embd=1280, n_layer=36, n_head=20)
+GPT_2_XL = GPTConfig(n_embd=1600, n_layer=48, n_head=25)
+# Characters of tiny Shakespeare: 65 symbols.
+MINIGPT = GPTConfig(65, n_positions=32, n_embd=128, n_layer=4, n_head=4)
+NANOGPT_CPU = GPTConfig(65, n_positions=64, n_embd=128, n_layer=4, n_head=4)
+
+
+class Conv1D(nn.Module):
+    """y = xW + b with W stored (inputs, outputs), as GPT-2's files have it.
+
+    The name is OpenAI's: a convolution of width 1 is a linear layer. Beware:
+    `nn.Linear` stores the transpose, and a square matrix that was not
+    transposed loads without complaint.
+    """
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(inputs, outputs))
+        self.bias = nn.Parameter(torch.empty(outputs))
+
+    def forward(
+        self, x: Float[Tensor, "batch length input"]
+    ) -> Float[Tensor, "batch length output"]:
+        """Return xW + b."""
+        return F.linear(x, self.weight.T, self.bias)
+
+
+class Attention(nn.Module):
+    """Causal self-attention of all heads; c_attn makes q, k and v at once."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.heads, self.dropout = config.n_head, config.dropout
+        self.c_attn = Conv1D(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Conv1D(config.n_embd, config.n_embd)
+
+    def split(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "3 batch heads length head_dim"]:
+        """Return query, key, value: (batch, heads, length, head_dim)."""
+        split = "batch t (three h width) -> three batch h t width"
+        return rearrange(self.c_attn(x), split, three=3, h=self.heads)
+
+    def forward(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Attend to the present and the past."""
+        query, key, value = self.split(x)
+        out = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            is_causal=True,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.c_proj(
+            rearrange(out, "batch h t width -> batch t (h width)")
+        )
+
+    def weights(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch heads length length"]:
+        """Who looks at whom: the weights `forward` does not hand out."""
+        query, key, _ = self.split(x)
+        mask = causal_mask(x.shape[1], x.shape[1], x.device)
+        return masked_softmax(apply_mask(scaled_scores(query, key), mask))
+
+
+def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """½x(1 + tanh(√(2/π)(x + 0.044715x³))), GPT-2's approximation [3].
+
+    The exact x·Φ(x) differs by at most 4.73e-4, at |x| = 2.70: little, but
+    not the function that the published weights were trained with.
+    """
+    return F.gelu(x, approximate="tanh")
+
+
+class MLP(nn.Module):
+    """Each position on its own: widen fourfold, bend, narrow again."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.c_fc = Conv1D(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Conv1D(4 * config.n_embd, config.n_embd)
+
+    def forward(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Return gelu(xW + b)W' + b'."""
+        return self.c_proj(gelu(self.c_fc(x)))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)): GPT-2's order [2]."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        width, eps = config.n_embd, config.layer_norm_epsilon
+        self.ln_1 = nn.LayerNorm(width, eps)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(width, eps)
+        self.mlp = MLP(config)
+        self.drop = nn.Dropout(config.dropout)  # on a sublayer's output
+
+    def forward(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Read the residual stream twice, add to it twice."""
+        x = x + self.drop(self.attn(self.ln_1(x)))
+        return x + self.drop(self.mlp(self.ln_2(x)))
+
+
+class PostNormBlock(Block):
+    """norm(x + sublayer(x)), twice: GPT-1's order, and that of 2017 [1]."""
+
+    def forward(
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
+        """Normalise the sum, not the input."""
+        x = self.ln_1(x + self.drop(self.attn(x)))
+        return self.ln_2(x + self.drop(self.mlp(x)))
+
+
+def checked(forward):
+    """Make `forward(model, ids)` refuse ids that cannot be read."""
+
+    @functools.wraps(forward)
+    def wrapper(model, ids):
+        check_ids(ids)
+        if ids.shape[1] > model.n_positions:
+            raise ValueError(
+                f"ids: got length {ids.shape[1]}, expected at most "
+                f"n_positions = {model.n_positions}"
+            )
+        return forward(model, ids)
+
+    return wrapper
+
+
+def check_ids(ids: Tensor) -> None:
+    """Raise `ValueError` unless ids are integers (batch, length >= 1)."""
+    if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
+        raise ValueError(
+            f"ids: got {ids.dtype} of shape {tuple(ids.shape)}, expected "
+            "integers of shape (batch, length)"
+        )
+    if ids.numel() == 0:
+        raise ValueError(
+            f"ids: got shape {tuple(ids.shape)}, expected at least one id"
+        )
+
+
+class GPT(nn.Module):
+    """Token and position embeddings, L blocks, a norm, and a tied head [2].
+
+    `model(ids)` are the logits of every next token. The head is the token
+    embedding again [4], so it has no entry of its own in the state dict.
+
+    Raises `ValueError` for ids that are not integers (batch, length) or that
+    are longer than n_positions.
+    """
+
+    block = Block
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(config.vocab_size, config.n_embd),
+                "wpe": nn.Embedding(config.n_positions, config.n_embd),
+                "drop": nn.Dropout(config.dropout),
+                "h": nn.ModuleList(
+                    self.block(config) for _ in range(config.n_layer)
+                ),
+                "ln_f": self.last_norm(),
+            }
+        )
+        initialise(self, residuals=2 * config.n_layer)
+
+    @property
+    def n_positions(self) -> int:
+        """The longest input."""
+        return self.config.n_positions
+
+    def last_norm(self) -> nn.Module:
+        """Return the norm between the last block and the head."""
+        return nn.LayerNorm(self.config.n_embd, self.config.layer_norm_epsilon)
+
+    @checked
+    def forward(
+        self, ids: Int[Tensor, "batch length"]
+    ) -> Float[Tensor, "batch length vocab"]:
+        """Return logits; those at position t see ids 0..t only."""
+        model = self.transformer
+        position = torch.arange(ids.shape[1], device=ids.device)
+        x = model.drop(model.wte(ids) + model.wpe(position))
+        for block in model.h:
+            x = block(x)
+        return F.linear(model.ln_f(x), model.wte.weight)
+
+
+class GPT1(GPT):
+    """GPT-1 [1]: post-norm blocks, hence no norm before the head."""
+
+    block = PostNormBlock
+
+    def last_norm(self) -> nn.Module:
+        """Return nothing to do: the last block ends in a norm."""
+        return nn.Identity()
+
+
+def initialise(model: nn.Module, residuals: int) -> None:
+    """Matrices from N(0, 0.02²), biases 0, norms 1 [2, §2.3].
+
+    A layer that adds to the residual stream (`c_proj`) starts smaller by
+    1/√residuals, so that the sum of all of them starts at the size of one.
+    """
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 1:
+            nn.init.ones_(parameter)
+        elif name.endswith("c_proj.weight"):
+            nn.init.normal_(parameter, std=0.02 / math.sqrt(residuals))
+        else:
+            nn.init.normal_(parameter, std=0.02)
+
+
+def parameters(model: nn.Module) -> int:
+    """Return how many numbers a model learns; a tied head counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,63 @@
+"""Compiled loops: the exponential function, and a cache that notices."""
+
+import math
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+from llmnotes import compiled
+
+
+def test_exp_is_right_to_the_last_bits_and_does_not_overflow():
+    x = np.linspace(-87, 87, 4001, dtype=np.float32)
+    got = np.array([compiled.exp(v) for v in x])
+    want = np.exp(x.astype(np.float64))
+    assert (abs(got / want - 1)).max() < 1e-5
+    for extreme in (-1e30, 1e30, -math.inf):
+        assert 0 <= compiled.exp(np.float32(extreme)) < math.inf
+
+
+def test_exp_is_right_to_a_millionth_where_it_is_used():
+    x = np.linspace(-20, 20, 4001).astype(np.float32)
+    got = np.array([compiled.exp(v) for v in x])
+    expected = np.exp(x.astype(np.float64))
+    assert np.all(np.abs(got - expected) <= 1e-6 * (1 + expected) * 2)
+
+
+LOOP = """
+import numpy as np
+from {module} import jit, exp
+
+@jit
+def loop(x):
+    return exp(x)
+
+print(loop(np.float32(1)), sum(loop.stats.cache_hits.values()))
+"""
+
+
+def test_a_kept_loop_is_compiled_anew_when_what_it_calls_has_changed(tmp_path):
+    """The fault: after an edit of exp, its callers kept the old one."""
+    text = open(compiled.__file__, encoding="utf-8").read()
+    called = tmp_path / "called.py"
+    called.write_text(text)
+    main = tmp_path / "main.py"
+    main.write_text(LOOP.format(module="called"))
+
+    def run():
+        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+        words = [sys.executable, "-B", str(main)]
+        found = subprocess.run(
+            words, capture_output=True, text=True, check=True, env=env
+        )
+        value, hits = found.stdout.split()
+        return float(value), int(hits)
+
+    (first, cold), (again, warm) = run(), run()
+    assert first == again and (cold, warm) == (0, 1)
+    assert math.isclose(first, math.e, rel_tol=1e-6)
+    called.write_text(text.replace("return p * bits", "return p + bits"))
+    changed, hits = run()
+    assert changed != first and hits == 0

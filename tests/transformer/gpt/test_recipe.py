@@ -1,0 +1,130 @@
+"""What the GPT chapter claims of its recipe, proved."""
+
+import pytest
+import torch
+
+from llmnotes import train
+from llmnotes.transformer.gpt import GPT, MINIGPT, NANOGPT_CPU, parameters
+from llmnotes.transformer.gpt.bigram import bigram_loss
+from llmnotes.transformer.gpt.muon import Muon, MuonAdamW, orthogonalise
+from llmnotes.transformer.gpt.recipe import Recipe, RecipeConfig
+
+SMALL = RecipeConfig(13, n_positions=11, n_embd=12, n_layer=2, n_head=3,
+                     n_inner=20)  # fmt: skip
+
+
+def text(length=3000):
+    """Jumps of 1 and 5 in turn, mostly: more than pairs can know."""
+    torch.manual_seed(0)
+    odd = torch.arange(length) % 2
+    jump = torch.where(torch.rand(length) < 0.9, 1 + 4 * odd, 1)
+    return jump.cumsum(0) % 13
+
+
+def small():
+    torch.manual_seed(0)
+    return Recipe(SMALL, text())
+
+
+@pytest.mark.parametrize("shape", [MINIGPT, NANOGPT_CPU])
+def test_the_recipe_has_no_more_parameters_than_the_plain_model(shape):
+    ids = torch.arange(65)
+    ours = Recipe(RecipeConfig(n_positions=shape.n_positions), ids)
+    plain = parameters(GPT(shape))
+    assert 0.99 * plain < parameters(ours) <= plain
+
+
+def test_untrained_it_is_the_pair_model():
+    ids, config = text(), train.TrainConfig(block=11)
+    loss = train.evaluate_all(small(), ids, config)
+    assert loss == pytest.approx(bigram_loss(ids, ids, 13, 0.1), rel=1e-4)
+
+
+def test_changing_the_future_changes_nothing():
+    model = small()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.3 * torch.randn_like(p))
+    ids = text()[None, :9]
+    before = model(ids)
+    for t in range(8):
+        changed = ids.clone()
+        changed[:, t + 1 :] = (ids[:, t + 1 :] + 1) % 13
+        after = model(changed)
+        torch.testing.assert_close(after[:, : t + 1], before[:, : t + 1])
+        assert not torch.allclose(after[:, t + 1 :], before[:, t + 1 :])
+
+
+def test_it_learns_and_every_parameter_takes_part():
+    model, ids = small(), text()
+    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    config = train.TrainConfig(
+        steps=60, batch_size=8, block=11, warmup=5, learning_rate=3e-3,
+        clip=0,
+    )  # fmt: skip
+    before = train.evaluate_all(model, ids, config)
+    task = train.LanguageModelling(ids, ids, config)
+    optimizer = MuonAdamW(model)
+    train.fit(model, task, config, optimizer=optimizer, progress=False)
+    assert train.evaluate_all(model, ids, config) < before
+    for name, p in model.named_parameters():
+        assert not torch.equal(p, start[name]), name
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 6, 9), (3, 9, 6), (2, 7, 7), (1, 128, 512)]
+)
+def test_singular_values_come_near_one(shape):
+    torch.manual_seed(0)
+    g = torch.randn(shape)
+    u = orthogonalise(1e-3 * g)
+    values = torch.linalg.svdvals(u)
+    assert values.median() > 0.6 and values.max() < 1.3
+    # The directions stay: UᵀGV's diagonal is positive and carries all.
+    left, _, right = torch.linalg.svd(g, full_matrices=False)
+    inside = left.mT @ u @ right.mT
+    off = inside - torch.diag_embed(inside.diagonal(dim1=-2, dim2=-1))
+    assert off.abs().max() < 1e-3
+
+
+def test_muon_equals_torchs():
+    torch.manual_seed(0)
+    ours = torch.nn.Parameter(torch.randn(10, 6))
+    theirs = torch.nn.Parameter(ours.detach().clone())
+    a = Muon([ours], lr=0.02)
+    b = torch.optim.Muon([theirs], lr=0.02, weight_decay=0)
+    for _ in range(4):
+        ours.grad = torch.randn(10, 6)
+        theirs.grad = ours.grad.clone()
+        before = ours.detach().clone()
+        a.step()
+        b.step()
+        moved = (ours - before).norm()
+        # Theirs computes the products in bfloat16.
+        assert (ours - theirs).norm() < 0.05 * moved
+        theirs.data.copy_(ours.data)
+
+
+def test_muon_treats_queries_keys_and_values_as_three_matrices():
+    torch.manual_seed(0)
+    whole = torch.nn.Parameter(torch.zeros(12, 4))
+    parts = [torch.nn.Parameter(torch.zeros(4, 4)) for _ in range(3)]
+    whole.grad = torch.randn(12, 4)
+    for part, grad in zip(parts, whole.grad.split(4), strict=True):
+        part.grad = grad.clone()
+    Muon([whole]).step()
+    Muon(parts).step()
+    torch.testing.assert_close(whole, torch.cat(parts))
+
+
+def test_one_learning_rate_reaches_both_optimizers():
+    model = small()
+    optimizer = MuonAdamW(model, ratio=7.0)
+    inside = {id(p) for g in optimizer.param_groups for p in g["params"]}
+    assert inside == {id(p) for p in model.parameters()}
+    before = model.h[0].c_attn.weight.detach().clone()
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+    train.loss(model, text()[None, :9], text()[None, 1:10]).backward()
+    optimizer.step()
+    assert torch.equal(before, model.h[0].c_attn.weight)
