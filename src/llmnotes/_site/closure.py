@@ -22,7 +22,9 @@ import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-HOMES = {"llmnotes": "src", "tests": ""}  # package -> folder it lies in
+from llmnotes._site import imports
+
+HOMES = {imports.PACKAGE: "src", "tests": ""}  # package -> folder it lies in
 PINS = "constraints.txt"
 DERIVED = "docs/results"  # holds fingerprints, so it cannot be part of one
 # Who uses these reads code as text, in which comments count.
@@ -139,36 +141,18 @@ def _reads_text(node) -> bool:
 
 def _named(tree: ast.AST, path: Path, root: Path) -> set[Path]:
     """Return the files that the code imports or that its strings name."""
-    found = set()
+    module = imports.module_name(path, root).split(".")
+    names = imports.names(tree, module, path.stem)
+    names.add(".".join(module[:-1]))
+    found = set().union(*(files_of(name, root) for name in names))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            for name in _modules(node, _package(path, root)):
-                found |= files_of(name, root)
-        elif isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr):
             found |= _of_f_string(node, root)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= _of_string(node.value, path, root)
         elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
             found |= set(path.parent.rglob("*.py"))  # names made on demand
     return found
-
-
-def _modules(node: ast.Import | ast.ImportFrom, home: list[str]) -> list[str]:
-    """Return the dotted names of an import in a module of package `home`."""
-    names = [alias.name for alias in node.names]
-    if isinstance(node, ast.Import):
-        return names
-    above = home[: len(home) - node.level + 1] if node.level else []
-    start = [*above, *filter(None, [node.module])]
-    return [".".join([*start, name]) for name in names]
-
-
-def _package(path: Path, root: Path) -> list[str]:
-    """Return the words of the package that a module lies in."""
-    for home in (root / "src", root):
-        if path.is_relative_to(home):
-            return list(path.relative_to(home).parent.parts)
-    return []
 
 
 def files_of(name: str, root: Path) -> set[Path]:
