@@ -30,6 +30,12 @@ DERIVED = "docs/results"  # holds fingerprints, so it cannot be part of one
 # Who uses these reads code as text, in which comments count.
 READERS = {"__file__", "__doc__", "getsource", "getsourcelines"}
 MODULE = re.compile(rf"\b(?:{'|'.join(HOMES)})(?:\.\w+)+")
+DOCUMENTED = (
+    ast.Module,
+    ast.ClassDef,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+)
 PREFIX = re.compile(rf"(?:^|\W)((?:{'|'.join(HOMES)})(?:\.\w+)*)\.$")
 
 
@@ -114,14 +120,6 @@ def _read(path: Path, root: Path, stamp: int) -> _File:
     return _File(path, root)
 
 
-DOCUMENTED = (
-    ast.Module,
-    ast.ClassDef,
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-)
-
-
 def _without_docstrings(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
         if isinstance(node, DOCUMENTED) and ast.get_docstring(node, False):
@@ -182,6 +180,8 @@ def _of_string(text: str, path: Path, root: Path) -> set[Path]:
     found = set()
     for name in MODULE.findall(text):
         found |= files_of(name, root)
+    if text in HOMES:  # python -m package
+        found |= files_of(f"{text}.__main__", root)
     if "import " in text and any(home in text for home in HOMES):
         try:
             found |= _named(ast.parse(textwrap.dedent(text)), path, root)
