@@ -16,7 +16,6 @@ FILES = {
     "constraints.txt": "numpy==1\n",
     "docs/page.md": "# Page\n",
     "src/llmnotes/__init__.py": "",
-    "src/llmnotes/__main__.py": "import llmnotes.part.slug\n",
     "src/llmnotes/part/__init__.py": "",
     "src/llmnotes/part/slug.py": "from llmnotes.part import inner\n",
     "src/llmnotes/part/inner.py": "def answer():\n    return 41\n",
@@ -52,7 +51,6 @@ WAYS = {
     "run('-c', 'from llmnotes.part import inner\\nprint(1)')": INNER,
     "Path(__file__).with_name('script.py')": "tests/part/script.py",
     "run('script.py')": INNER,
-    "run('-m', 'llmnotes')": INNER,
     "PAGE = Path('docs/page.md')": "docs/page.md",
     "pass": "tests/conftest.py",
     "...": "tests/part/conftest.py",
@@ -98,6 +96,16 @@ def test_a_change_elsewhere_is_none(project, code):
     if "{name}" not in code:
         edit(project, "src/llmnotes/part/alone.py", "X = 2\n")
         assert print_of(project) == before
+
+
+def test_a_plugin_is_noticed_and_what_its_strings_name_is_not(project):
+    edit(project, "tests/conftest.py", "pytest_plugins = ['tests.part.runs']")
+    edit(project, "tests/part/runs.py", "LOADED = ['llmnotes.part.inner']\n")
+    before = print_of(project, "pass")
+    edit(project, INNER, "CHANGED = 1\n")
+    assert print_of(project) == before
+    edit(project, "tests/part/runs.py", "LOADED = []\n")
+    assert print_of(project) != before
 
 
 def test_a_change_of_the_bench_itself_is_noticed(project):

@@ -30,12 +30,6 @@ DERIVED = "docs/results"  # holds fingerprints, so it cannot be part of one
 # Who uses these reads code as text, in which comments count.
 READERS = {"__file__", "__doc__", "getsource", "getsourcelines"}
 MODULE = re.compile(rf"\b(?:{'|'.join(HOMES)})(?:\.\w+)+")
-DOCUMENTED = (
-    ast.Module,
-    ast.ClassDef,
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
-)
 PREFIX = re.compile(rf"(?:^|\W)((?:{'|'.join(HOMES)})(?:\.\w+)*)\.$")
 
 
@@ -52,13 +46,20 @@ def fingerprint(path: Path, root: Path) -> str:
 
 def closure(path: Path, root: Path) -> dict[Path, str]:
     """Return {file: digest} of everything that a Python file depends on."""
-    queue, seen, as_text = [path, *_conftests(path, root)], {}, set()
+    # What a plugin of pytest names in a string is no input of every bench.
+    given = _reach(_conftests(path, root), root, "imports")
+    return given | _reach([path], root, "names")
+
+
+def _reach(queue: list[Path], root: Path, which: str) -> dict[Path, str]:
+    """Return {file: digest} of files and all that they import, or name."""
+    queue, seen, as_text = list(queue), {}, set()
     while queue:
         file = queue.pop()
         if file in seen:
             continue
         seen[file] = _read(file, root, file.stat().st_mtime_ns)
-        queue += seen[file].names
+        queue += getattr(seen[file], which)
         if seen[file].reads_text:
             as_text |= {file, *seen[file].names}
     return {
@@ -99,18 +100,20 @@ class _File:
     """What is known of one file: two digests, and what it names.
 
     code, text = digest without and with comments and docstrings
-    names      = the files it depends on directly
+    imports    = the files that it imports, or loads as pytest's plugins
+    names      = all files it depends on directly
     reads_text = whether it may read the text of modules
     """
 
     def __init__(self, path: Path, root: Path):
         data = path.read_bytes()
         self.code = self.text = hashlib.sha256(data).hexdigest()
-        self.names, self.reads_text = set(), False
+        self.names, self.imports, self.reads_text = set(), set(), False
         if path.suffix != ".py":
             return
         tree = _without_docstrings(ast.parse(data))
         self.code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        self.imports = _imported(tree, path, root) - {path}
         self.names = _named(tree, path, root) - {path}
         self.reads_text = any(_reads_text(node) for node in ast.walk(tree))
 
@@ -118,6 +121,14 @@ class _File:
 @functools.lru_cache(maxsize=1024)
 def _read(path: Path, root: Path, stamp: int) -> _File:
     return _File(path, root)
+
+
+DOCUMENTED = (
+    ast.Module,
+    ast.ClassDef,
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
@@ -139,12 +150,22 @@ def _reads_text(node) -> bool:
     return isinstance(node, ast.alias) and node.name in READERS
 
 
-def _named(tree: ast.AST, path: Path, root: Path) -> set[Path]:
-    """Return the files that the code imports or that its strings name."""
+def _imported(tree: ast.AST, path: Path, root: Path) -> set[Path]:
+    """Return the files that the code imports, or loads as plugins."""
     module = imports.module_name(path, root).split(".")
     names = imports.names(tree, module, path.stem)
     names.add(".".join(module[:-1]))
-    found = set().union(*(files_of(name, root) for name in names))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and "pytest_plugins" in {
+            getattr(target, "id", "") for target in node.targets
+        }:
+            names |= set(MODULE.findall(ast.unparse(node.value)))
+    return set().union(*(files_of(name, root) for name in names))
+
+
+def _named(tree: ast.AST, path: Path, root: Path) -> set[Path]:
+    """Return the files that the code imports or that its strings name."""
+    found = _imported(tree, path, root)
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             found |= _of_f_string(node, root)
@@ -180,8 +201,6 @@ def _of_string(text: str, path: Path, root: Path) -> set[Path]:
     found = set()
     for name in MODULE.findall(text):
         found |= files_of(name, root)
-    if text in HOMES:  # python -m package
-        found |= files_of(f"{text}.__main__", root)
     if "import " in text and any(home in text for home in HOMES):
         try:
             found |= _named(ast.parse(textwrap.dedent(text)), path, root)
