@@ -365,7 +365,8 @@ class TestByHand:
             ("flash_attention", "kernels/flash_attention/"),
             ("causal_mask", "transformer/attention/"),
         ):
-            page.locator(".md-search__input").fill(term)
+            page.keyboard.press("Control+a")
+            page.keyboard.type(term)
             found = f".md-search-result__link[href*='{chapter}']"
             first = page.locator(found).first
             first.wait_for(state="attached", timeout=20_000)
