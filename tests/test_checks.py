@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llmnotes.checks import (
     check_divides,
+    check_length,
     check_sizes,
     check_within,
     checked,
@@ -123,7 +124,7 @@ def test_named_leading_axes_and_given_sizes_must_agree():
     assert loss(zeros(3, 4, 5, 2), zeros(3, 4).long()) == "answer"
     assert loss(zeros(5, 2), torch.tensor(1)) == "answer"
     for message, logits, targets in (
-        ("targets: got rows (4,), expected logits's (3, 4)", (3, 4, 5, 2), 4),
+        ("targets: got rows (4,), expected logits' (3, 4)", (3, 4, 5, 2), 4),
         ("logits: got shape (3, 5, 3), expected (*rows, ", (3, 5, 3), 3),
     ):
         with pytest.raises(ValueError) as error:
@@ -225,6 +226,9 @@ WORDS = {
     "heads: got 5, expected a divisor of d_model = 12": lambda: check_divides(
         "d_model", 12, heads=5
     ),
+    "ids: got length 3, expected at most n = 2": lambda: check_length(
+        "n", 2, ids=torch.zeros(5, 3)
+    ),
     "heads: got 0, expected a divisor of d_model = 12": lambda: check_divides(
         "d_model", 12, heads=0
     ),
@@ -243,3 +247,4 @@ def test_ranges_let_their_ends_pass():
     check_sizes(0, steps=0)
     check_within(0, 8, ids=torch.tensor([0, 8]))
     check_divides("d_model", 12, heads=12, kv_heads=1)
+    check_length("n", 3, ids=torch.zeros(5, 3))

@@ -10,7 +10,7 @@ breaks it raises `ValueError: key: got head_dim 5, expected query's 4`. The
 annotations alone are enforced under pytest only, with an error that does not
 name the argument. A check costs some microseconds: it belongs to functions
 that readers call, not into inner loops. What no annotation can say (ranges,
-divisors) stays in the function; three helpers word it alike.
+divisors) stays in the function; helpers word it alike.
 """
 
 import functools
@@ -139,9 +139,8 @@ def agree(name: str, what: str, got, known: dict) -> None:
     """Remember what was got first; raise `ValueError` for anything else."""
     value, owner = known.setdefault(what, (got, name))
     if got != value:
-        raise ValueError(
-            f"{name}: got {what} {got}, expected {owner}'s {value}"
-        )
+        owner += "'" if owner.endswith("s") else "'s"
+        raise ValueError(f"{name}: got {what} {got}, expected {owner} {value}")
 
 
 def check_sizes(least: int = 1, **sizes: int) -> None:
@@ -169,4 +168,14 @@ def check_divides(whole: str, size: int, **parts: int) -> None:
         if got < 1 or size % got:
             raise ValueError(
                 f"{name}: got {got}, expected a divisor of {whole} = {size}"
+            )
+
+
+def check_length(limit: str, size: int, **tensors: Tensor) -> None:
+    """Raise `ValueError` unless all last axes fit what is called `limit`."""
+    for name, x in tensors.items():
+        if x.shape[-1] > size:
+            raise ValueError(
+                f"{name}: got length {x.shape[-1]}, expected at most "
+                f"{limit} = {size}"
             )

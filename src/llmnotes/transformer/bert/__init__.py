@@ -24,8 +24,6 @@ from llmnotes.transformer.bert.model import (
     Layer,
     Predictions,
     SelfAttention,
-    check_ids,
-    check_like,
     count,
     initialise,
 )
