@@ -17,6 +17,21 @@ ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = pytest.StashKey[list]()
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--results",
+        choices=("check", "confirm", "write"),
+        default="check",
+        help="compare results with docs/results where their sources changed;"
+        " note there that they came out again; or write new ones",
+    )
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="everything, as the weekly run does",
+    )
+
+
 def chapter_of(bench):
     """`part/slug` of tests/<part>/bench_<slug>.py, or in a folder there."""
     part = bench.relative_to(ROOT / "tests").parts[0]

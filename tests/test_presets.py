@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from llmnotes import presets
-from llmnotes.presets import MODELS, Model
+from llmnotes.presets import MODELS, Model, Preset
 from llmnotes.transformer import gpt
 
 ALL = [(m, p) for m, entry in MODELS.items() for p in entry.presets]
@@ -49,9 +49,10 @@ def test_the_quick_model_has_the_weights_of_the_plain_one(name):
 
 
 def test_the_first_preset_is_the_default():
-    entry = Model("", "", "", {"small": "one", "large": "another"})
-    assert entry.preset(None) == "one"
-    assert entry.preset("large") == "another"
+    small, large = (Preset(s, presets.SMALL) for s in ("a:SMALL", "a:LARGE"))
+    entry = Model("", "", "", {"small": small, "large": large})
+    assert entry.preset(None) is small
+    assert entry.preset("large") is large
 
 
 def test_an_unknown_model_or_preset_is_refused_with_the_known_ones():

@@ -44,8 +44,8 @@ class Model:
         )
 
 
-def model(name: str) -> Model:
-    """A model by name; `ValueError` lists the known ones."""
+def model(name: object) -> Model:
+    """A model by what a checkpoint says; `ValueError` lists the known ones."""
     return known("model", name, MODELS)
 
 

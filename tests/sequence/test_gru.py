@@ -234,7 +234,7 @@ def test_a_cells_arguments_that_do_not_fit_are_named():
     names = ["x", "h", "weight_ih", "weight_hh", "bias_ih", "bias_hh"]
     for i, name in enumerate(names):
         shapes = [*good[:i], (3, *good[i]), *good[i + 1 :]]
-        with pytest.raises(ValueError, match=f"^{name}: got shape"):
+        with pytest.raises(ValueError, match=f"^{name}: got"):
             gru_cell(*(torch.zeros(s) for s in shapes))
 
 

@@ -65,8 +65,10 @@ addEventListener("DOMContentLoaded", () => {
   document.head.append(still);
 });
 """
-SETTLED = """() => document.fonts.ready.then(() => new Promise(done =>
-  requestAnimationFrame(() => requestAnimationFrame(done))))"""
+# The faces are there, and book.js has made reachable whatever scrolls.
+SETTLED = """() => document.fonts.status === "loaded" &&
+  [...document.querySelectorAll("div.arithmatex, .md-typeset__scrollwrap")]
+    .every(e => (e.scrollWidth > e.clientWidth) === (e.tabIndex === 0))"""
 
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
@@ -210,6 +212,7 @@ def look_at(page: Page, seen: Visit, base: str, closely: bool) -> Visit:
     seen.faint["light"] = page.evaluate(FAINT)
     # The second look is at a phone's width, where more has to scroll.
     page.set_viewport_size(PHONE)
+    settle(page)
     width = "document.documentElement.scrollWidth - innerWidth"
     seen.sideways = page.evaluate(width)
     turn(page, "slate")
@@ -225,9 +228,14 @@ def look_at(page: Page, seen: Visit, base: str, closely: bool) -> Visit:
 
 
 def arrive(page: Page, url: str) -> None:
-    """Load a page, and wait until its faces are there and it is drawn."""
+    """Load a page, and wait until it has settled."""
     page.goto(url, wait_until="networkidle")
-    page.evaluate(SETTLED)
+    settle(page)
+
+
+def settle(page: Page) -> None:
+    """Wait for a state, not for a frame: Chromium may owe us one forever."""
+    page.wait_for_function(SETTLED, polling=50, timeout=30_000)
 
 
 def turn(page: Page, scheme: str) -> None:
@@ -236,7 +244,7 @@ def turn(page: Page, scheme: str) -> None:
     page.locator(toggle).dispatch_event("click")
     body = page.locator(f"body[data-md-color-scheme={scheme}]")
     body.wait_for(timeout=10_000)
-    page.evaluate(SETTLED)
+    settle(page)
 
 
 def listen(page: Page, seen: Visit, base: str) -> None:
@@ -357,7 +365,8 @@ class TestByHand:
             ("flash_attention", "kernels/flash_attention/"),
             ("causal_mask", "transformer/attention/"),
         ):
-            page.locator(".md-search__input").fill(term)
+            page.keyboard.press("Control+a")
+            page.keyboard.type(term)
             found = f".md-search-result__link[href*='{chapter}']"
             first = page.locator(found).first
             first.wait_for(state="attached", timeout=20_000)
@@ -375,6 +384,7 @@ class TestByHand:
         page.wait_for_function(
             "scrollY > 0 && (top => 0 <= top && top < 200)"
             "(document.querySelector('#style').getBoundingClientRect().top)",
+            polling=50,
             timeout=10_000,
         )
 

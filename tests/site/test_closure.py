@@ -98,6 +98,16 @@ def test_a_change_elsewhere_is_none(project, code):
         assert print_of(project) == before
 
 
+def test_a_plugin_is_noticed_and_what_its_strings_name_is_not(project):
+    edit(project, "tests/conftest.py", "pytest_plugins = ['tests.part.runs']")
+    edit(project, "tests/part/runs.py", "LOADED = ['llmnotes.part.inner']\n")
+    before = print_of(project, "pass")
+    edit(project, INNER, "CHANGED = 1\n")
+    assert print_of(project) == before
+    edit(project, "tests/part/runs.py", "LOADED = []\n")
+    assert print_of(project) != before
+
+
 def test_a_change_of_the_bench_itself_is_noticed(project):
     assert print_of(project, "X = 1") != print_of(project, "X = 2")
 

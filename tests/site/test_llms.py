@@ -83,3 +83,8 @@ def test_no_page_leaks_the_options_of_a_figure(path):
     plain = llms.plain(path.read_text("utf-8"), ROOT)
     languages = [b.language for b in fences.blocks(plain.split("\n"))]
     assert not DRAWN & set(languages)
+
+
+def test_a_page_of_results_holds_the_tables_of_its_part(with_results):
+    plain = llms.plain("```results\npart: basics\n```", with_results.root)
+    assert "| 512 | flash | 0.00256 |" in plain and "```" not in plain

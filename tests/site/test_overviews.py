@@ -33,7 +33,7 @@ def filled(with_results, result):
 
 def test_every_file_of_a_part_is_on_its_page_in_the_order_of_the_book(filled):
     html = filled.html("results__basics", PART, basics__second="# Second\n")
-    heads = re.findall(r'<h2 id="(\w+)">([^<]*)</h2>', html)
+    heads = re.findall(r'<h2 id="(\w+)">([^<]*)<', html)
     assert heads == [
         ("first", "First"),
         ("first_tries", "First: tries"),
@@ -56,14 +56,14 @@ def test_a_chapter_with_a_longer_name_owns_what_its_bench_wrote(filled):
     old = filled.root / "tests/basics/first/bench_first_tries.py"
     old.rename(filled.root / "tests/basics/bench_first_tries.py")
     html = filled.html("results__basics", PART)
-    heads = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
+    heads = re.findall(r"<h2[^>]*>([^<]*)<", html)
     assert heads == ["First", "Second", "Last"]
 
 
 def test_a_file_without_a_bench_comes_last_and_is_not_lost(filled):
     (filled.root / "tests/basics/first/bench_first_tries.py").unlink()
     html = filled.html("results__basics", PART)
-    heads = re.findall(r"<h2[^>]*>([^<]*)</h2>", html)
+    heads = re.findall(r"<h2[^>]*>([^<]*)<", html)
     assert heads == ["First", "Second", "First tries"]
 
 

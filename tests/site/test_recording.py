@@ -9,16 +9,7 @@ import pytest
 from llmnotes._site import results
 from tests import recording
 
-pytest_plugins = ["pytester"]
-
 ROOT = Path(__file__).resolve().parents[2]
-CONFTEST = """
-pytest_plugins = ["tests.recording"]
-
-def pytest_addoption(parser):
-    parser.addoption("--results", default="check")
-    parser.addoption("--full", action="store_true")
-"""
 BENCH = """
 def never():
     import llmnotes.part.outer  # the closure sees it; nobody calls it
@@ -38,7 +29,6 @@ class Project:
 
     def __init__(self, pytester):
         self.pytester, self.root = pytester, pytester.path
-        self.write("tests/conftest.py", CONFTEST)
         self.write("src/llmnotes/part/outer.py", "import llmnotes.part.inner")
         self.write("src/llmnotes/part/inner.py", "X = 1")
         self.bench()
@@ -57,7 +47,7 @@ class Project:
     def run(self, *options):
         """Outcomes of the bench's file, and the last lines on the screen."""
         done = self.pytester.runpytest_inprocess(
-            *("-p", "no:cacheprovider"),
+            *("-p", "no:cacheprovider", "-p", "tests.recording"),
             *("-c", "/dev/null", "--rootdir", self.root),
             *("-o", "python_files=bench_*.py"),
             *("-o", "python_functions=bench_*"),

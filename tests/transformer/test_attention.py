@@ -13,6 +13,7 @@ from torch import nn
 from llmnotes.transformer.attention import (
     MultiHeadAttention,
     attention,
+    attention_weights,
     block_diagonal_mask,
     causal_mask,
     masked_softmax,
@@ -127,6 +128,16 @@ def test_self_attention_is_permutation_equivariant():
     layer = MultiHeadAttention(12, heads=3)
     x, order = torch.randn(2, 7, 12), torch.randperm(7)
     torch.testing.assert_close(layer(x[:, order]), layer(x)[:, order])
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_attention_is_the_mean_of_the_values_with_the_weights(options):
+    query, key, value = random_qkv()
+    weights = attention_weights(query, key, **options)
+    repeated = value.repeat_interleave(HEADS // KV_HEADS, 1)
+    torch.testing.assert_close(
+        weights @ repeated, attention(query, key, value, **options)
+    )
 
 
 def test_rows_sum_to_one():
@@ -299,6 +310,58 @@ def test_the_einsum_form_equals_the_module(kv_heads):
     )
 
 
+def scaled_queries(query, key, value):
+    return 3 * query, key, value
+
+
+class ToyCache:
+    """Keys and values of the tokens so far, in front of the new ones."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, query, key, value):
+        self.seen.append((key, value))
+        key, value = (torch.cat(x, -2) for x in zip(*self.seen, strict=True))
+        return query, key, value
+
+
+def test_prepared_queries_and_keys_are_those_that_attend():
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(12, 6, kv_heads=2), torch.randn(2, 5, 12)
+    query, key, value = layer.split(x)
+    heads = attention(3 * query, key, value, causal=True)
+    merged = rearrange(heads, "b h t d -> b t (h d)")
+    torch.testing.assert_close(
+        layer(x, causal=True, prepare=scaled_queries), layer.o_proj(merged)
+    )
+    torch.testing.assert_close(
+        layer.weights(x, causal=True, prepare=scaled_queries),
+        attention_weights(3 * query, key, causal=True),
+    )
+
+
+def test_token_by_token_with_a_cache_equals_the_whole_sequence():
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(12, 6, kv_heads=2), torch.randn(2, 5, 12)
+    cache = ToyCache()
+    steps = [layer(x[:, t : t + 1], prepare=cache) for t in range(5)]
+    torch.testing.assert_close(torch.cat(steps, 1), layer(x, causal=True))
+    assert [key.shape[-2] for key, _ in cache.seen] == [1] * 5
+
+
+def test_the_weights_of_a_layer_are_those_its_output_is_made_of():
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(12, heads=3), torch.randn(2, 5, 12)
+    context, mask = torch.randn(2, 7, 12), torch.rand(5, 7) > 0.3
+    weights = layer.weights(x, context, mask=mask)
+    heads = weights @ layer.split(x, context)[2]
+    torch.testing.assert_close(
+        layer(x, context, mask=mask),
+        layer.o_proj(rearrange(heads, "b h t d -> b t (h d)")),
+    )
+
+
 def test_unscaled_scores_have_variance_d():
     torch.manual_seed(0)
     query, key = torch.randn(2, 1000, 64)
@@ -311,8 +374,9 @@ def test_unscaled_scores_have_variance_d():
 GOOD = {"query": (2, 6, 5, 4), "key": (2, 3, 7, 4), "value": (2, 3, 7, 9)}
 BAD = {
     "key: got head_dim 5, expected query's 4": {"key": (2, 3, 7, 5)},
-    "value: got shape (2, 3, 8, 9), expected key's (2, 3, 7)": {
-        "value": (2, 3, 8, 9)
+    "value: got key 8, expected key's 7": {"value": (2, 3, 8, 9)},
+    "value: got shape (2, 2, 7, 9), expected key's (2, 3, 7)": {
+        "value": (2, 2, 7, 9)
     },
     "key: got 4 heads, expected a divisor of query's 6": {
         "key": (2, 4, 7, 4),
@@ -326,7 +390,7 @@ BAD = {
         "query": (2, 6, 0, 4)
     },
     "key: got 3 dimensions, expected 4": {"key": (3, 7, 4)},
-    "query: got 1 dimensions, expected 2": {"query": (4,)},
+    "query: got shape (4,), expected (..., query, head_dim)": {"query": (4,)},
 }
 
 
@@ -341,11 +405,15 @@ def test_shapes_that_do_not_fit_are_named(message, shapes):
 def test_dtypes_devices_and_masks_that_do_not_fit_are_named():
     query, key, value = (torch.zeros(s) for s in GOOD.values())
     cases = {
-        "key: got torch.float16 on cpu": (query, key.half(), value, None),
-        "value: got torch.float32 on meta": (
+        "key: got dtype torch.float16, expected query's torch.float32": (
+            query, key.half(), value, None,
+        ),
+        "value: got device meta, expected query's cpu": (
             query, key, value.to("meta"), None,
         ),
-        "query: got torch.int64": (query.long(), key, value, None),
+        "query: got torch.int64, expected a float dtype": (
+            query.long(), key, value, None,
+        ),
         "mask: got shape (7, 5)": (query, key, value, torch.ones(7, 5).bool()),
         "mask: got torch.int64": (query, key, value, torch.ones(5, 7).long()),
         "mask: got shape (1, 1, 1, 1, 7)": (

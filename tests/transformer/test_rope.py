@@ -20,9 +20,15 @@ from transformers.models.llama.modeling_llama import (
     apply_rotary_pos_emb,
 )
 
-from llmnotes.transformer.attention import attention, causal_mask
+from llmnotes.transformer.attention import (
+    MultiHeadAttention,
+    attention,
+    causal_mask,
+    merge_heads,
+)
 from llmnotes.transformer.positions import frequencies, shift_matrix
 from llmnotes.transformer.rope import (
+    Rotary,
     angles,
     angles_at,
     decay_bound,
@@ -35,6 +41,7 @@ from llmnotes.transformer.rope import (
     yarn,
     yarn_scale,
 )
+from tests.transformer.test_attention import ToyCache
 
 BATCH, HEADS, KV_HEADS, LENGTH, HEAD_DIM = 2, 6, 3, 7, 10
 LAYOUTS = [rotate, rotate_interleaved]
@@ -210,6 +217,44 @@ def test_a_cache_continued_at_its_offset_equals_the_whole_sequence():
             mask=causal_mask(seen, seen)[new],
         )
         torch.testing.assert_close(out, whole[..., new, :])
+
+
+def test_a_layer_turns_queries_and_keys_with_the_object():
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(HEADS * HEAD_DIM, HEADS, kv_heads=KV_HEADS)
+    x, turn = torch.randn(BATCH, LENGTH, HEADS * HEAD_DIM), at(range(LENGTH))
+    query, key, value = layer.split(x)
+    out = attention(rotate(query, turn), rotate(key, turn), value, causal=True)
+    torch.testing.assert_close(
+        layer(x, prepare=Rotary(turn), causal=True),
+        layer.o_proj(merge_heads(out)),
+    )
+    # From another place on, only the lags count.
+    far = Rotary(at(range(5, LENGTH + 5)))
+    torch.testing.assert_close(
+        layer(x, prepare=far, causal=True),
+        layer(x, prepare=Rotary(turn), causal=True),
+    )
+    assert not torch.allclose(
+        layer(x, causal=True), layer(x, prepare=far, causal=True)
+    )
+
+
+def chained(first, second):
+    return lambda *heads: second(*first(*heads))
+
+
+def test_turned_keys_in_a_cache_token_by_token_equal_the_whole_sequence():
+    torch.manual_seed(0)
+    layer = MultiHeadAttention(HEADS * HEAD_DIM, HEADS, kv_heads=KV_HEADS)
+    x = torch.randn(BATCH, LENGTH, HEADS * HEAD_DIM)
+    cache, out = ToyCache(), []
+    for t in range(LENGTH):
+        turn = Rotary(at([t]))
+        step = layer(x[:, t : t + 1], prepare=chained(turn, cache))
+        out.append(step)
+    whole = layer(x, prepare=Rotary(at(range(LENGTH))), causal=True)
+    torch.testing.assert_close(torch.cat(out, 1), whole)
 
 
 def test_a_cache_without_its_offset_is_wrong():
@@ -403,7 +448,7 @@ ERRORS = {
     "angles: got 6 per position": lambda: rotate_partial(
         torch.zeros(5, 10), torch.zeros(5, 6)
     ),
-    "angles: got shape (4, 5), expected one row": lambda: rotate_interleaved(
+    "angles: got length 4, expected x's 5": lambda: rotate_interleaved(
         torch.zeros(5, 10), torch.zeros(4, 5)
     ),
     "x: got torch.int64": lambda: rotate(

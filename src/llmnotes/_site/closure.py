@@ -22,7 +22,9 @@ import textwrap
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-HOMES = {"llmnotes": "src", "tests": ""}  # package -> folder it lies in
+from llmnotes._site import imports
+
+HOMES = {imports.PACKAGE: "src", "tests": ""}  # package -> folder it lies in
 PINS = "constraints.txt"
 DERIVED = "docs/results"  # holds fingerprints, so it cannot be part of one
 # Who uses these reads code as text, in which comments count.
@@ -44,13 +46,20 @@ def fingerprint(path: Path, root: Path) -> str:
 
 def closure(path: Path, root: Path) -> dict[Path, str]:
     """Return {file: digest} of everything that a Python file depends on."""
-    queue, seen, as_text = [path, *_conftests(path, root)], {}, set()
+    # What a plugin of pytest names in a string is no input of every bench.
+    given = _reach(_conftests(path, root), root, "imports")
+    return given | _reach([path], root, "names")
+
+
+def _reach(queue: list[Path], root: Path, which: str) -> dict[Path, str]:
+    """Return {file: digest} of files and all that they import, or name."""
+    queue, seen, as_text = list(queue), {}, set()
     while queue:
         file = queue.pop()
         if file in seen:
             continue
         seen[file] = _read(file, root, file.stat().st_mtime_ns)
-        queue += seen[file].names
+        queue += getattr(seen[file], which)
         if seen[file].reads_text:
             as_text |= {file, *seen[file].names}
     return {
@@ -91,18 +100,20 @@ class _File:
     """What is known of one file: two digests, and what it names.
 
     code, text = digest without and with comments and docstrings
-    names      = the files it depends on directly
+    imports    = the files that it imports, or loads as pytest's plugins
+    names      = all files it depends on directly
     reads_text = whether it may read the text of modules
     """
 
     def __init__(self, path: Path, root: Path):
         data = path.read_bytes()
         self.code = self.text = hashlib.sha256(data).hexdigest()
-        self.names, self.reads_text = set(), False
+        self.names, self.imports, self.reads_text = set(), set(), False
         if path.suffix != ".py":
             return
         tree = _without_docstrings(ast.parse(data))
         self.code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+        self.imports = _imported(tree, path, root) - {path}
         self.names = _named(tree, path, root) - {path}
         self.reads_text = any(_reads_text(node) for node in ast.walk(tree))
 
@@ -139,39 +150,30 @@ def _reads_text(node) -> bool:
     return isinstance(node, ast.alias) and node.name in READERS
 
 
+def _imported(tree: ast.AST, path: Path, root: Path) -> set[Path]:
+    """Return the files that the code imports, or loads as plugins."""
+    module = imports.module_name(path, root).split(".")
+    names = imports.names(tree, module, path.stem)
+    names.add(".".join(module[:-1]))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and "pytest_plugins" in {
+            getattr(target, "id", "") for target in node.targets
+        }:
+            names |= set(MODULE.findall(ast.unparse(node.value)))
+    return set().union(*(files_of(name, root) for name in names))
+
+
 def _named(tree: ast.AST, path: Path, root: Path) -> set[Path]:
     """Return the files that the code imports or that its strings name."""
-    found = files_of(".".join(_package(path, root)), root)
+    found = _imported(tree, path, root)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            home = _package(path, root)
-            above = home[: len(home) - node.level + 1] if node.level else []
-            start = [*above, *filter(None, [node.module])]
-            modules = [".".join([*start, a.name]) for a in node.names]
-        elif isinstance(node, ast.JoinedStr):
+        if isinstance(node, ast.JoinedStr):
             found |= _of_f_string(node, root)
-            continue
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             found |= _of_string(node.value, path, root)
-            continue
         elif isinstance(node, ast.FunctionDef) and node.name == "__getattr__":
             found |= set(path.parent.rglob("*.py"))  # names made on demand
-            continue
-        else:
-            continue
-        for name in modules:
-            found |= files_of(name, root)
     return found
-
-
-def _package(path: Path, root: Path) -> list[str]:
-    """Return the words of the package that a module lies in."""
-    for home in (root / "src", root):
-        if path.is_relative_to(home):
-            return list(path.relative_to(home).parent.parts)
-    return []
 
 
 def files_of(name: str, root: Path) -> set[Path]:

@@ -14,6 +14,7 @@ from llmnotes._site import (
     fences,
     grids,
     numbers,
+    overviews,
     results,
     symbols,
     tables,
@@ -28,7 +29,8 @@ def plain(text: str, root) -> str:
     The map is left out: the list of pages says the same.
     """
     out = []
-    for block in fences.blocks(symbols.expand(text, root).split("\n")):
+    text = symbols.expand(overviews.expand(text, root), root)
+    for block in fences.blocks(text.split("\n")):
         if block.opening is None:
             words = numbers.plain(cells.in_words(block.body()), root)
             out += [words] if block.lines else []

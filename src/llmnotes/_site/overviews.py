@@ -24,7 +24,7 @@ from markdown.preprocessors import Preprocessor
 
 from llmnotes._site import results
 from llmnotes._site.book import Chapter, book
-from llmnotes._site.fences import Block, blocks
+from llmnotes._site.fences import blocks
 from llmnotes._site.page import page_of
 
 
@@ -116,14 +116,18 @@ def _list(root: Path) -> list[str]:
     return [*lines, ""]
 
 
-def expand(root: Path, block: Block) -> list[str]:
-    """Return the Markdown that a block stands for, most often itself."""
-    name, _, value = "".join(block.lines).partition(":")
-    if block.language != "results" or name not in ("part", "parts"):
-        return block.text().split("\n") if block.opening else block.lines
-    if name == "part":
-        return _part(root, value.strip())
-    return _list(root)
+def expand(text: str, root: Path) -> str:
+    """Return a page's Markdown with the sections of its fences in it."""
+    out = []
+    for block in blocks(text.split("\n")):
+        name, _, value = "".join(block.lines).partition(":")
+        if block.language == "results" and name == "part":
+            out += _part(root, value.strip())
+        elif block.language == "results" and name == "parts":
+            out += _list(root)
+        elif block.opening or block.lines:
+            out.append(block.text())
+    return "\n".join(out)
 
 
 class OverviewPreprocessor(Preprocessor):
@@ -132,20 +136,17 @@ class OverviewPreprocessor(Preprocessor):
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines with Markdown in the place of such fences."""
         page = page_of(self.md)
-        out = []
-        for block in blocks(lines):
-            try:
-                out += expand(page.root, block)
-            except LookupError as error:
-                raise page.error(f"results fence: {error}") from None
-        return out
+        try:
+            return expand("\n".join(lines), page.root).split("\n")
+        except LookupError as error:
+            raise page.error(f"results fence: {error}") from None
 
 
 class OverviewExtension(Extension):
     """Markdown extension `llmnotes._site.overviews`."""
 
     def extendMarkdown(self, md):
-        """Register before llms (34), which keeps the page as plain text."""
+        """Register before all that reads fences."""
         md.preprocessors.register(
             OverviewPreprocessor(md), "llmnotes-overviews", 35
         )

@@ -22,11 +22,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from llmnotes.checks import check_sizes, checked
 from llmnotes.kernels.flash_attention import cpu
 from llmnotes.transformer.attention import (
     apply_mask,
     attention,
-    checked,
+    check_heads,
     repeat_kv,
     scaled_scores,
     weighted_sum,
@@ -117,9 +118,8 @@ def memory_efficient_attention(
 
     Raises `ValueError` naming the argument that does not fit.
     """
-    for name, size in (("query_chunk", query_chunk), ("key_chunk", key_chunk)):
-        if size < 1:
-            raise ValueError(f"{name}: got {size}, expected at least 1")
+    check_heads(query, key, value)
+    check_sizes(query_chunk=query_chunk, key_chunk=key_chunk)
     if query.ndim > 2:
         key = repeat_kv(key, query.shape[-3])
         value = repeat_kv(value, query.shape[-3])
@@ -147,6 +147,7 @@ def torch_sdpa(
     scale: float | None = None,
 ) -> Float[Tensor, "... query value_dim"]:
     """Torch's own fused attention, called the way the others are."""
+    check_heads(query, key, value)
     return F.scaled_dot_product_attention(
         query,
         key,

@@ -19,8 +19,9 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.checks import checked
 from llmnotes.sequence.rnn import Recurrent, State
-from llmnotes.sequence.rnn.checks import checked_cell
+from llmnotes.sequence.rnn.checks import check_gates
 
 
 def gru_step(
@@ -52,7 +53,7 @@ def gru_step_reset_before(
     return torch.lerp(torch.tanh(x_n + h_n), h, update)
 
 
-@checked_cell(gates=3)
+@checked
 def gru_cell(
     x: Float[Tensor, "batch input"],
     h: Float[Tensor, "batch hidden"],
@@ -62,6 +63,7 @@ def gru_cell(
     bias_hh: Float[Tensor, "gates"],
 ) -> Float[Tensor, "batch hidden"]:
     """One step from the input itself, equal to `nn.GRUCell`."""
+    check_gates(3, h, weight_ih)
     return gru_step(F.linear(x, weight_ih, bias_ih), h, weight_hh, bias_hh)
 
 

@@ -13,95 +13,15 @@ Sources
 3. Ainslie et al. 2023, "GQA", arXiv 2305.13245 (grouped-query).
 """
 
-import functools
 import math
+from collections.abc import Callable
 
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-
-def checked(function):
-    """Make `function(query, key, value, ...)` refuse inputs that do not fit.
-
-    Raises `ValueError` naming the argument, what came and what was expected.
-    """
-
-    @functools.wraps(function)
-    def wrapper(query, key, value, *, mask=None, **options):
-        check_qkv(query, key, value)
-        if mask is not None:
-            check_mask(mask, query, key)
-            options["mask"] = mask
-        return function(query, key, value, **options)
-
-    return wrapper
-
-
-def check_qkv(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """Raise `ValueError` unless the three tensors can attend together."""
-    for name, x in (("query", query), ("key", key), ("value", value)):
-        if not x.is_floating_point():
-            raise ValueError(f"{name}: got {x.dtype}, expected a float dtype")
-        if x.dtype != query.dtype or x.device != query.device:
-            raise ValueError(
-                f"{name}: got {x.dtype} on {x.device}, expected query's "
-                f"{query.dtype} on {query.device}"
-            )
-        if x.ndim < 2 or x.ndim != query.ndim:
-            raise ValueError(
-                f"{name}: got {x.ndim} dimensions, expected "
-                f"{max(query.ndim, 2)}: (..., length, head_dim)"
-            )
-        if x.numel() == 0:
-            raise ValueError(
-                f"{name}: got shape {tuple(x.shape)}, expected no empty axis"
-            )
-    check_shapes(query, key, value)
-
-
-def check_shapes(query: Tensor, key: Tensor, value: Tensor) -> None:
-    """Raise `ValueError` unless lengths, widths and heads agree."""
-    if key.shape[-1] != query.shape[-1]:
-        raise ValueError(
-            f"key: got head_dim {key.shape[-1]}, expected query's "
-            f"{query.shape[-1]}"
-        )
-    if value.shape[:-1] != key.shape[:-1]:
-        raise ValueError(
-            f"value: got shape {tuple(value.shape)}, expected key's "
-            f"{tuple(key.shape[:-1])} before the last axis"
-        )
-    if query.ndim > 2 and query.shape[-3] % key.shape[-3]:
-        raise ValueError(
-            f"key: got {key.shape[-3]} heads, expected a divisor of query's "
-            f"{query.shape[-3]}"
-        )
-    if query.shape[:-3] != key.shape[:-3]:
-        raise ValueError(
-            f"key: got batch {tuple(key.shape[:-3])}, expected query's "
-            f"{tuple(query.shape[:-3])}"
-        )
-
-
-def check_mask(mask: Tensor, query: Tensor, key: Tensor) -> None:
-    """Raise `ValueError` unless `mask` broadcasts to the scores."""
-    if mask.dtype not in (torch.bool, query.dtype):
-        raise ValueError(
-            f"mask: got {mask.dtype}, expected bool (True = may attend) or "
-            f"query's {query.dtype} (added to the scores)"
-        )
-    scores = (*query.shape[:-1], key.shape[-2])
-    fits = mask.ndim <= len(scores) and all(
-        m in (1, s)
-        for m, s in zip(mask.shape[::-1], scores[::-1], strict=False)
-    )
-    if not fits or mask.device != query.device:
-        raise ValueError(
-            f"mask: got shape {tuple(mask.shape)} on {mask.device}, expected "
-            f"one that broadcasts to {scores} on {query.device}"
-        )
+from llmnotes.checks import check_divides, check_sizes, checked
 
 
 def scaled_scores(
@@ -134,31 +54,6 @@ def masked_softmax(
     return scores.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
 
 
-def weighted_sum(
-    weights: Float[Tensor, "... query key"],
-    value: Float[Tensor, "... key value_dim"],
-    seen: Bool[Tensor, "... query key"],
-) -> Float[Tensor, "... query value_dim"]:
-    """PV in which a value that a query may not see cannot reach it.
-
-    0 · NaN is NaN, so a plain product would let one bad value through every
-    mask. Outputs become NaN only where a non-finite value is seen.
-    """
-    bad = ~value.isfinite()
-    if not bad.any():
-        return weights @ value
-    poisoned = seen.to(value.dtype) @ bad.to(value.dtype) > 0
-    clean = weights @ value.masked_fill(bad, 0)
-    return clean.masked_fill(poisoned, torch.nan)
-
-
-def repeat_kv(
-    x: Float[Tensor, "... key width"], heads: int
-) -> Float[Tensor, "... key width"]:
-    """Share each key/value head among heads/kv_heads neighbouring queries."""
-    return x.repeat_interleave(heads // x.shape[-3], dim=-3)
-
-
 def causal_mask(
     query: int, key: int, device: torch.device | None = None
 ) -> Bool[Tensor, "query key"]:
@@ -170,8 +65,7 @@ def sliding_window_mask(
     query: int, key: int, window: int, device: torch.device | None = None
 ) -> Bool[Tensor, "query key"]:
     """Query i may see the `window` keys that end at key i."""
-    if window < 1:
-        raise ValueError(f"window: got {window}, expected at least 1")
+    check_sizes(window=window)
     causal = causal_mask(query, key, device)
     return causal & ~causal.tril(-window)
 
@@ -191,6 +85,58 @@ def block_diagonal_mask(
     query = rearrange(segments, "batch query -> batch 1 query 1")
     key = rearrange(segments, "batch key -> batch 1 1 key")
     return query == key
+
+
+def repeat_kv(
+    x: Float[Tensor, "... key width"], heads: int
+) -> Float[Tensor, "... key width"]:
+    """Share each key/value head among heads/kv_heads neighbouring queries."""
+    return x.repeat_interleave(heads // x.shape[-3], dim=-3)
+
+
+@checked
+def attention_weights(
+    query: Float[Tensor, "... query head_dim"],
+    key: Float[Tensor, "... key head_dim"],
+    *,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Float[Tensor, "... query key"]:
+    """Who looks at whom: softmax(QKᵀ·scale + mask), row by row.
+
+    Arguments and errors are those of `attention`, which takes the mean of
+    the values with these weights.
+    """
+    check_heads(query, key)
+    if query.ndim > 2:
+        key = repeat_kv(key, query.shape[-3])
+    scores = scaled_scores(query, key, scale)
+    if mask is not None:
+        check_mask(mask, scores)
+        scores = apply_mask(scores, mask)
+    if causal:
+        future = causal_mask(*scores.shape[-2:], key.device)
+        scores = apply_mask(scores, future)
+    return masked_softmax(scores)
+
+
+def weighted_sum(
+    weights: Float[Tensor, "... query key"],
+    value: Float[Tensor, "... key value_dim"],
+    seen: Bool[Tensor, "... query key"],
+) -> Float[Tensor, "... query value_dim"]:
+    """PV in which a value that a query may not see cannot reach it.
+
+    0 · NaN is NaN, so a plain product would let one bad value through every
+    mask. Outputs become NaN only where a non-finite value is seen.
+    """
+    bad = ~value.isfinite()
+    if not bad.any():
+        return weights @ value
+    poisoned = seen.to(value.dtype) @ bad.to(value.dtype) > 0
+    clean = weights @ value.masked_fill(bad, 0)
+    return clean.masked_fill(poisoned, torch.nan)
 
 
 @checked
@@ -213,15 +159,13 @@ def attention(
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
+    check_heads(query, key, value)
+    weights = attention_weights(
+        query, key, mask=mask, causal=causal, scale=scale
+    )
     if query.ndim > 2:
-        key = repeat_kv(key, query.shape[-3])
         value = repeat_kv(value, query.shape[-3])
-    scores = apply_mask(scaled_scores(query, key, scale), mask)
-    if causal:
-        scores = apply_mask(
-            scores, causal_mask(*scores.shape[-2:], key.device)
-        )
-    return weighted_sum(masked_softmax(scores), value, scores != -torch.inf)
+    return weighted_sum(weights, value, weights != 0)
 
 
 def multi_head_attention(
@@ -246,6 +190,28 @@ def multi_head_attention(
     return einsum(heads, w_o, merge)
 
 
+def split_heads(
+    x: Float[Tensor, "batch length d_model"], heads: int
+) -> Float[Tensor, "batch heads length head_dim"]:
+    """Cut the last axis into heads, for `attention`."""
+    return rearrange(x, "batch t (h width) -> batch h t width", h=heads)
+
+
+def merge_heads(
+    x: Float[Tensor, "batch heads length head_dim"],
+) -> Float[Tensor, "batch length d_model"]:
+    """Put the heads side by side again."""
+    return rearrange(x, "batch h t width -> batch t (h width)")
+
+
+Heads = tuple[Tensor, Tensor, Tensor]  # query, key, value, head by head
+
+
+def as_projected(query: Tensor, key: Tensor, value: Tensor) -> Heads:
+    """Attend with what the projections gave: nothing to prepare."""
+    return query, key, value
+
+
 class MultiHeadAttention(nn.Module):
     """`heads` attentions side by side on learned projections [1, §3.2.2].
 
@@ -266,7 +232,8 @@ class MultiHeadAttention(nn.Module):
     ):
         super().__init__()
         kv_heads = heads if kv_heads is None else kv_heads
-        check_heads(d_model, heads, kv_heads)
+        check_divides("d_model", d_model, heads=heads)
+        check_divides("heads", heads, kv_heads=kv_heads)
         kv_width = d_model // heads * kv_heads
         self.heads, self.kv_heads = heads, kv_heads
         self.q_proj = nn.Linear(d_model, d_model, bias)
@@ -274,31 +241,85 @@ class MultiHeadAttention(nn.Module):
         self.v_proj = nn.Linear(d_model, kv_width, bias)
         self.o_proj = nn.Linear(d_model, d_model, bias)
 
+    def split(self, x: Tensor, context: Tensor | None = None) -> Heads:
+        """Return query, key and value, each (batch, heads, length, width)."""
+        context = x if context is None else context
+        return (
+            split_heads(self.q_proj(x), self.heads),
+            split_heads(self.k_proj(context), self.kv_heads),
+            split_heads(self.v_proj(context), self.kv_heads),
+        )
+
     def forward(
         self,
         x: Float[Tensor, "batch query d_model"],
         context: Float[Tensor, "batch key d_model"] | None = None,
+        *,
+        prepare: Callable[..., Heads] = as_projected,
         **options,
     ) -> Float[Tensor, "batch query d_model"]:
-        """Attend from x to context (default: to x); see `attention`."""
-        context = x if context is None else context
-        split = "batch t (h width) -> batch h t width"
-        query = rearrange(self.q_proj(x), split, h=self.heads)
-        key = rearrange(self.k_proj(context), split, h=self.kv_heads)
-        value = rearrange(self.v_proj(context), split, h=self.kv_heads)
-        out = attention(query, key, value, **options)
-        return self.o_proj(
-            rearrange(out, "batch h t width -> batch t (h width)")
+        """Attend from x to context (default: to x); see `attention`.
+
+        `prepare(query, key, value)` returns those to attend with: turned by
+        their positions, normalised, or with the keys and values of a cache
+        in front.
+        """
+        heads = prepare(*self.split(x, context))
+        return self.o_proj(merge_heads(attention(*heads, **options)))
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch query d_model"],
+        context: Float[Tensor, "batch key d_model"] | None = None,
+        *,
+        prepare: Callable[..., Heads] = as_projected,
+        **options,
+    ) -> Float[Tensor, "batch heads query key"]:
+        """Who looks at whom in `forward`, which does not hand them out."""
+        query, key, _ = prepare(*self.split(x, context))
+        return attention_weights(query, key, **options)
+
+
+def check_heads(query: Tensor, key: Tensor, value: Tensor | None = None):
+    """Raise `ValueError` unless the axes before the last two agree.
+
+    Key and value have the same ones, and query's but for fewer heads.
+    """
+    if key.ndim != query.ndim:
+        raise ValueError(
+            f"key: got {key.ndim} dimensions, expected {query.ndim} as query"
+        )
+    if query.ndim > 2 and query.shape[-3] % key.shape[-3]:
+        raise ValueError(
+            f"key: got {key.shape[-3]} heads, expected a divisor of query's "
+            f"{query.shape[-3]}"
+        )
+    if query.shape[:-3] != key.shape[:-3]:
+        raise ValueError(
+            f"key: got batch {tuple(key.shape[:-3])}, expected query's "
+            f"{tuple(query.shape[:-3])}"
+        )
+    if value is not None and value.shape[:-1] != key.shape[:-1]:
+        raise ValueError(
+            f"value: got shape {tuple(value.shape)}, expected key's "
+            f"{tuple(key.shape[:-1])} before the last axis"
         )
 
 
-def check_heads(d_model: int, heads: int, kv_heads: int) -> None:
-    """Raise `ValueError` unless heads fit d_model and kv_heads heads."""
-    if heads < 1 or d_model % heads:
+def check_mask(mask: Tensor, scores: Tensor) -> None:
+    """Raise `ValueError` unless `mask` broadcasts to the scores."""
+    if mask.dtype not in (torch.bool, scores.dtype):
         raise ValueError(
-            f"heads: got {heads}, expected a divisor of {d_model}"
+            f"mask: got {mask.dtype}, expected bool (True = may attend) or "
+            f"query's {scores.dtype} (added to the scores)"
         )
-    if kv_heads < 1 or heads % kv_heads:
+    shape = tuple(scores.shape)
+    fits = mask.ndim <= len(shape) and all(
+        m in (1, s)
+        for m, s in zip(mask.shape[::-1], shape[::-1], strict=False)
+    )
+    if not fits or mask.device != scores.device:
         raise ValueError(
-            f"kv_heads: got {kv_heads}, expected a divisor of heads = {heads}"
+            f"mask: got shape {tuple(mask.shape)} on {mask.device}, expected "
+            f"one that broadcasts to {shape} on {scores.device}"
         )

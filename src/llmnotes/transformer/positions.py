@@ -24,6 +24,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_sizes
+
 
 def check_even(name: str, width: int) -> None:
     """Raise `ValueError` unless dimensions can be paired."""
@@ -194,8 +196,7 @@ def alibi_slopes(heads: int) -> Float[Tensor, "heads"]:
 
     Raises `ValueError` if heads is below 1.
     """
-    if heads < 1:
-        raise ValueError(f"heads: got {heads}, expected at least 1")
+    check_sizes(heads=heads)
     power = 2 ** int(math.log2(heads))
 
     def geometric(n):

@@ -16,38 +16,23 @@ Sources
 3. Peng et al. 2023, "YaRN", arXiv 2309.00071, §3.1 (NTK-aware), §3.2-3.4.
 """
 
-import functools
 import math
+from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import AbstractDtype, Float, Int
 from torch import Tensor
 
+from llmnotes.checks import check_sizes, checked
+from llmnotes.transformer.attention import Heads
 from llmnotes.transformer.positions import check_even, frequencies
 
 
-def checked(function):
-    """Make `function(x, angles)` refuse angles that do not fit x.
+class Angles(AbstractDtype):
+    """float32 or float64, whatever is turned: bfloat16 is too coarse."""
 
-    Raises `ValueError` naming the argument, what came and what was expected.
-    """
-
-    @functools.wraps(function)
-    def wrapper(x, angles):
-        if not (x.is_floating_point() and angles.is_floating_point()):
-            raise ValueError(
-                f"x: got {x.dtype} with angles of {angles.dtype}, expected "
-                "float dtypes"
-            )
-        if x.ndim < 2 or angles.shape[-2:-1] != x.shape[-2:-1]:
-            raise ValueError(
-                f"angles: got shape {tuple(angles.shape)}, expected one row "
-                f"per position of x {tuple(x.shape)}: (..., length, half)"
-            )
-        return function(x, angles)
-
-    return wrapper
+    dtypes = ["float32", "float64"]
 
 
 def check_width(x: Tensor, angles: Tensor) -> None:
@@ -91,7 +76,7 @@ def angles(
 @checked
 def rotate_interleaved(
     x: Float[Tensor, "... length head_dim"],
-    angles: Float[Tensor, "... length half"],
+    angles: Angles[Tensor, "... length half"],
 ) -> Float[Tensor, "... length head_dim"]:
     """Turn the pairs (x_0, x_1), (x_2, x_3), … as the paper does [1, §3.2].
 
@@ -110,7 +95,7 @@ def rotate_interleaved(
 @checked
 def rotate(
     x: Float[Tensor, "... length head_dim"],
-    angles: Float[Tensor, "... length half"],
+    angles: Angles[Tensor, "... length half"],
 ) -> Float[Tensor, "... length head_dim"]:
     """Turn the pairs (x_0, x_d/2), (x_1, x_d/2+1), …: the half-split layout.
 
@@ -127,7 +112,7 @@ def rotate(
 @checked
 def rotate_partial(
     x: Float[Tensor, "... length head_dim"],
-    angles: Float[Tensor, "... length half"],
+    angles: Angles[Tensor, "... length half"],
 ) -> Float[Tensor, "... length head_dim"]:
     """Turn the first 2·half dimensions of x and leave the others as they are.
 
@@ -135,6 +120,20 @@ def rotate_partial(
     """
     width = 2 * angles.shape[-1]
     return torch.cat([rotate(x[..., :width], angles), x[..., width:]], -1)
+
+
+@dataclass(frozen=True)
+class Rotary:
+    """Turns queries and keys: the `prepare` of a `MultiHeadAttention`.
+
+    A cache comes after it and keeps keys that are turned already.
+    """
+
+    angles: Angles[Tensor, "... length half"]
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Heads:
+        """Return query and key turned by the same angles, and the value."""
+        return rotate(query, self.angles), rotate(key, self.angles), value
 
 
 def interleaved_to_half_split(head_dim: int) -> Int[Tensor, "head_dim"]:
@@ -222,8 +221,7 @@ def yarn(
     """
     check_even("head_dim", head_dim)
     check_factor(factor)
-    if trained_length < 1:
-        raise ValueError(f"trained_length: got {trained_length}, expected > 0")
+    check_sizes(trained_length=trained_length)
     if not 0 < slow < fast:
         raise ValueError(f"slow: got {slow}, expected 0 < slow < {fast}")
     theta = frequencies(head_dim, base)

@@ -333,12 +333,12 @@ def test_cpu_tensors_are_refused_by_name(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda q, k, v: (q[0], k[0], v[0]), "query: got 3 dim"),
+        (lambda q, k, v: (q[0], k[0], v[0]), "query: got shape"),
         (lambda q, k, v: (q.double(), k.double(), v.double()), "float64"),
         (lambda q, k, v: (q, k, v[..., :2]), "value: got head_dim 2"),
         (lambda q, k, v: (q, k[..., :2], v), "key: got head_dim 2"),
-        (lambda q, k, v: (q, k, v[:, :, :3]), "value: got shape"),
-        (lambda q, k, v: (q, k.half(), v), "key: got torch.float16"),
+        (lambda q, k, v: (q, k, v[:, :, :3]), "value: got key 3"),
+        (lambda q, k, v: (q, k.half(), v), "key: got dtype torch.float16"),
         (lambda q, k, v: (q[:, :, :0], k, v), "query: got shape"),
         (lambda q, k, v: (q.repeat(1, 3, 1, 1), k[:, :0], v[:, :0]), "key"),
         (

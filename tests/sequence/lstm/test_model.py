@@ -288,14 +288,18 @@ def test_what_does_not_fit_is_refused_by_name(name):
     arguments = random_cell()
     at, shape = WRONG[name]
     arguments[at] = torch.zeros(shape, dtype=torch.float64)
-    with pytest.raises(ValueError, match=rf"^{name}: got shape"):
+    with pytest.raises(ValueError, match=rf"^{name}: got "):
         lstm_cell(*arguments)
 
 
 def test_three_gates_do_not_pass_for_four():
-    with pytest.raises(ValueError, match=r"^weight_ih: got shape \(12, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"^weight_ih: got 12 rows, expected 4"
+    ):
         lstm_cell(*random_cell(gates=3))
-    with pytest.raises(ValueError, match=r"^weight_ih: got shape \(16, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"^weight_ih: got 16 rows, expected 3"
+    ):
         lstm_1997_cell(*random_cell(gates=4))
 
 

@@ -263,8 +263,8 @@ def test_feed_forward_generates_one_step_at_a_time_all_the_same():
 
 GOOD = {"x": (BATCH, LENGTH, INPUT), "state": (2, BATCH, HIDDEN)}
 BAD = {
-    "x: got shape (9, 5), expected (batch, length, 5)": {"x": (9, 5)},
-    "x: got shape (4, 9, 6), expected (batch, length, 5)": {"x": (4, 9, 6)},
+    "x: got shape (9, 5), expected (batch, length, input)": {"x": (9, 5)},
+    "x: got input 6, expected input_size = 5": {"x": (4, 9, 6)},
     "x: got shape (4, 0, 5)": {"x": (4, 0, 5)},
     "state: got shapes [(1, 4, 7)], expected [(2, 4, 7)]": {
         "state": (1, 4, 7)
@@ -291,7 +291,7 @@ def test_dtypes_pairs_and_lengths_that_do_not_fit_are_named():
         "state: got torch.float64 on cpu": (x, state.double(), None),
         "state: got tuple, expected a tensor": (x, (state, state), None),
         "lengths: got torch.float32": (x, state, torch.ones(4)),
-        "lengths: got torch.int64 of shape (3,)": (x, state, long([1, 2, 3])),
+        "lengths: got batch 3, expected x's 4": (x, state, long([1, 2, 3])),
         "lengths: got 0 to 9": (x, state, long([0, 3, 9, 9])),
         "lengths: got 1 to 10": (x, state, long([1, 3, 10, 9])),
     }
@@ -314,12 +314,12 @@ def test_a_cell_must_say_how_one_step_goes():
 
 
 CELL = {
-    "x: got shape (4, 5, 1), expected (4, input)": {"x": (4, 5, 1)},
-    "h: got shape (3, 7), expected (4, hidden)": {"h": (3, 7)},
-    "weight_ih: got shape (7, 6), expected (7, 5)": {"weight_ih": (7, 6)},
-    "weight_hh: got shape (8, 7), expected (7, 7)": {"weight_hh": (8, 7)},
-    "bias_ih: got shape (1,), expected (7,)": {"bias_ih": (1,)},
-    "bias_hh: got shape (14,), expected (7,)": {"bias_hh": (14,)},
+    "x: got shape (4, 5, 1), expected (batch, input)": {"x": (4, 5, 1)},
+    "h: got batch 3, expected x's 4": {"h": (3, 7)},
+    "weight_ih: got input 6, expected x's 5": {"weight_ih": (7, 6)},
+    "weight_hh: got hidden 8, expected h's 7": {"weight_hh": (8, 7)},
+    "bias_ih: got hidden 1, expected h's 7": {"bias_ih": (1,)},
+    "bias_hh: got hidden 14, expected h's 7": {"bias_hh": (14,)},
 }
 
 

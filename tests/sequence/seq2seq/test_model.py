@@ -402,11 +402,13 @@ BAD = {
         "source": torch.tensor([[0, 11]])
     },
     "source: got torch.float32": {"source": torch.zeros(1, 2)},
-    "source: got torch.int64 of shape (2,)": {"source": torch.tensor([3, 4])},
+    "source: got shape (2,), expected (batch, key)": {
+        "source": torch.tensor([3, 4])
+    },
     "target_in: got -1 to 3, expected 0 to 8": {
         "target_in": torch.tensor([[3, -1]])
     },
-    "target_in: got torch.int64 of shape (1, 0)": {
+    "target_in: got shape (1, 0), expected no empty axis": {
         "target_in": torch.zeros(1, 0, dtype=torch.int64)
     },
     "target_in: got batch 2, expected source's 1": {
@@ -415,7 +417,7 @@ BAD = {
     "source_lengths: got 3 to 3, expected 1 to 2": {
         "source_lengths": torch.tensor([3])
     },
-    "source_lengths: got torch.int64 of shape (2,), expected": {
+    "source_lengths: got batch 2, expected source's 1": {
         "source_lengths": torch.tensor([1, 2])
     },
     "source_lengths: got 0 to 0, expected 1 to 2": {

@@ -370,17 +370,17 @@ def test_configs_that_cannot_be_are_named(message, change):
 
 ZEROS = torch.zeros(2, 3, dtype=torch.long)
 BAD_INPUTS = {
-    "ids: got shape (1, 12), expected a length from 1 to max_position": (
+    "ids: got length 12, expected at most max_position_embeddings = 11": (
         torch.zeros(1, 12, dtype=torch.long),
     ),
     "ids: got shape (1, 0)": (torch.zeros(1, 0, dtype=torch.long),),
-    "ids: got torch.int64 of shape (2,)": (ZEROS[:, 0],),
-    "ids: got torch.float32 of shape (2, 3)": (ZEROS.float(),),
+    "ids: got shape (2,), expected (batch, length)": (ZEROS[:, 0],),
+    "ids: got torch.float32, expected an integer dtype": (ZEROS.float(),),
     "ids: got 0 to 23, expected 0 to 22": (torch.tensor([[0, 23]]),),
     "ids: got -1 to 0, expected 0 to 22": (torch.tensor([[0, -1]]),),
-    "mask: got torch.int64 of shape (2, 3), expected bool": (ZEROS, ZEROS),
-    "mask: got torch.bool of shape (2, 2)": (ZEROS, ZEROS[:, :2].bool()),
-    "types: got torch.bool of shape (2, 3), expected int64": (
+    "mask: got torch.int64, expected bool": (ZEROS, ZEROS),
+    "mask: got length 2, expected ids' 3": (ZEROS, ZEROS[:, :2].bool()),
+    "types: got torch.bool, expected an integer dtype": (
         ZEROS, None, ZEROS.bool(),
     ),
 }  # fmt: skip

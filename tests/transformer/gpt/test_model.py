@@ -253,7 +253,7 @@ def test_configs_that_cannot_be_are_named(message, change):
 BAD_IDS = {
     "ids: got length 12, expected at most n_positions = 11": (1, 12),
     "ids: got shape (1, 0)": (1, 0),
-    "ids: got torch.int64 of shape (3,)": (3,),
+    "ids: got shape (3,), expected (batch, length)": (3,),
 }
 
 

@@ -4,10 +4,17 @@ import pytest
 import torch
 
 from llmnotes import train
+from llmnotes.transformer.attention import (
+    MultiHeadAttention,
+)
 from llmnotes.transformer.gpt import GPT, MINIGPT, NANOGPT_CPU, parameters
 from llmnotes.transformer.gpt.bigram import bigram_loss
 from llmnotes.transformer.gpt.muon import Muon, MuonAdamW, orthogonalise
-from llmnotes.transformer.gpt.recipe import Recipe, RecipeConfig
+from llmnotes.transformer.gpt.recipe import (
+    Recipe,
+    RecipeConfig,
+    unit_heads,
+)
 
 SMALL = RecipeConfig(13, n_positions=11, n_embd=12, n_layer=2, n_head=3,
                      n_inner=20)  # fmt: skip
@@ -32,6 +39,27 @@ def test_the_recipe_has_no_more_parameters_than_the_plain_model(shape):
     ours = Recipe(RecipeConfig(n_positions=shape.n_positions), ids)
     plain = parameters(GPT(shape))
     assert 0.99 * plain < parameters(ours) <= plain
+
+
+def test_normalised_queries_and_keys_are_cosines_times_root_head_dim():
+    torch.manual_seed(0)
+    layer, x = MultiHeadAttention(12, heads=3), torch.randn(2, 5, 12)
+    query, key, _ = layer.split(x)
+    cosine = torch.cosine_similarity(
+        query[..., None, :], key[..., None, :, :], -1
+    )
+    torch.testing.assert_close(
+        layer.weights(x, prepare=unit_heads),
+        (2 * cosine).softmax(-1),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    with torch.no_grad():  # whatever the projection's size, the same
+        before = layer(x, prepare=unit_heads)
+        layer.q_proj.weight *= 10
+        layer.q_proj.bias *= 10
+    torch.testing.assert_close(layer(x, prepare=unit_heads), before)
+    assert not torch.allclose(layer(x), before)
 
 
 def test_untrained_it_is_the_pair_model():

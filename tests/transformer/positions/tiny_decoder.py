@@ -9,19 +9,21 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from torch import nn
 
 from llmnotes import data, train
 from llmnotes.train_config import TrainConfig
-from llmnotes.transformer.attention import attention, sliding_window_mask
+from llmnotes.transformer import rope
+from llmnotes.transformer.attention import (
+    MultiHeadAttention,
+    sliding_window_mask,
+)
 from llmnotes.transformer.positions import (
     LearnedPositions,
     RelativeBias,
     alibi_bias,
     sinusoidal,
 )
-from llmnotes.transformer.rope import angles_at, rotate
 
 
 class Scheme(nn.Module):
@@ -33,8 +35,8 @@ class Scheme(nn.Module):
     def bias(self, length):
         return None
 
-    def turn(self, query, key):
-        return query, key
+    def turn(self, query, key, value):
+        return query, key, value
 
 
 class Learned(Scheme):
@@ -74,9 +76,11 @@ class Rotary(Scheme):
         super().__init__()
         self.frequencies, self.scale = frequencies, scale
 
-    def turn(self, query, key):
-        turn = angles_at(torch.arange(query.shape[-2]), self.frequencies)
-        return rotate(query, turn) * self.scale, rotate(key, turn) * self.scale
+    def turn(self, query, key, value):
+        place = torch.arange(query.shape[-2])
+        turn = rope.Rotary(rope.angles_at(place, self.frequencies))
+        query, key, value = turn(query, key, value)
+        return query * self.scale, key * self.scale, value
 
 
 class Windowed(Scheme):
@@ -96,21 +100,16 @@ class Windowed(Scheme):
 class Block(nn.Module):
     def __init__(self, d_model, heads):
         super().__init__()
-        self.heads = heads
         self.norm_1, self.norm_2 = (nn.LayerNorm(d_model) for _ in "12")
-        self.qkv = nn.Linear(d_model, 3 * d_model, bias=False)
-        self.out = nn.Linear(d_model, d_model, bias=False)
+        self.attend = MultiHeadAttention(d_model, heads, bias=False)
         self.up = nn.Linear(d_model, 4 * d_model)
         self.down = nn.Linear(4 * d_model, d_model)
 
     def forward(self, x, scheme):
-        split = "b t (three h d) -> three b h t d"
-        projected = self.qkv(self.norm_1(x))
-        query, key, value = rearrange(projected, split, three=3, h=self.heads)
-        query, key = scheme.turn(query, key)
         bias = scheme.bias(x.shape[-2])
-        heads = attention(query, key, value, mask=bias, causal=True)
-        x = x + self.out(rearrange(heads, "b h t d -> b t (h d)"))
+        x = x + self.attend(
+            self.norm_1(x), prepare=scheme.turn, mask=bias, causal=True
+        )
         return x + self.down(F.gelu(self.up(self.norm_2(x))))
 
 

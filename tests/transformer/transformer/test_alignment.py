@@ -3,10 +3,7 @@
 import torch
 from einops import rearrange
 
-from llmnotes.transformer.transformer.alignment import (
-    alignment,
-    attention_weights,
-)
+from llmnotes.transformer.transformer.alignment import alignment
 from tests.transformer.transformer.test_model import (
     BATCH,
     SHAPE,
@@ -23,7 +20,7 @@ def test_the_weights_shown_are_those_the_layer_takes_its_mean_with():
     x = torch.randn(BATCH, TARGET, SHAPE.d_model, dtype=torch.float64)
     context = torch.randn(BATCH, SOURCE, SHAPE.d_model, dtype=torch.float64)
     mask = (torch.rand(BATCH, 1, 1, SOURCE) > 0.4) | (torch.arange(SOURCE) < 1)
-    weights = attention_weights(layer, x, context, mask)
+    weights = layer.weights(x, context, mask=mask)
     value = rearrange(layer.v_proj(context), "b t (h w) -> b h t w", h=3)
     merged = rearrange(weights @ value, "b h t w -> b t (h w)")
     torch.testing.assert_close(

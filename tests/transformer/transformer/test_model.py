@@ -380,13 +380,13 @@ def test_configs_that_cannot_be_are_named(message, change):
 IDS = torch.zeros(2, 4, dtype=torch.long)
 BAD_INPUTS = {
     "source: got torch.float32": (IDS.float(), IDS),
-    "source: got torch.int64 of shape (4,)": (IDS[0], IDS),
+    "source: got shape (4,), expected (batch, source)": (IDS[0], IDS),
     "source: got -1 to -1, expected 0 to 12": (IDS - 1, IDS),
     "target_in: got torch.bool": (IDS, IDS.bool()),
-    "target_in: got torch.int64 of shape (2, 0)": (IDS, IDS[:, :0]),
+    "target_in: got shape (2, 0), expected no empty axis": (IDS, IDS[:, :0]),
     "target_in: got 13 to 13, expected 0 to 12": (IDS, IDS + 13),
     "target_in: got batch 1, expected source's 2": (IDS, IDS[:1]),
-    "source_lengths: got torch.int64 of shape (3,)": (
+    "source_lengths: got batch 3, expected source's 2": (
         IDS, IDS, torch.tensor([1, 2, 3]),
     ),
     "source_lengths: got torch.float32": (IDS, IDS, torch.ones(2)),

@@ -14,7 +14,6 @@ Sources
    survey", arXiv 1502.05767, §3.2.
 """
 
-import functools
 import itertools
 import operator
 
@@ -28,31 +27,6 @@ def as_floats(data):
     if not np.issubdtype(data.dtype, np.floating):
         raise ValueError(f"data: got {data.dtype}, expected a float dtype")
     return data
-
-
-def checked(function):
-    """Make `gradients` refuse what does not fit, by name."""
-
-    @functools.wraps(function)
-    def wrapper(output, inputs, upstream=None):
-        if isinstance(inputs, Tensor):
-            raise ValueError("inputs: got one Tensor, expected a list of them")
-        named = {f"inputs[{i}]": x for i, x in enumerate(inputs)}
-        for name, x in {"output": output, **named}.items():
-            if not isinstance(x, Tensor):
-                kind = type(x).__name__
-                raise ValueError(f"{name}: got {kind}, expected a Tensor")
-        if upstream is None and output.data.size == 1:
-            upstream = np.ones(output.shape, output.dtype)
-        shape = None if upstream is None else np.shape(upstream)
-        if shape != output.shape:
-            raise ValueError(
-                f"upstream: got shape {shape}, expected output's "
-                f"{output.shape}"
-            )
-        return function(output, inputs, upstream)
-
-    return wrapper
 
 
 new, births = object.__new__, itertools.count()
@@ -295,7 +269,29 @@ def fit(gradient, data):
     return gradient
 
 
-@checked
+def check_tensors(output, inputs) -> None:
+    """Raise `ValueError` unless output and all inputs are Tensors."""
+    if isinstance(inputs, Tensor):
+        raise ValueError("inputs: got one Tensor, expected a list of them")
+    named = {f"inputs[{i}]": x for i, x in enumerate(inputs)}
+    for name, x in {"output": output, **named}.items():
+        if not isinstance(x, Tensor):
+            kind = type(x).__name__
+            raise ValueError(f"{name}: got {kind}, expected a Tensor")
+
+
+def first_gradient(output, upstream):
+    """Return what arrives at the output: `upstream`, or 1 at one number."""
+    if upstream is None and output.data.size == 1:
+        upstream = np.ones(output.shape, output.dtype)
+    shape = None if upstream is None else np.shape(upstream)
+    if shape != output.shape:
+        raise ValueError(
+            f"upstream: got shape {shape}, expected output's {output.shape}"
+        )
+    return upstream
+
+
 def gradients(output, inputs, upstream=None):
     """∂ Σ(output · upstream) / ∂x for every Tensor x in `inputs`.
 
@@ -304,8 +300,9 @@ def gradients(output, inputs, upstream=None):
 
     Raises `ValueError` naming the argument that does not fit.
     """
+    check_tensors(output, inputs)
     wanted = set(inputs)
-    arriving = {output: upstream}
+    arriving = {output: first_gradient(output, upstream)}
     for tensor in reversed(topological_order(output)):
         take = arriving.get if tensor in wanted else arriving.pop
         upstream = take(tensor)

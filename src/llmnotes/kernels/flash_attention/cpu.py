@@ -31,7 +31,7 @@ from numba import njit
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from llmnotes.kernels.flash_attention.reference import checked_heads
+from llmnotes.checks import checked
 from llmnotes.kernels.gemm.tiles import (
     LANES,
     broadcast,
@@ -42,6 +42,7 @@ from llmnotes.kernels.gemm.tiles import (
     store,
     transpose,
 )
+from llmnotes.transformer.attention import check_heads
 
 BLOCK_Q, BLOCK_K = 64, 96
 M, ELL, SHRINK = 0, 1, 2
@@ -321,7 +322,7 @@ def padded(x: Tensor) -> Tensor:
     return F.pad(x.float(), (0, missing)) if missing else x.float()
 
 
-@checked_heads
+@checked
 def flash_attention(
     query: Float[Tensor, "batch heads query head_dim"],
     key: Float[Tensor, "batch kv_heads key head_dim"],
@@ -340,6 +341,7 @@ def flash_attention(
     Raises `ValueError` naming the argument that does not fit the others or
     is float64 or not on the CPU.
     """
+    check_heads(query, key)
     if query.dtype == torch.float64 or query.device.type != "cpu":
         raise ValueError(
             f"query: got {query.dtype} on {query.device}, expected float32, "

@@ -12,13 +12,13 @@ Sources
 1. Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithms 1 and 2.
 """
 
-import functools
 import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.checks import checked
 from llmnotes.cuda import launch
 from llmnotes.kernels.flash_attention.tiling import (
     MAX_HEAD_DIM,
@@ -26,34 +26,13 @@ from llmnotes.kernels.flash_attention.tiling import (
     backward_tiling,
     forward_tiling,
 )
-from llmnotes.transformer.attention import checked
+from llmnotes.transformer.attention import check_heads
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def supported(function):
-    """Make `function(query, key, value, ...)` refuse what no kernel runs.
-
-    Raises `ValueError` naming the argument, `RuntimeError` without a GPU.
-    """
-
-    @functools.wraps(function)
-    def wrapper(query, key, value, **options):
-        check_kernel_limits(query, value)
-        launch.require()
-        check_device(query)
-        return function(query, key, value, **options)
-
-    return wrapper
-
-
-def check_kernel_limits(query: Tensor, value: Tensor) -> None:
+def check_kernel_limits(query: Tensor) -> None:
     """Raise `ValueError` unless a kernel exists for these tensors."""
-    if query.ndim != 4:
-        raise ValueError(
-            f"query: got {query.ndim} dimensions, expected 4: "
-            "(batch, heads, length, head_dim)"
-        )
     if query.dtype not in DTYPES:
         raise ValueError(
             f"query: got {query.dtype}, expected float32, float16 or bfloat16"
@@ -62,11 +41,6 @@ def check_kernel_limits(query: Tensor, value: Tensor) -> None:
         raise ValueError(
             f"query: got head_dim {query.shape[-1]}, expected at most "
             f"{MAX_HEAD_DIM}"
-        )
-    if value.shape[-1] != query.shape[-1]:
-        raise ValueError(
-            f"value: got head_dim {value.shape[-1]}, expected query's "
-            f"{query.shape[-1]}"
         )
 
 
@@ -80,7 +54,6 @@ def check_device(query: Tensor) -> None:
 
 
 @checked
-@supported
 def flash_attention(
     query: Float[Tensor, "batch heads query head_dim"],
     key: Float[Tensor, "batch kv_heads key head_dim"],
@@ -99,6 +72,10 @@ def flash_attention(
     Raises `ValueError` naming an argument that does not fit, `RuntimeError`
     saying what to install where no kernel can run.
     """
+    check_heads(query, key)
+    check_kernel_limits(query)
+    launch.require()
+    check_device(query)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
     if query.dtype == torch.bfloat16:

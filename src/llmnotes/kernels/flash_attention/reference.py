@@ -18,7 +18,6 @@ Sources
    arXiv 1805.02867, Alg. 3.
 """
 
-import functools
 import math
 
 import torch
@@ -27,27 +26,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from llmnotes.checks import checked
 from llmnotes.transformer.attention import (
     apply_mask,
-    checked,
+    check_heads,
     scaled_scores,
     weighted_sum,
 )
-
-
-def checked_heads(function):
-    """`checked`, and exactly the axes (batch, heads, length, head_dim)."""
-
-    @functools.wraps(function)
-    def wrapper(query, key, value, **options):
-        if query.ndim != 4:
-            raise ValueError(
-                f"query: got {query.ndim} dimensions, expected 4: "
-                "(batch, heads, length, head_dim)"
-            )
-        return function(query, key, value, **options)
-
-    return checked(wrapper)
 
 
 def blocks(length: int, size: int) -> list[slice]:
@@ -211,7 +196,7 @@ class FlashAttention(torch.autograd.Function):
         return dq.flatten(1, 2), dk.flatten(1, 2), dv.flatten(1, 2), None, None
 
 
-@checked_heads
+@checked
 def flash_attention(
     query: Float[Tensor, "batch heads query head_dim"],
     key: Float[Tensor, "batch kv_heads key head_dim"],
@@ -228,6 +213,7 @@ def flash_attention(
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
+    check_heads(query, key)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
     return FlashAttention.apply(query, key, value, causal, scale)

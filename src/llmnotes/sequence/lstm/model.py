@@ -17,39 +17,16 @@ Sources
    Recurrent Network Architectures", ICML: a forget bias of 1.
 """
 
-import functools
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.checks import checked
 from llmnotes.sequence.rnn import Recurrent, State
-from llmnotes.sequence.rnn.checks import check_cell
+from llmnotes.sequence.rnn.checks import check_gates
 
 Gates = tuple[Tensor, Tensor, Tensor, Tensor]  # i, f, g, o
-
-
-def checked(gates: int):
-    """Make a cell of so many gates refuse, by name, what does not fit.
-
-    Raises `ValueError` naming the argument, what came and what was expected.
-    """
-
-    def decorate(cell):
-        @functools.wraps(cell)
-        def wrapper(x, h, c, *parameters):
-            check_cell(gates, x, h, *parameters)
-            if c.shape != h.shape:
-                raise ValueError(
-                    f"c: got shape {tuple(c.shape)}, expected h's "
-                    f"{tuple(h.shape)}"
-                )
-            return cell(x, h, c, *parameters)
-
-        return wrapper
-
-    return decorate
 
 
 def open_gates(stacked: Float[Tensor, "batch gates"]) -> Gates:
@@ -71,7 +48,7 @@ def lstm_step(
     return o * c.tanh(), c
 
 
-@checked(gates=4)
+@checked
 def lstm_cell(
     x: Float[Tensor, "batch input"],
     h: Float[Tensor, "batch hidden"],
@@ -85,6 +62,7 @@ def lstm_cell(
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
+    check_gates(4, h, weight_ih)
     projected = F.linear(x, weight_ih, bias_ih)
     return lstm_step(projected, h, c, weight_hh, bias_hh)
 
@@ -172,7 +150,7 @@ def lstm_1997_step(
     return o.sigmoid() * c.tanh(), c
 
 
-@checked(gates=3)
+@checked
 def lstm_1997_cell(
     x: Float[Tensor, "batch input"],
     h: Float[Tensor, "batch hidden"],
@@ -186,6 +164,7 @@ def lstm_1997_cell(
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
+    check_gates(3, h, weight_ih)
     projected = F.linear(x, weight_ih, bias_ih)
     return lstm_1997_step(projected, h, c, weight_hh, bias_hh)
 

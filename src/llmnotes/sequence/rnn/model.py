@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmnotes.sequence.rnn.checks import check_sizes, checked, checked_cell
+from llmnotes.checks import check_sizes, check_within, checked
+from llmnotes.sequence.rnn.checks import check_input, check_state
 from llmnotes.sequence.rnn.packing import (
     clear_padding,
     reverse_time,
@@ -46,7 +47,7 @@ def rnn_step(
     return torch.tanh(projected + F.linear(h, weight_hh, bias_hh))
 
 
-@checked_cell(gates=1)
+@checked
 def rnn_cell(
     x: Float[Tensor, "batch input"],
     h: Float[Tensor, "batch hidden"],
@@ -78,7 +79,11 @@ class Recurrent(nn.Module):
         bidirectional: bool = False,
     ):
         super().__init__()
-        check_sizes(input_size, hidden_size, num_layers)
+        check_sizes(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+        )
         self.input_size, self.hidden_size = input_size, hidden_size
         self.num_layers = num_layers
         self.directions = 2 if bidirectional else 1
@@ -199,12 +204,16 @@ class Recurrent(nn.Module):
         end of a sequence is not read: there the output is zero, and the last
         state is that of the sequence's own last step.
         """
-        if state is None:
+        check_input(self, x)
+        if lengths is not None:
+            check_within(1, x.shape[1], lengths=lengths)
+        if state is not None:
+            check_state(self, x, state)
+            state = (state,) if self.states == 1 else state
+        else:
             rows = self.num_layers * self.directions
             zeros = x.new_zeros(rows, x.shape[0], self.hidden_size)
             state = (zeros,) * self.states
-        elif self.states == 1:
-            state = (state,)
         x = x.transpose(0, 1)
         if lengths is None:
             out, state = self.stack(x, state, None)

@@ -8,8 +8,6 @@ from llmnotes.sequence.seq2seq.model import (
     Memory,
     Seq2Seq,
     additive_scores,
-    check_ids,
-    check_lengths,
     dot_scores,
     fit,
     loss,

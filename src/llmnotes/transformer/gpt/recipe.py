@@ -22,13 +22,13 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_length, checked
+from llmnotes.transformer.attention import Heads, merge_heads, split_heads
 from llmnotes.transformer.gpt.bigram import log_chances, pair_counts
-from llmnotes.transformer.gpt.model import checked
-from llmnotes.transformer.rope import angles, rotate
+from llmnotes.transformer.rope import Rotary, angles
 
 EPS = 1e-6  # in every RMSNorm
 
@@ -51,6 +51,12 @@ def shifted_norm(
     """RMSNorm(x), plus mix times that of the position before."""
     n = F.rms_norm(x, x.shape[-1:], eps=EPS)
     return n + mix * F.pad(n, (0, 0, 1, 0))[:, :-1]
+
+
+def unit_heads(query: Tensor, key: Tensor, value: Tensor) -> Heads:
+    """QK-norm: queries and keys of length √head_dim, the value as it is."""
+    query, key = (F.rms_norm(x, x.shape[-1:], eps=EPS) for x in (query, key))
+    return query, key, value
 
 
 class RecipeBlock(nn.Module):
@@ -86,16 +92,13 @@ class RecipeBlock(nn.Module):
         turn: Float[Tensor, "length half"],
     ) -> Float[Tensor, "batch length d_model"]:
         """Causal attention with QK-norm and RoPE."""
-        split = "batch t (three h width) -> three batch h t width"
-        z = rearrange(self.c_attn(x), split, three=3, h=self.heads)
-        query, key, value = z
+        parts = self.c_attn(x).chunk(3, dim=-1)
+        heads = [split_heads(part, self.heads) for part in parts]
         if self.unit:
-            query, key = (
-                F.rms_norm(x, x.shape[-1:], eps=EPS) for x in (query, key)
-            )
-        query, key = rotate(query, turn), rotate(key, turn)
-        out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return rearrange(out, "batch h t width -> batch t (h width)")
+            heads = unit_heads(*heads)
+        heads = Rotary(turn)(*heads)
+        out = F.scaled_dot_product_attention(*heads, is_causal=True)
+        return merge_heads(out)
 
     def bend(self, h: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """ReLU²."""
@@ -139,6 +142,7 @@ class Recipe(nn.Module):
         self, ids: Int[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length vocab"]:
         """Return logits: what the pairs say, plus what the blocks add."""
+        check_length("n_positions", self.n_positions, ids=ids)
         width = (self.config.n_embd,)
         x, turn = F.rms_norm(self.wte(ids), width, eps=EPS), self.turn(ids)
         for block in self.h:

@@ -14,13 +14,13 @@ Sources
    2407.01082, §3.
 """
 
-import functools
 import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_sizes, checked
 from llmnotes.modes import evaluating
 
 
@@ -58,38 +58,27 @@ def keep_min_p(
     return logits.masked_fill(low, -torch.inf)
 
 
-def checked(function):
-    """Make `function(logits, …)` refuse options that make no distribution."""
-
-    @functools.wraps(function)
-    def wrapper(logits, *, top_k=None, **options):
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k: got {top_k}, expected at least 1")
-        ranges = {
-            "temperature": (lambda x: 0 <= x < math.inf, "0 (greedy) or more"),
-            "top_p": (lambda x: 0 < x <= 1, "0 < top_p <= 1"),
-            "min_p": (lambda x: 0 <= x <= 1, "0 <= min_p <= 1"),
-        }
-        for name, (fits, expected) in ranges.items():
-            got = options.get(name)
-            if got is None:
-                continue
-            if not fits(got):
-                raise ValueError(f"{name}: got {got}, expected {expected}")
-            options[name] = float(got)  # 0 and 1 are welcome as integers
-        return function(logits, top_k=top_k, **options)
-
-    return wrapper
+def check_options(temperature, top_k, top_p, min_p) -> None:
+    """Raise `ValueError` for options that make no distribution."""
+    if top_k is not None:
+        check_sizes(top_k=top_k)
+    for name, got, fits, expected in (
+        ("temperature", temperature, 0 <= temperature < math.inf, "0 or more"),
+        ("top_p", top_p, top_p is None or 0 < top_p <= 1, "0 < top_p <= 1"),
+        ("min_p", min_p, min_p is None or 0 <= min_p <= 1, "0 <= min_p <= 1"),
+    ):
+        if not fits:
+            raise ValueError(f"{name}: got {got}, expected {expected}")
 
 
 @checked
 def next_distribution(
     logits: Float[Tensor, "batch vocab"],
     *,
-    temperature: float = 1.0,
+    temperature: float | int = 1.0,
     top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
+    top_p: float | int | None = None,
+    min_p: float | int | None = None,
 ) -> Float[Tensor, "batch vocab"]:
     """Return the probabilities a token is drawn from.
 
@@ -99,6 +88,7 @@ def next_distribution(
     Raises `ValueError` for values outside their range; top_k above the
     vocabulary keeps everything.
     """
+    check_options(temperature, top_k, top_p, min_p)
     if temperature == 0:
         top_k, temperature = 1, 1.0
     # Subtracting the maximum first, 0/T stays 0 however small T is, as long
@@ -108,30 +98,13 @@ def next_distribution(
     if top_k is not None:
         logits = keep_top_k(logits, top_k)
     if top_p is not None:
-        logits = keep_top_p(logits, top_p)
+        logits = keep_top_p(logits, float(top_p))
     if min_p is not None:
-        logits = keep_min_p(logits, min_p)
+        logits = keep_min_p(logits, float(min_p))
     return logits.softmax(-1).float()
 
 
-def check_prompt(function):
-    """Make `function(model, ids, steps, …)` refuse an unusable prompt."""
-
-    @functools.wraps(function)
-    def wrapper(model, ids, steps, **options):
-        if ids.ndim != 2 or ids.shape[1] == 0:
-            raise ValueError(
-                f"ids: got shape {tuple(ids.shape)}, expected (batch, length)"
-                " with at least one id to continue from"
-            )
-        if steps < 0:
-            raise ValueError(f"steps: got {steps}, expected at least 0")
-        return function(model, ids, steps, **options)
-
-    return wrapper
-
-
-@check_prompt
+@checked
 def generate(
     model: nn.Module,
     ids: Int[Tensor, "batch length"],
@@ -147,6 +120,7 @@ def generate(
 
     Raises `ValueError` for an empty prompt or impossible options.
     """
+    check_sizes(0, steps=steps)
     window = getattr(model, "n_positions", None) or ids.shape[1] + steps
     with evaluating(model):
         for _ in range(steps):

@@ -11,8 +11,5 @@ from llmnotes.transformer.transformer.model import (
     Transformer,
     TransformerConfig,
     attention_of,
-    check_ids,
-    check_inputs,
-    check_lengths,
     initialise,
 )

@@ -9,30 +9,10 @@ Source
 """
 
 import torch
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from llmnotes.transformer.attention import (
-    MultiHeadAttention,
-    apply_mask,
-    masked_softmax,
-    scaled_scores,
-)
 from llmnotes.transformer.transformer.model import Transformer
-
-
-def attention_weights(
-    layer: MultiHeadAttention,
-    x: Float[Tensor, "batch query d_model"],
-    context: Float[Tensor, "batch key d_model"],
-    mask: Tensor | None = None,
-) -> Float[Tensor, "batch heads query key"]:
-    """How much each of x takes from each of the context, head by head."""
-    split = "batch t (h width) -> batch h t width"
-    query = rearrange(layer.q_proj(x), split, h=layer.heads)
-    key = rearrange(layer.k_proj(context), split, h=layer.kv_heads)
-    return masked_softmax(apply_mask(scaled_scores(query, key), mask))
 
 
 @torch.no_grad()
@@ -46,7 +26,7 @@ def alignment(
     found = []
 
     def look(layer, inputs, options):
-        found.append(attention_weights(layer, *inputs, **options))
+        found.append(layer.weights(*inputs, **options))
 
     hooks = [
         layer.multihead_attn.register_forward_pre_hook(look, with_kwargs=True)

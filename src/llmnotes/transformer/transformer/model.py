@@ -18,16 +18,14 @@ Sources
    Models", arXiv 1608.05859 (weight tying).
 """
 
-import functools
-import inspect
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_divides, check_within, checked
 from llmnotes.transformer.attention import MultiHeadAttention, padding_mask
 from llmnotes.transformer.positions import add_positions, sinusoidal
 
@@ -62,11 +60,7 @@ class TransformerConfig:
                 f"d_model: got {self.d_model}, expected an even number: "
                 "positions come as pairs of sine and cosine"
             )
-        if self.d_model % self.heads:
-            raise ValueError(
-                f"heads: got {self.heads}, expected a divisor of d_model = "
-                f"{self.d_model}"
-            )
+        check_divides("d_model", self.d_model, heads=self.heads)
         if not 0 <= self.dropout < 1:
             raise ValueError(
                 f"dropout: got {self.dropout}, expected 0 <= dropout < 1"
@@ -165,68 +159,6 @@ class Memory(NamedTuple):
     mask: Tensor | None  # (batch, 1, 1, source), False at padding
 
 
-def checked(method):
-    """Make a method of a model refuse ids and lengths that do not fit."""
-    signature = inspect.signature(method)
-
-    @functools.wraps(method)
-    def wrapper(self, *args, **kwargs):
-        given = signature.bind(self, *args, **kwargs).arguments
-        del given["self"]
-        check_inputs(self.config.vocab_size, **given)
-        return method(self, *args, **kwargs)
-
-    return wrapper
-
-
-def check_inputs(
-    vocab: int, source=None, source_lengths=None, target_in=None, memory=None
-) -> None:
-    """Raise `ValueError` unless what is given fits together."""
-    if source is not None:
-        check_ids("source", source, vocab)
-    if source_lengths is not None:
-        check_lengths(source_lengths, source)
-    if target_in is not None:
-        check_ids("target_in", target_in, vocab)
-        batch = len(memory.values if source is None else source)
-        if len(target_in) != batch:
-            raise ValueError(
-                f"target_in: got batch {len(target_in)}, expected source's "
-                f"{batch}"
-            )
-
-
-def check_ids(name: str, ids: Tensor, vocab: int) -> None:
-    """Raise `ValueError` unless ids are a batch of numbers below vocab."""
-    whole = ids.dtype in (torch.int64, torch.int32)
-    if ids.ndim != 2 or not whole or ids.numel() == 0:
-        raise ValueError(
-            f"{name}: got {ids.dtype} of shape {tuple(ids.shape)}, expected "
-            "integers of shape (batch, length), no axis empty"
-        )
-    low, high = ids.min(), ids.max()
-    if low < 0 or high >= vocab:
-        raise ValueError(
-            f"{name}: got {low} to {high}, expected 0 to {vocab - 1}"
-        )
-
-
-def check_lengths(lengths: Tensor, source: Tensor) -> None:
-    """Raise `ValueError` unless there is a length for each source."""
-    batch, longest = source.shape
-    if lengths.shape != (batch,) or lengths.is_floating_point():
-        raise ValueError(
-            f"source_lengths: got {lengths.dtype} of shape "
-            f"{tuple(lengths.shape)}, expected integers of shape ({batch},)"
-        )
-    if lengths.min() < 1 or lengths.max() > longest:
-        raise ValueError(
-            f"source_lengths: got {lengths.min()} to {lengths.max()}, "
-            f"expected 1 to {longest}"
-        )
-
-
 class Transformer(nn.Module):
     """Encoder and decoder; one matrix embeds both texts and predicts [1, 2].
 
@@ -274,9 +206,12 @@ class Transformer(nn.Module):
         source_lengths: Int[Tensor, "batch"] | None = None,
     ) -> Memory:
         """Read the source, all positions at once."""
+        check_within(0, self.config.vocab_size - 1, source=source)
         mask = None
         if source_lengths is not None:
-            mask = padding_mask(source_lengths, source.shape[1])
+            longest = source.shape[1]
+            check_within(1, longest, source_lengths=source_lengths)
+            mask = padding_mask(source_lengths, longest)
         return Memory(self.encoder(self.embed(source), mask), mask)
 
     @checked
@@ -284,6 +219,12 @@ class Transformer(nn.Module):
         self, target_in: Int[Tensor, "batch length"], memory: Memory
     ) -> Float[Tensor, "batch length vocab"]:
         """Logits; those at position t see target_in's ids 0..t only."""
+        check_within(0, self.config.vocab_size - 1, target_in=target_in)
+        if len(target_in) != len(memory.values):
+            raise ValueError(
+                f"target_in: got batch {len(target_in)}, expected memory's "
+                f"{len(memory.values)}"
+            )
         x = self.decoder(self.embed(target_in), *memory)
         return F.linear(x, self.embedding.weight)
 

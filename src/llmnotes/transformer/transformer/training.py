@@ -11,33 +11,14 @@ Sources
    1512.00567, §7 (label smoothing).
 """
 
-import functools
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-
-def check_smoothing(function):
-    """Make `function(logits, targets, smoothing, …)` refuse a wrong share."""
-
-    @functools.wraps(function)
-    def wrapper(logits, targets, smoothing=0.1, ignore=None):
-        if not 0 <= smoothing < 1:
-            raise ValueError(
-                f"smoothing: got {smoothing}, expected 0 <= smoothing < 1"
-            )
-        if targets.shape != logits.shape[:-1]:
-            raise ValueError(
-                f"targets: got shape {tuple(targets.shape)}, expected "
-                f"{tuple(logits.shape[:-1])}, one per row of logits"
-            )
-        return function(logits, targets, smoothing, ignore)
-
-    return wrapper
+from llmnotes.checks import check_sizes, checked
 
 
-@check_smoothing
+@checked
 def smoothed_cross_entropy(
     logits: Float[Tensor, "*batch vocab"],
     targets: Int[Tensor, "*batch"],
@@ -49,6 +30,10 @@ def smoothed_cross_entropy(
     Targets equal to `ignore` (padding) count neither above nor below the
     fraction bar.
     """
+    if not 0 <= smoothing < 1:
+        raise ValueError(
+            f"smoothing: got {smoothing}, expected 0 <= smoothing < 1"
+        )
     log_p = logits.log_softmax(-1)
     right = log_p.gather(-1, targets[..., None])[..., 0]
     losses = -(1 - smoothing) * right - smoothing * log_p.mean(-1)
@@ -65,9 +50,7 @@ def noam(step: int, d_model: int, warmup: int = 4000) -> float:
 
     Raises `ValueError` for a step below 1, whose root has no inverse.
     """
-    for name, got in (("step", step), ("warmup", warmup)):
-        if got < 1:
-            raise ValueError(f"{name}: got {got}, expected at least 1")
+    check_sizes(step=step, warmup=warmup)
     return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
