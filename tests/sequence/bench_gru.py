@@ -1,7 +1,5 @@
 """What the GRU chapter counts, computes, trains and times."""
 
-import statistics
-
 import pytest
 import torch
 from torch import nn
@@ -18,6 +16,7 @@ from llmnotes.sequence.lstm.task import (
 )
 from llmnotes.sequence.rnn import RNN, Recurrent
 from llmnotes.sequence.rnn.through_time import singular_values_by_lag
+from tests.sequence.rnn.racing import TITLE, forward_and_backward
 
 SEED = 0
 PARAMETERS, STEPS = 3000, 1500
@@ -199,7 +198,6 @@ class Plain(GRU):
 
 @pytest.mark.timing
 def bench_forward_and_backward(record, race):
-    torch.set_num_threads(1)
     torch.manual_seed(SEED)
     models = {
         "reset before, by autograd": ResetBeforeGRU(128, 128),
@@ -207,21 +205,11 @@ def bench_forward_and_backward(record, race):
         "reset after, by hand": GRU(128, 128),
         "nn.GRU": nn.GRU(128, 128, batch_first=True),
     }
-    x = torch.randn(16, 128, 128)
-
-    def step(model):
-        def go():
-            model.zero_grad()
-            model(x)[0].square().sum().backward()
-
-        return go
-
-    times = race({name: step(model) for name, model in models.items()})
     record(
         "speed",
         kind="timing",
         seed=SEED,
-        title="Forward and backward: 16 sequences of 128 steps, width 128",
+        title=TITLE,
         prediction=(
             "Before the matrix, a step needs two products that wait for one "
             "another instead of one; we expect a fifth more time. By hand, "
@@ -230,5 +218,5 @@ def bench_forward_and_backward(record, race):
         ),
         columns={"model": "", "seconds": "s"},
         labels={"model": "implementation", "seconds": "time"},
-        rows=[(name, statistics.median(t)) for name, t in times.items()],
+        rows=forward_and_backward(race, models),
     )

@@ -1,7 +1,5 @@
 """What the RNN chapter computes: parity, Jacobians over lag, the wall."""
 
-import statistics
-
 import pytest
 import torch
 from torch import nn
@@ -13,6 +11,7 @@ from llmnotes.sequence.rnn.through_time import (
     singular_values_by_lag,
     step_jacobians,
 )
+from tests.sequence.rnn.racing import TITLE, forward_and_backward
 
 SEED = 0
 
@@ -231,28 +230,17 @@ class Plain(RNN):
 
 @pytest.mark.timing
 def bench_forward_and_backward(record, race):
-    torch.set_num_threads(1)
     torch.manual_seed(SEED)
     models = {
         "our loop, autograd's gradient": Plain(128, 128),
         "our loop, gradient by hand": RNN(128, 128),
         "nn.RNN": nn.RNN(128, 128, batch_first=True),
     }
-    x = torch.randn(16, 128, 128)
-
-    def step(model):
-        def go():
-            model.zero_grad()
-            model(x)[0].square().sum().backward()
-
-        return go
-
-    times = race({name: step(model) for name, model in models.items()})
     record(
         "speed",
         kind="timing",
         seed=SEED,
-        title="Forward and backward: 16 sequences of 128 steps, width 128",
+        title=TITLE,
         prediction=(
             "nn.RNN's steps are the same calls made from C++, each recorded "
             "for autograd as ours are. By hand, a step back is two products "
@@ -261,5 +249,5 @@ def bench_forward_and_backward(record, race):
         ),
         columns={"model": "", "seconds": "s"},
         labels={"model": "implementation", "seconds": "time"},
-        rows=[(name, statistics.median(t)) for name, t in times.items()],
+        rows=forward_and_backward(race, models),
     )
