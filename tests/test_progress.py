@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from llmnotes import progress
+from llmnotes import progress, progress_bar
 from llmnotes import train as loop
 from llmnotes.train import train
 from tests.tiny_run import CONFIG, go, same, texts, tiny
@@ -105,3 +105,8 @@ def test_without_a_stderr_nothing_is_shown_and_all_is_trained(
     monkeypatch.undo()
     assert same((model, history), go())
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_without_a_stderr_counts_all_the_same(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(progress_bar.bar([3, 1, 2])) == [3, 1, 2]
