@@ -210,13 +210,9 @@ def test_compiled_functions_hold_no_graph_break():
 
 
 WORDS = {
-    "steps: got 0, expected an integer, at least 1": lambda: check_sizes(
-        heads=2, steps=0
-    ),
+    "steps: got 0, expected at least 1": lambda: check_sizes(heads=2, steps=0),
     "steps: got 2.0, expected an integer": lambda: check_sizes(steps=2.0),
-    "steps: got -1, expected an integer, at least 0": lambda: check_sizes(
-        0, steps=-1
-    ),
+    "steps: got -1, expected at least 0": lambda: check_sizes(0, steps=-1),
     "ids: got 2 to 9, expected 0 to 8": lambda: check_within(
         0, 8, ids=torch.tensor([[2, 9]])
     ),

@@ -146,10 +146,10 @@ def agree(name: str, what: str, got, known: dict) -> None:
 def check_sizes(least: int = 1, **sizes: int) -> None:
     """Raise `ValueError` unless all are whole numbers, `least` or more."""
     for name, got in sizes.items():
-        if not isinstance(got, int) or got < least:
-            raise ValueError(
-                f"{name}: got {got}, expected an integer, at least {least}"
-            )
+        if not isinstance(got, int):
+            raise ValueError(f"{name}: got {got}, expected an integer")
+        if got < least:
+            raise ValueError(f"{name}: got {got}, expected at least {least}")
 
 
 def check_within(low: int, high: int, **tensors: Tensor) -> None:
