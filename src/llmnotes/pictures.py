@@ -1,7 +1,7 @@
 """Images to train on, by name: what needs no network.
 
 Legend
-images = grey values from 0 to 1, examples × height × width
+images = grey values from 0 to 1, examples × rows × columns
 labels = the class of each
 
 Sources
@@ -24,7 +24,7 @@ def names() -> dict[str, str]:
 def images(
     name: str = "digits",
 ) -> tuple[
-    Float[np.ndarray, "examples height width"], Int[np.ndarray, "examples"]
+    Float[np.ndarray, "examples rows columns"], Int[np.ndarray, "examples"]
 ]:
     """All images of a set in float32, and their labels.
 

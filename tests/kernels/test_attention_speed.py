@@ -234,7 +234,7 @@ def test_memory_kept_for_the_backward_pass_does_not_hold_the_scores():
         ({"key_chunk": -1}, "key_chunk"),
         ({"key": torch.zeros(2, 3, 13, 5, dtype=torch.float64)}, "key"),
         ({"key": torch.zeros(2, 3, 0, 4, dtype=torch.float64)}, "key"),
-        ({"key": torch.zeros(2, 4, 13, 4, dtype=torch.float64)}, "value"),
+        ({"key": torch.zeros(2, 4, 13, 4, dtype=torch.float64)}, "key"),
         ({"value": torch.zeros(2, 3, 12, 9, dtype=torch.float64)}, "value"),
         ({"value": torch.zeros(2, 3, 13, 9)}, "value"),
         ({"query": torch.zeros(2, 3, 11, 4, dtype=torch.int64)}, "query"),

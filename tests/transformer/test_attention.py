@@ -471,3 +471,15 @@ def test_any_fitting_shape_equals_torch(query, key, width, kv_heads, causal):
             q, k, v, is_causal=causal, enable_gqa=True
         ),
     )
+
+
+def test_a_bad_value_that_is_seen_shows_even_if_its_weight_rounds_to_zero():
+    """Seen is what the mask allows, not what the weights leave of it."""
+    query = torch.tensor([[1.0]])
+    key = torch.tensor([[0.0], [-1000.0]])
+    value = torch.tensor([[1.0], [torch.nan]])
+    assert attention_weights(query, key)[0, 1] == 0
+    plain = F.scaled_dot_product_attention(query[None], key[None], value[None])
+    assert plain.isnan().all() and attention(query, key, value).isnan().all()
+    hidden = torch.tensor([[True, False]])
+    assert attention(query, key, value, mask=hidden).item() == 1

@@ -94,6 +94,28 @@ def repeat_kv(
     return x.repeat_interleave(heads // x.shape[-3], dim=-3)
 
 
+def masked_scores(
+    query: Float[Tensor, "... query head_dim"],
+    key: Float[Tensor, "... key head_dim"],
+    *,
+    mask: Tensor | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+) -> Float[Tensor, "... query key"]:
+    """QKᵀ·scale + mask, with -inf where a query may not see a key."""
+    check_heads(query, key)
+    if query.ndim > 2:
+        key = repeat_kv(key, query.shape[-3])
+    scores = scaled_scores(query, key, scale)
+    if mask is not None:
+        check_mask(mask, scores)
+        scores = apply_mask(scores, mask)
+    if causal:
+        future = causal_mask(*scores.shape[-2:], key.device)
+        scores = apply_mask(scores, future)
+    return scores
+
+
 @checked
 def attention_weights(
     query: Float[Tensor, "... query head_dim"],
@@ -108,17 +130,8 @@ def attention_weights(
     Arguments and errors are those of `attention`, which takes the mean of
     the values with these weights.
     """
-    check_heads(query, key)
-    if query.ndim > 2:
-        key = repeat_kv(key, query.shape[-3])
-    scores = scaled_scores(query, key, scale)
-    if mask is not None:
-        check_mask(mask, scores)
-        scores = apply_mask(scores, mask)
-    if causal:
-        future = causal_mask(*scores.shape[-2:], key.device)
-        scores = apply_mask(scores, future)
-    return masked_softmax(scores)
+    options = {"mask": mask, "causal": causal, "scale": scale}
+    return masked_softmax(masked_scores(query, key, **options))
 
 
 def weighted_sum(
@@ -160,12 +173,11 @@ def attention(
     Raises `ValueError` naming the argument that does not fit the others.
     """
     check_heads(query, key, value)
-    weights = attention_weights(
-        query, key, mask=mask, causal=causal, scale=scale
-    )
+    options = {"mask": mask, "causal": causal, "scale": scale}
+    scores = masked_scores(query, key, **options)
     if query.ndim > 2:
         value = repeat_kv(value, query.shape[-3])
-    return weighted_sum(weights, value, weights != 0)
+    return weighted_sum(masked_softmax(scores), value, scores != -torch.inf)
 
 
 def multi_head_attention(
