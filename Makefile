@@ -39,9 +39,7 @@ serve: site ## build the site and read it at http://127.0.0.1:8000
 site: $(READY) ## build the site into site/, strictly
 	$(BIN)/mkdocs build --strict --quiet
 
-# Two processes, a file's tests in one of them: its fixtures are made once, and
-# a page is one namespace. tests/conftest.py makes these groups and puts the
-# longest first.
+# Two processes; tests/sharing.py says which tests stay together.
 # One chapter needs neither a second process nor the site.
 TEST := $(BIN)/python -m pytest --benchmark-disable --budget \
   $(if $(full),--full -m 'not timing and not gpu')
@@ -51,7 +49,7 @@ ifdef name
 	@files=$$($(BIN)/python -m llmnotes._site.owner $(name)) && \
 	  $(TEST) $$files
 else
-	$(TEST) -n 2 --dist loadgroup --no-loadscope-reorder
+	$(TEST) -n 2 --no-loadscope-reorder
 endif
 
 check: $(READY) ## what CI runs: style, spelling, then every test

@@ -11,4 +11,5 @@ pytest_plugins = [
     "tests.simulated",
     "tests.texts",
     "tests.recording",
+    "tests.sharing",
 ]

@@ -29,19 +29,6 @@ def pytest_configure(config):
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Keep a file's tests in one process, and begin with the browser.
-
-    Its two groups of pages are shared out (`--dist loadgroup`).
-    """
-    items.sort(key=lambda item: item.path.name != "test_browser.py")
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            file = item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(file))
-
-
 @pytest.fixture
 def race(benchmark):
     """Time functions interleaved: {key: function} -> {key: [seconds, ...]}.

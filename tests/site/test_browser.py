@@ -117,16 +117,12 @@ def visited(full: bool) -> list[str]:
 
 
 def pytest_generate_tests(metafunc):
-    """Share the pages between two processes; a page's tests stay together."""
+    """A page's tests stay in one process: see tests/sharing.py."""
     if "visit" not in metafunc.fixturenames:
         return
     urls = visited(metafunc.config.getoption("--full"))
-    groups = [pytest.mark.xdist_group(f"browser {i % 2}") for i in range(2)]
-    pages = [
-        pytest.param(url, marks=groups[i % 2], id=url or "home")
-        for i, url in enumerate(urls)
-    ]
-    metafunc.parametrize("visit", pages, indirect=True)
+    ids = [url or "home" for url in urls]
+    metafunc.parametrize("visit", urls, indirect=True, ids=ids)
 
 
 @dataclass
@@ -321,7 +317,6 @@ def test_scripts_add_no_maths_code_figures_or_tables(visit):
     assert visit.counts == {name: len(all_) for name, all_ in found.items()}
 
 
-@pytest.mark.xdist_group("browser 0")
 class TestByHand:
     """What a reader does, on a page or two."""
 
