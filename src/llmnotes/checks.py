@@ -143,7 +143,7 @@ def agree(name: str, what: str, got, known: dict) -> None:
         raise ValueError(f"{name}: got {what} {got}, expected {owner} {value}")
 
 
-def check_sizes(least: int = 1, **sizes: int) -> None:
+def check_sizes(least: int = 1, **sizes: object) -> None:
     """Raise `ValueError` unless all are whole numbers, `least` or more."""
     for name, got in sizes.items():
         if not isinstance(got, int):
