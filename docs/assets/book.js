@@ -59,9 +59,10 @@ document.addEventListener("DOMContentLoaded", function () {
       frame.setAttribute("role", "none");
   }
 
+  // A timer and not a frame: a page that is not drawn gets no frames.
   let due = 0;
   function mend() {
-    due ||= requestAnimationFrame(() => { due = 0; rename(); reach(); });
+    due ||= setTimeout(() => { due = 0; rename(); reach(); });
   }
   new MutationObserver(mend).observe(
     document.querySelector(".md-content"), { childList: true, subtree: true });
