@@ -39,9 +39,10 @@ serve: site ## build the site and read it at http://127.0.0.1:8000
 site: $(READY) ## build the site into site/, strictly
 	$(BIN)/mkdocs build --strict --quiet
 
-# Two processes; tests/sharing.py says which tests stay together.
-# One chapter needs neither a second process nor the site.
-TEST := $(BIN)/python -m pytest --benchmark-disable --budget \
+# Two processes; tests/sharing.py says which tests stay together. One chapter
+# needs no site.
+TEST := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder \
+  --benchmark-disable --budget \
   $(if $(full),--full -m 'not timing and not gpu')
 
 test: $(if $(name),$(READY),site) ## run every test (name=part/slug, full=1)
@@ -49,7 +50,7 @@ ifdef name
 	@files=$$($(BIN)/python -m llmnotes._site.owner $(name)) && \
 	  $(TEST) $$files
 else
-	$(TEST) -n 2 --no-loadscope-reorder
+	$(TEST)
 endif
 
 check: $(READY) ## what CI runs: style, spelling, then every test
