@@ -256,6 +256,19 @@ def test_a_chapter_owns_what_lies_below_its_name(three):
     assert mirror.faults(three.root) == []
 
 
+def test_a_folder_of_proofs_is_one_line_and_no_result_stands_twice(three):
+    for name in ("test_cpu", "test_claims", "bench_last"):
+        three.write(f"tests/later/last/{name}.py", "")
+    three.write("docs/results/later/last.json", "{}")
+    given = pages(three)
+    html = three.html("later__last", given.pop("later__last"), **given)
+    homes = homes_of(html)
+    shown = {name: [text for _, text in rows] for name, rows in homes.items()}
+    assert shown["Proofs"] == ["tests/later/last/"]
+    assert shown["Benchmark"] == ["tests/later/last/bench_last.py"]
+    assert shown["Results"] == ["docs/results/later/last.json"]
+
+
 def test_what_a_chapter_imports_is_what_it_builds_on(three):
     links = book.graph(three.root)
     assert links.builds_on("later/last") == ["basics/first", "basics/second"]

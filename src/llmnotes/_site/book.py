@@ -61,7 +61,7 @@ class Chapter:
             "results": [results_of(p) for p in self._proofs("bench_")],
         }
         return {
-            home: [p for p in paths if _stands(self.root / p)]
+            home: [p for p in dict.fromkeys(paths) if _stands(self.root / p)]
             for home, paths in candidates.items()
         }
 

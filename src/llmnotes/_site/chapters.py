@@ -14,6 +14,7 @@ or, in the place of `book`, a line `caption: …` for words below the map.
 import os
 import xml.etree.ElementTree as etree
 from html import escape
+from pathlib import Path
 
 from markdown import Extension
 from markdown.treeprocessors import Treeprocessor
@@ -62,6 +63,8 @@ def _homes(page: Page, links: Graph) -> etree.Element:
     box.set("aria-label", "Where this chapter lives, and what it builds on")
     table = etree.SubElement(box, "dl")
     for home, paths in chapter.homes().items():
+        if len(paths) > 1 and home == "tests":
+            paths = list(dict.fromkeys(_in_folder(p, chapter) for p in paths))
         if paths:
             _row(table, NAMES[home], [_file_link(page, p) for p in paths])
     for name, keys in (
@@ -72,6 +75,11 @@ def _homes(page: Page, links: Graph) -> etree.Element:
         if others:
             _row(table, name, others)
     return box
+
+
+def _in_folder(path: Path, chapter: Chapter) -> Path:
+    """Return the folder of the chapter's proofs, for one that lies there."""
+    return path.parent if path.parent.name == chapter.slug else path
 
 
 def _row(table, name: str, links: list) -> None:
