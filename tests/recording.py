@@ -46,7 +46,7 @@ def home():
 def named_by(item):
     """The results that say that this bench recorded them."""
     try:
-        found = results.read(chapter_of(item.path), home())["results"]
+        found = results.of_chapter(chapter_of(item.path), home())
     except LookupError:
         return {}
     bench = item.function.__name__

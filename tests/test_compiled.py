@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import numpy as np
+import torch
 
 from llmnotes import compiled
+from llmnotes.kernels.flash_attention import cpu
 
 
 def test_exp_is_right_to_the_last_bits_and_does_not_overflow():
@@ -61,3 +63,30 @@ def test_a_kept_loop_is_compiled_anew_when_what_it_calls_has_changed(tmp_path):
     called.write_text(text.replace("return p * bits", "return p + bits"))
     changed, hits = run()
     assert changed != first and hits == 0
+
+
+def test_at_a_prompt_a_loop_is_compiled_and_not_kept():
+    """There numba says "no locator available", and a copied block stops."""
+    names = {"jit": compiled.jit}
+    code = "@jit\ndef twice(x):\n    return 2 * x\n"
+    exec(compile(code, "<stdin>", "exec"), names)
+    assert names["twice"](21) == 42
+    assert not names["twice"].stats.cache_hits
+
+
+def test_the_kernels_of_attention_are_kept():
+    q = torch.ones(1, 1, 3, 2, requires_grad=True)
+    cpu.flash_attention(q, q, q).sum().backward()  # kept by now
+    program = (
+        "import torch\n"
+        "from llmnotes.kernels.flash_attention import cpu\n"
+        "q = torch.ones(1, 1, 3, 2, requires_grad=True)\n"
+        "cpu.flash_attention(q, q, q).sum().backward()\n"
+        "workers = cpu.forward_worker, cpu.backward_worker\n"
+        "print(*(sum(w.stats.cache_hits.values()) for w in workers))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.split() == ["1", "1"]

@@ -1,10 +1,11 @@
 """Loops compiled by numba, and an exponential function that vectorises.
 
-jit = compile a loop once per machine; numba keeps it on disk
-exp = eˣ for float32, inside such loops
+keep = have numba keep a compiled loop on disk
+jit  = compile a loop that is kept, for speed rather than the last bit
+exp  = eˣ for float32, inside such loops
 
 numba's cache watches the file of a loop, not those of what the loop calls.
-So the text of this file, which many loops call, is part of what it watches.
+So the text of files is part of what `keep` has it watch.
 """
 
 import hashlib
@@ -14,10 +15,28 @@ from pathlib import Path
 import numpy as np
 from numba import njit
 
-TEXT = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 one = np.float32(1)
 
-compile_loop = njit(fastmath=True, error_model="numpy", nogil=True, cache=True)
+compile_loop = njit(fastmath=True, error_model="numpy", nogil=True)
+
+
+def keep(loop, *files: str):
+    """Keep a compiled loop on disk until its file or one of `files` changes.
+
+    Returns the loop. One that was typed at a prompt has no file to watch and
+    is compiled anew, and so is every loop under NUMBA_DISABLE_JIT.
+    """
+    try:
+        loop.enable_caching()
+    except (AttributeError, RuntimeError):
+        return loop
+    index = loop._cache._cache_file
+    text = b"".join(Path(file).read_bytes() for file in files)
+    index._source_stamp = (
+        index._source_stamp,
+        hashlib.sha256(text).hexdigest(),
+    )
+    return loop
 
 
 def jit(function):
@@ -26,11 +45,7 @@ def jit(function):
     Under pytest, jaxtyping wraps every function of the package; numba could
     not store such a wrapper, and there is nothing in it to check.
     """
-    loop = compile_loop(inspect.unwrap(function))
-    if hasattr(loop, "_cache"):  # not with NUMBA_DISABLE_JIT
-        index = loop._cache._cache_file
-        index._source_stamp = (index._source_stamp, TEXT)
-    return loop
+    return keep(compile_loop(inspect.unwrap(function)), __file__)
 
 
 @jit

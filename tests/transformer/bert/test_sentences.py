@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 
 from llmnotes.transformer.bert.files import load_minilm, minilm_folder
 from llmnotes.transformer.bert.sentences import embed, mean_pool, most_similar
@@ -33,6 +32,8 @@ def test_nothing_real_gives_zeros_and_no_nan():
 
 
 def test_vectors_equal_those_of_sentence_transformers(minilm):
+    from sentence_transformers import SentenceTransformer  # takes seconds
+
     texts = [*SENTENCES, "Naïve café: ½ + 中国?", "word " * 300, ""]
     theirs = SentenceTransformer(str(minilm_folder()), device="cpu")
     right = theirs.encode(texts, convert_to_tensor=True)

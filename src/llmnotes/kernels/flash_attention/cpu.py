@@ -32,6 +32,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
+from llmnotes.compiled import keep
+from llmnotes.kernels.gemm import tiles as registers
 from llmnotes.kernels.gemm.tiles import (
     LANES,
     broadcast,
@@ -353,3 +355,8 @@ def flash_attention(
         *map(padded, (query, key, value)), causal, scale
     )
     return out[..., : value.shape[-1]].to(query.dtype)
+
+
+# Compiling takes some ten seconds; their code is kept on disk.
+for worker in (forward_worker, backward_worker):
+    keep(worker, registers.__file__)
