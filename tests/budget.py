@@ -20,6 +20,8 @@ BUDGET = 15.0  # CPU seconds a chapter
 FIFTY = 50  # chapters that the book will have
 ROOT = Path(__file__).parents[1]
 STARTED = pytest.StashKey[float]()
+CALLED = pytest.StashKey[float]()
+LAST = pytest.StashKey[bool]()
 HOUSE, PAGES, START = "the house", "its tests per page", "start"
 
 
@@ -42,18 +44,25 @@ def pytest_configure(config):
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item):
+def pytest_runtest_protocol(item, nextitem):
     """Note when a test begins, its fixtures included."""
     item.stash[STARTED] = cpu()
+    item.stash[LAST] = nextitem is None
     return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Write on the last report of a test what all of it took."""
+    """Write on the last report of a test what all of it took.
+
+    What is taken down after the last test, such as the browser, is not its.
+    """
     report = yield
+    if report.when == "call":
+        item.stash[CALLED] = cpu()
     if report.when == "teardown":
-        report.cpu = cpu() - item.stash[STARTED]
+        last = item.stash[LAST] and item.stash.get(CALLED, None)
+        report.cpu = (last or cpu()) - item.stash[STARTED]
     return report
 
 
