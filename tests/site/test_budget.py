@@ -107,3 +107,23 @@ def test_a_page_seen_by_a_test_of_the_site_grows_with_the_chapters(books):
     )
     assert books.whose("tests/site/test_x.py::t[other]") == budget.HOUSE
     assert books.whose("docs/basics/first.md::line:3") == "basics/first"
+
+
+LATE = """
+import time, pytest
+
+@pytest.fixture(scope="session")
+def browser():
+    yield
+    start = time.process_time()
+    while time.process_time() < start + 0.8:
+        pass
+
+def test_uses_it(browser):
+    pass
+"""
+
+
+def test_what_is_taken_down_last_is_not_booked_on_the_last_test(run):
+    table = run({"tests/later/last/test_model.py": LATE})
+    assert float(table["later/last"][1]) < 0.4
