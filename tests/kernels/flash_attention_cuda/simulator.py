@@ -45,7 +45,7 @@ def small_tiles(monkeypatch):
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_public_function_equals_plain_attention(causal, small_tiles):
-    inputs = tensors(1, 1, 1, 11, 9, 2)  # heads: see the executors below
+    inputs = tensors(1, 1, 1, 5, 7, 2)  # heads: see the executors below
     ours = value_and_grads(launches.flash_attention, inputs, causal=causal)
     wide = [x.double() for x in inputs]
     want = value_and_grads(attention, wide, causal=causal)
