@@ -11,6 +11,7 @@ from markdown.preprocessors import Preprocessor
 
 from llmnotes._site import (
     charts,
+    claims,
     fences,
     grids,
     numbers,
@@ -63,7 +64,16 @@ def _in_words(given: dict) -> str:
     return "".join(f"{k}: {v}\n\n" for k, v in shown.items() if v)
 
 
-SHOWN = {"results": _results, "grid": _grid, "map": lambda source, root: ""}
+def _claims(source: str, root) -> str:
+    return "\n".join(f"- {claim.words}" for claim in claims.read(source))
+
+
+SHOWN = {
+    "results": _results,
+    "grid": _grid,
+    "claims": _claims,
+    "map": lambda source, root: "",
+}
 
 
 def _table(result: dict) -> str:
