@@ -184,7 +184,7 @@ class FrameExtension(Extension):
     def extendMarkdown(self, md):
         """Count before fences (25) are drawn; frame before links resolve."""
         counted = MinutesPreprocessor(md)
-        md.preprocessors.register(counted, "llmnotes-minutes", 33)
+        md.preprocessors.register(counted, "llmnotes-minutes", 33.5)
         framed = FrameTreeprocessor(md, counted)
         md.treeprocessors.register(framed, "llmnotes-frame", 2)
 
