@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from llmnotes.cuda import launch
 from llmnotes.cuda.trace import Trace
-from llmnotes.kernels.flash_attention import (
-    cuda,
-    cuda_backward,
-    cuda_kernels,
+from llmnotes.kernels.flash_attention_cuda import (
+    backward,
+    kernels,
+    launches,
 )
-from llmnotes.kernels.flash_attention.tiling import BLOCKS, Tiling
+from llmnotes.kernels.flash_attention_cuda.tiling import BLOCKS, Tiling
 from llmnotes.transformer.attention import attention
 from tests.simulated import claims
 
@@ -61,11 +61,13 @@ def plain(query, key, value, grad_out, causal, scale=None, dtype=None):
     return out, *torch.autograd.grad(out, inputs, grad_out.to(out.dtype))
 
 
-def kernels(query, key, value, grad_out, causal, tiling, scale):
+def traced(query, key, value, grad_out, causal, tiling, scale):
     """Output and gradients of the kernels, and the trace of the run."""
     with launch.using(Trace()) as trace:
-        out, lse = cuda.flash_forward(query, key, value, causal, scale, tiling)
-        grads = cuda.flash_backward(
+        out, lse = launches.flash_forward(
+            query, key, value, causal, scale, tiling
+        )
+        grads = launches.flash_backward(
             query, key, value, out, lse, grad_out, causal, scale, tiling
         )
     return (out, *grads), trace
@@ -74,7 +76,7 @@ def kernels(query, key, value, grad_out, causal, tiling, scale):
 def assert_right(shape, causal, blocks):
     inputs = tensors(*shape)
     scale = shape[-1] ** -0.5
-    ours, trace = kernels(*inputs, causal, Tiling(shape[-1], *blocks), scale)
+    ours, trace = traced(*inputs, causal, Tiling(shape[-1], *blocks), scale)
     for got, want in zip(ours, plain(*inputs, causal), strict=True):
         torch.testing.assert_close(got.double(), want, atol=3e-6, rtol=1e-5)
     assert trace.races == []
@@ -96,7 +98,7 @@ def test_every_block_size_gives_the_same(blocks):
 def test_the_block_sizes_that_run_on_a_gpu(blocks):
     query, key, value, _ = tensors(1, 1, 1, 5, blocks[1] + 3, 3)
     with launch.using(Trace()) as trace:
-        out, _ = cuda.flash_forward(
+        out, _ = launches.flash_forward(
             query, key, value, False, 0.5, Tiling(3, *blocks)
         )
     torch.testing.assert_close(out, attention(query, key, value, scale=0.5))
@@ -123,7 +125,7 @@ def test_any_shape_equals_plain_attention(
 def test_naive_kernels_equal_plain_attention(causal):
     query, key, value, _ = tensors(2, 2, 1, 9, 7, 5)
     with launch.using(Trace()) as trace:
-        out, weights = cuda.naive_forward(query, key, value, causal, 0.3)
+        out, weights = launches.naive_forward(query, key, value, causal, 0.3)
     want = attention(query, key, value, causal=causal, scale=0.3)
     torch.testing.assert_close(out, want)
     torch.testing.assert_close(weights.sum(-1), torch.ones(4, 9))
@@ -133,7 +135,7 @@ def test_naive_kernels_equal_plain_attention(causal):
 def test_logsumexp_is_that_of_the_scores():
     query, key, value, _ = tensors(*SMALL)
     with launch.using(Trace()):
-        _, lse = cuda.flash_forward(
+        _, lse = launches.flash_forward(
             query, key, value, False, 0.7, Tiling(3, 8, 4, 4)
         )
     scores = query.double() @ key.double().transpose(-1, -2) * 0.7
@@ -143,7 +145,7 @@ def test_logsumexp_is_that_of_the_scores():
 def test_scores_of_ten_thousand_stay_finite():
     query, key, value, grad = tensors(*SMALL)
     inputs = query * 1e2, key * 1e2, value, grad
-    ours, _ = kernels(*inputs, True, Tiling(3, 8, 4, 4), 1.0)
+    ours, _ = traced(*inputs, True, Tiling(3, 8, 4, 4), 1.0)
     want = plain(*inputs, True, scale=1.0)
     # exp of a score that is off by one rounding at 1e4 is off by 1e-3
     torch.testing.assert_close(ours[0].double(), want[0], atol=4e-3, rtol=0)
@@ -154,7 +156,7 @@ def test_half_precision_errs_at_most_twice_as_much_as_torch():
     inputs = [x.half() for x in tensors(1, 2, 1, 24, 29, 8)]
     exact = plain(*inputs, True)
     torch16 = plain(*inputs, True, dtype=torch.float16)
-    ours, _ = kernels(*inputs, True, Tiling(8, 8, 8, 4), 8**-0.5)
+    ours, _ = traced(*inputs, True, Tiling(8, 8, 8, 4), 8**-0.5)
     for got, theirs, want in zip(ours, torch16, exact, strict=True):
         assert got.dtype == torch.float16
         error = (got - want).abs().max()
@@ -166,11 +168,11 @@ def test_half_precision_errs_at_most_twice_as_much_as_torch():
 def test_nan_reaches_only_the_queries_that_attend_to_it(position):
     query, key, value, grad = tensors(1, 2, 1, 13, 13, 5)
     tiling = Tiling(5, 8, 4, 4)
-    clean, _ = kernels(query, key, value, grad, True, tiling, 0.4)
+    clean, _ = traced(query, key, value, grad, True, tiling, 0.4)
     for poisoned in (key, value):
         kept = poisoned[..., position, :].clone()
         poisoned[..., position, :] = torch.nan
-        (out, *_), _ = kernels(query, key, value, grad, True, tiling, 0.4)
+        (out, *_), _ = traced(query, key, value, grad, True, tiling, 0.4)
         poisoned[..., position, :] = kept
         before = out[..., :position, :]
         assert torch.equal(before, clean[0][..., :position, :])
@@ -182,7 +184,7 @@ def test_nan_reaches_only_the_queries_that_attend_to_it(position):
 def test_a_nan_gradient_reaches_only_the_keys_its_query_attended_to(position):
     query, key, value, grad = tensors(1, 2, 1, 13, 13, 5)
     grad[..., position, :] = torch.nan
-    (_, dq, dk, dv), _ = kernels(
+    (_, dq, dk, dv), _ = traced(
         query, key, value, grad, True, Tiling(5, 8, 4, 4), 0.4
     )
     for later in (dk, dv):
@@ -193,7 +195,7 @@ def test_a_nan_gradient_reaches_only_the_keys_its_query_attended_to(position):
 
 def test_every_result_is_written_once_and_by_one_block():
     query, key, value, grad = tensors(1, 4, 2, 11, 13, 5)
-    _, trace = kernels(query, key, value, grad, True, Tiling(5, 4, 4, 2), 0.4)
+    _, trace = traced(query, key, value, grad, True, Tiling(5, 4, 4, 2), 0.4)
     results = query.numel() * 2 + key.numel() * 2  # O, dQ, dK, dV
     rows = 4 * 11
     assert trace.stores == results + 3 * rows  # L, and L and D side by side
@@ -223,19 +225,19 @@ def run_mutant(module, changed, monkeypatch):
     lse = scores.masked_fill(~seen, -torch.inf).logsumexp(-1)
     options = True, 0.4, Tiling(3, 8, 4, 4)
     with launch.using(Trace()) as trace:
-        if module is cuda_kernels:
-            got = cuda.flash_forward(query, key, value, *options)
+        if module is kernels:
+            got = launches.flash_forward(query, key, value, *options)
             return got, (want[0], lse), trace
         for name in ("row_statistics", "flash_backward_key"):
             monkeypatch.setattr(module, name, vars(changed)[name])
         saved = query, key, value, want[0].float(), lse.float()
-        got = cuda.flash_backward(*saved, grad, *options)
+        got = launches.flash_backward(*saved, grad, *options)
         return got, want[1:], trace
 
 
 BARRIERS = [
     (module, k)
-    for module in (cuda_kernels, cuda_backward)
+    for module in (kernels, backward)
     for k in range(
         Path(module.__file__).read_text().count("cuda.syncthreads()")
     )
@@ -251,30 +253,30 @@ def test_dropping_any_barrier_is_a_race(module, which, monkeypatch):
 
 
 MISTAKES = [
-    (cuda_kernels, "cells[i, j] *= scale", "cells[i, j] *= 1"),
-    (cuda_kernels, "(causal and key > query)", "(causal and key >= query)"),
-    (cuda_kernels, "(causal and key > query)", "False"),
-    (cuda_kernels, "key >= corner[2] or", "False or"),
-    (cuda_kernels, "total *= factor", "pass"),
-    (cuda_kernels, "float32(math.exp(peak - new_peak))", "float32(1)"),
-    (cuda_kernels, "end = min(end, after)", "end = min(end, after - 4)"),
-    (cuda_kernels, "head // (query.shape[0] // key.shape[0])", "head"),
-    (cuda_kernels, "peak + float32(math.log", "peak - float32(math.log"),
-    (cuda_kernels, "float32(1) / total", "float32(1)"),
-    (cuda_kernels, "+= left[row, k]", "-= left[row, k]"),
-    (cuda_backward, "inside and (key <= query or not causal)", "inside"),
-    (cuda_backward, "* scale - rows[row, 0]", "* scale + rows[row, 0]"),
-    (cuda_backward, "rows[row, 1]) * scale", "rows[row, 1])"),
-    (cuda_backward, "- rows[row, 1]", "+ rows[row, 1]"),
-    (cuda_backward, "w_tile.T, g_tile", "s_tile.T, g_tile"),
-    (cuda_backward, "(kv_head + 1) * group", "kv_head * group + 1"),
-    (cuda_backward, "first_k // block_q * block_q", "first_k + block_k"),
-    (cuda_backward, "delta += product", "delta = product"),
+    (kernels, "cells[i, j] *= scale", "cells[i, j] *= 1"),
+    (kernels, "(causal and key > query)", "(causal and key >= query)"),
+    (kernels, "(causal and key > query)", "False"),
+    (kernels, "key >= corner[2] or", "False or"),
+    (kernels, "total *= factor", "pass"),
+    (kernels, "float32(math.exp(peak - new_peak))", "float32(1)"),
+    (kernels, "end = min(end, after)", "end = min(end, after - 4)"),
+    (kernels, "head // (query.shape[0] // key.shape[0])", "head"),
+    (kernels, "peak + float32(math.log", "peak - float32(math.log"),
+    (kernels, "float32(1) / total", "float32(1)"),
+    (kernels, "+= left[row, k]", "-= left[row, k]"),
+    (backward, "inside and (key <= query or not causal)", "inside"),
+    (backward, "* scale - rows[row, 0]", "* scale + rows[row, 0]"),
+    (backward, "rows[row, 1]) * scale", "rows[row, 1])"),
+    (backward, "- rows[row, 1]", "+ rows[row, 1]"),
+    (backward, "w_tile.T, g_tile", "s_tile.T, g_tile"),
+    (backward, "(kv_head + 1) * group", "kv_head * group + 1"),
+    (backward, "first_k // block_q * block_q", "first_k + block_k"),
+    (backward, "delta += product", "delta = product"),
 ]
 
 
 @pytest.mark.parametrize(
-    "module", [cuda_kernels, cuda_backward], ids=["forward", "backward"]
+    "module", [kernels, backward], ids=["forward", "backward"]
 )
 def test_without_a_mistake_the_numbers_are_right(module, monkeypatch):
     got, want, _ = run_mutant(module, module, monkeypatch)
@@ -313,7 +315,7 @@ def on_a_gpu(monkeypatch):
 )
 def test_without_a_gpu_the_error_says_what_to_install():
     with pytest.raises(RuntimeError) as error:
-        cuda.flash_attention(*tensors(*SMALL)[:3])
+        launches.flash_attention(*tensors(*SMALL)[:3])
     assert 'pip install "llmnotes[cuda]"' in str(error.value)
     assert "CUDA device" in str(error.value)
 
@@ -321,13 +323,13 @@ def test_without_a_gpu_the_error_says_what_to_install():
 def test_without_numba_cuda_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"llmnotes\[cuda\]"):
-        cuda.flash_attention(*tensors(*SMALL)[:3])
+        launches.flash_attention(*tensors(*SMALL)[:3])
 
 
 def test_cpu_tensors_are_refused_by_name(monkeypatch):
     on_a_gpu(monkeypatch)
     with pytest.raises(ValueError, match="query: got a tensor on cpu"):
-        cuda.flash_attention(*tensors(*SMALL)[:3])
+        launches.flash_attention(*tensors(*SMALL)[:3])
 
 
 @pytest.mark.parametrize(
@@ -350,7 +352,7 @@ def test_cpu_tensors_are_refused_by_name(monkeypatch):
 def test_bad_input_is_named(change, message, monkeypatch):
     on_a_gpu(monkeypatch)
     with pytest.raises(ValueError, match=message):
-        cuda.flash_attention(*change(*tensors(*SMALL)[:3]))
+        launches.flash_attention(*change(*tensors(*SMALL)[:3]))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import dataclasses
 
 from llmnotes.cuda import machine_code
 from llmnotes.cuda.launch import compile_ptx
-from llmnotes.kernels.flash_attention.tiling import (
+from llmnotes.kernels.flash_attention_cuda.tiling import (
     backward_tiling,
     forward_tiling,
 )
@@ -42,7 +42,7 @@ class Build:
 
 def naive_builds(dtype: str = "f2") -> dict[str, Build]:
     """The three kernels of the baseline, by name."""
-    from llmnotes.kernels.flash_attention import cuda_naive as naive
+    from llmnotes.kernels.flash_attention_cuda import naive
 
     x = f"{dtype}[:::]"
     return {
@@ -60,19 +60,19 @@ def naive_builds(dtype: str = "f2") -> dict[str, Build]:
 
 def forward_build(head_dim: int, dtype: str = "f2") -> Build:
     """The flash forward, with the tiles that the public function takes."""
-    from llmnotes.kernels.flash_attention import cuda_kernels
+    from llmnotes.kernels.flash_attention_cuda import kernels
 
     tiling, x = forward_tiling(head_dim), f"{dtype}[:::]"
     signature = f"{x}, {x}, {x}, {x}, f4[::], f4, b1"
     return Build(
-        compile_ptx(cuda_kernels.flash_forward(tiling), signature),
+        compile_ptx(kernels.flash_forward(tiling), signature),
         tiling.side**2,
     )
 
 
 def backward_builds(head_dim: int, dtype: str = "f2") -> dict[str, Build]:
     """The three kernels of the flash backward, by name."""
-    from llmnotes.kernels.flash_attention import cuda_backward as backward
+    from llmnotes.kernels.flash_attention_cuda import backward
 
     tiling, x = backward_tiling(head_dim), f"{dtype}[:::]"
     inputs, threads = f"{x}, {x}, {x}, {x}, f4[:::]", tiling.side**2

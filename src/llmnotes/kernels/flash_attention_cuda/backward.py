@@ -23,7 +23,7 @@ from numba import cuda
 from numpy import float32
 
 from llmnotes.cuda import launch
-from llmnotes.kernels.flash_attention.cuda_kernels import (
+from llmnotes.kernels.flash_attention_cuda.kernels import (
     clear,
     load_tile,
     multiply,

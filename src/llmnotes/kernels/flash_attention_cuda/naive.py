@@ -17,7 +17,7 @@ from numba import cuda
 from numpy import float32
 
 from llmnotes.cuda import launch
-from llmnotes.kernels.flash_attention.cuda_kernels import MINUS_INFINITY
+from llmnotes.kernels.flash_attention_cuda.kernels import MINUS_INFINITY
 
 
 @launch.kernel

@@ -10,8 +10,8 @@ import statistics
 import pytest
 import torch
 
-from llmnotes.kernels.flash_attention import cuda
-from llmnotes.kernels.flash_attention.tiling import BLOCKS, Tiling
+from llmnotes.kernels.flash_attention_cuda import launches
+from llmnotes.kernels.flash_attention_cuda.tiling import BLOCKS, Tiling
 from llmnotes.transformer.attention import attention
 
 pytestmark = [
@@ -53,7 +53,7 @@ def value_and_grads(function, inputs, **options):
 @pytest.mark.parametrize("shape", SHAPES)
 def bench_right_in_fp32(shape, causal):
     inputs = tensors(*shape)
-    ours = value_and_grads(cuda.flash_attention, inputs, causal=causal)
+    ours = value_and_grads(launches.flash_attention, inputs, causal=causal)
     wide = [x.double() for x in inputs]
     want = value_and_grads(attention, wide, causal=causal)
     for got, right in zip(ours, want, strict=True):
@@ -64,7 +64,7 @@ def bench_right_in_fp32(shape, causal):
 @pytest.mark.parametrize("shape", SHAPES[1:])
 def bench_low_precision_errs_at_most_twice_as_much(shape, dtype):
     inputs = tensors(*shape, dtype=dtype)
-    ours = value_and_grads(cuda.flash_attention, inputs, causal=True)
+    ours = value_and_grads(launches.flash_attention, inputs, causal=True)
     theirs = value_and_grads(attention, inputs, causal=True)
     wide = [x.double() for x in inputs]
     exact = value_and_grads(attention, wide, causal=True)
@@ -76,27 +76,27 @@ def bench_low_precision_errs_at_most_twice_as_much(shape, dtype):
 def bench_right_for_every_block_size(blocks):
     query, key, value = tensors(1, 4, 2, 131, 150, 32)
     tiling = Tiling(32, *blocks)
-    out, _ = cuda.flash_forward(query, key, value, True, 0.2, tiling)
+    out, _ = launches.flash_forward(query, key, value, True, 0.2, tiling)
     want = attention(query, key, value, causal=True, scale=0.2)
     torch.testing.assert_close(out, want, atol=5e-5, rtol=1e-4)
 
 
 def bench_gradients_are_the_same_bits_every_time():
     inputs = tensors(1, 8, 2, 700, 700, 64)
-    first = value_and_grads(cuda.flash_attention, inputs, causal=True)
-    again = value_and_grads(cuda.flash_attention, inputs, causal=True)
+    first = value_and_grads(launches.flash_attention, inputs, causal=True)
+    again = value_and_grads(launches.flash_attention, inputs, causal=True)
     assert all(map(torch.equal, first, again))
 
 
 def bench_runs_on_the_current_stream():
     inputs = tensors(1, 2, 2, 200, 200, 64)
-    want = cuda.flash_attention(*inputs)
+    want = launches.flash_attention(*inputs)
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         torch.cuda._sleep(50_000_000)
         doubled = [2 * x for x in inputs]  # ready only after the sleep
-        late = cuda.flash_attention(
+        late = launches.flash_attention(
             doubled[0] / 2, doubled[1] / 2, doubled[2] / 2
         )
     stream.synchronize()
@@ -122,7 +122,7 @@ def milliseconds(function, rounds=20):
 def naive(query, key, value):
     """The three naive kernels, without the matrix they leave."""
     scale = query.shape[-1] ** -0.5
-    return cuda.naive_forward(query, key, value, True, scale)[0]
+    return launches.naive_forward(query, key, value, True, scale)[0]
 
 
 def sdpa(query, key, value):
@@ -132,7 +132,7 @@ def sdpa(query, key, value):
 
 
 def flash(query, key, value):
-    return cuda.flash_attention(query, key, value, causal=True)
+    return launches.flash_attention(query, key, value, causal=True)
 
 
 def both_ways(function, inputs):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from llmnotes.checks import checked
 from llmnotes.cuda import launch
-from llmnotes.kernels.flash_attention.tiling import (
+from llmnotes.kernels.flash_attention_cuda.tiling import (
     MAX_HEAD_DIM,
     Tiling,
     backward_tiling,
@@ -121,12 +121,12 @@ def flash_forward(
     Float[Tensor, "batch heads query"],
 ]:
     """Launch the forward with these tiles: O and L."""
-    from llmnotes.kernels.flash_attention import cuda_kernels
+    from llmnotes.kernels.flash_attention_cuda import kernels
 
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     logsumexp = query.new_empty(query.shape[:-1], dtype=torch.float32)
     launch.launch(
-        cuda_kernels.flash_forward(tiling),
+        kernels.flash_forward(tiling),
         blocks(query, tiling.block_q),
         (tiling.side, tiling.side),
         *(flat(x) for x in (query, key, value, out, logsumexp)),
@@ -140,24 +140,24 @@ def flash_backward(
     query, key, value, out, logsumexp, grad_out, causal, scale, tiling
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Launch the backward with these tiles: dQ, dK and dV."""
-    from llmnotes.kernels.flash_attention import cuda_backward
+    from llmnotes.kernels.flash_attention_cuda import backward
 
     q, k, v, o, grad = (flat(x) for x in (query, key, value, out, grad_out))
     statistics = q.new_empty((*q.shape[:-1], 2), dtype=torch.float32)
     dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
     rows = -(-q.shape[0] * q.shape[1] // 128)
     launch.launch(
-        cuda_backward.row_statistics, rows, 128,
+        backward.row_statistics, rows, 128,
         o, grad, flat(logsumexp), statistics,
     )  # fmt: skip
     block = tiling.side, tiling.side
     inputs = q, k, v, grad, statistics
     launch.launch(
-        cuda_backward.flash_backward_key(tiling),
+        backward.flash_backward_key(tiling),
         blocks(key, tiling.block_k), block, *inputs, dk, dv, scale, causal,
     )  # fmt: skip
     launch.launch(
-        cuda_backward.flash_backward_query(tiling),
+        backward.flash_backward_query(tiling),
         blocks(query, tiling.block_q), block, *inputs, dq, scale, causal,
     )  # fmt: skip
     shaped = zip((dq, dk, dv), (query, key, value), strict=True)
@@ -166,7 +166,7 @@ def flash_backward(
 
 def naive_forward(query, key, value, causal, scale):
     """Launch the three naive kernels: O and the matrix P they leave."""
-    from llmnotes.kernels.flash_attention import cuda_naive as naive
+    from llmnotes.kernels.flash_attention_cuda import naive
 
     q, k, v = (flat(x) for x in (query, key, value))
     out = torch.empty_like(q)

@@ -1,6 +1,5 @@
 """Exact results about the CUDA kernels: traffic and machine code."""
 
-import math
 from collections import defaultdict
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import pytest
 
 from llmnotes._site import results
 from llmnotes.cuda import machine_code
-from llmnotes.kernels.flash_attention import cuda_kernels, traffic
-from llmnotes.kernels.flash_attention.tiling import Tiling
-from tests.kernels.flash_attention import kept_builds
+from llmnotes.kernels.flash_attention_cuda import kernels, traffic
+from llmnotes.kernels.flash_attention_cuda.tiling import Tiling
+from tests.kernels.flash_attention_cuda import kept_builds
 
 CHAPTER = "kernels/flash_attention_cuda"
 # n, head_dim, block_q, block_k, causal
@@ -115,47 +114,6 @@ def bench_the_formulas_at_full_size(record):
     )
 
 
-def bench_traffic_against_fast_memory(record):
-    n, d = 1024, 64
-    standard = traffic.paper_standard(n, d)
-    rows = []
-    for memory in (4096, 8192, 12_288, 16_384, 25_600, 32_768, 49_152, 65_536):
-        key_blocks = math.ceil(n / math.ceil(memory / (4 * d)))
-        flash = traffic.paper_flash(n, d, memory)
-        bound = n * n * d * d / memory
-        rows.append(
-            [memory, key_blocks, standard, flash]
-            + [standard / flash, flash / bound]
-        )
-    record(
-        "traffic_vs_memory",
-        kind="exact",
-        title="With little fast memory FlashAttention-1 moves more, not less",
-        prediction=(
-            "Algorithm 1 makes T_c = 4dN/M passes over Q and O, so accesses "
-            "follow N²d²/M: about 12 times that. Against 4N² + 4Nd it "
-            "starts to win where 12N²d²/M < 4N², that is M > 3d² = 12,288."
-        ),
-        columns={
-            "memory": "elements",
-            "key_blocks": "",
-            "standard": "elements",
-            "flash": "elements",
-            "gain": "",
-            "over_bound": "",
-        },
-        labels={
-            "memory": "fast memory M",
-            "key_blocks": "key blocks T_c",
-            "standard": "standard attention",
-            "flash": "FlashAttention-1",
-            "gain": "standard / flash",
-            "over_bound": "flash / (N²d²/M)",
-        },
-        rows=rows,
-    )
-
-
 @pytest.fixture
 def pinned_compiler(request):
     """Skip where another compiler is installed than wrote the results.
@@ -236,7 +194,7 @@ def bench_machine_code(record, pinned_compiler, builds):
 def hot_loop(builds):
     """The hottest loop of the flash forward on sm_90, and its source."""
     machine = builds["flash forward"].machine("sm_90")
-    source = Path(cuda_kernels.__file__).read_text().splitlines()
+    source = Path(kernels.__file__).read_text().splitlines()
     return machine_code.hottest_loop(machine.cubin), source
 
 

@@ -10,16 +10,20 @@ from pathlib import Path
 from llmnotes import cuda
 from llmnotes._site.kept import kept
 from llmnotes.cuda import machine_code
-from llmnotes.kernels import flash_attention
-from llmnotes.kernels.flash_attention import cuda_builds
-from llmnotes.kernels.flash_attention.cuda_builds import Build
+from llmnotes.kernels import flash_attention_cuda
+from llmnotes.kernels.flash_attention_cuda.builds import (
+    Build,
+    backward_builds,
+    forward_build,
+    naive_builds,
+)
 
 ROOT = Path(__file__).parents[3]
 
 
 def sources() -> list[bytes]:
     """The text of everything that the compiler is given or driven by."""
-    folders = [Path(p.__file__).parent for p in (cuda, flash_attention)]
+    folders = [Path(p.__file__).parent for p in (cuda, flash_attention_cuda)]
     return [f.read_bytes() for d in folders for f in sorted(d.glob("*.py"))]
 
 
@@ -38,8 +42,8 @@ def once(head_dim: int) -> dict[str, list]:
 def compiled(head_dim: int) -> dict[str, list]:
     """PTX and threads of each kernel."""
     found = {
-        **cuda_builds.naive_builds(),
-        "flash forward": cuda_builds.forward_build(head_dim),
-        **cuda_builds.backward_builds(head_dim),
+        **naive_builds(),
+        "flash forward": forward_build(head_dim),
+        **backward_builds(head_dim),
     }
     return {name: [b.ptx, b.threads] for name, b in found.items()}
