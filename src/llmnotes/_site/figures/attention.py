@@ -12,7 +12,7 @@ from llmnotes._site.figures.pen import Pen
 
 HAND = "transformer/attention:hand"
 POINTS, SCALE = 60, 2  # of the recorded query: degrees, scale
-REACH = 0.5  # length of the hand, in radii
+REACH = 0.38  # length of the hand, in radii
 THICK = 26  # px, a line of weight 1
 
 
