@@ -19,6 +19,7 @@ from llmnotes._site import (
     symbols,
     tables,
 )
+from llmnotes._site.figures import fence as figures
 from llmnotes._site.notebooks import cells
 from llmnotes._site.page import page_of
 
@@ -63,7 +64,16 @@ def _in_words(given: dict) -> str:
     return "".join(f"{k}: {v}\n\n" for k, v in shown.items() if v)
 
 
-SHOWN = {"results": _results, "grid": _grid, "map": lambda source, root: ""}
+def _figure(source: str, root) -> str:
+    return _in_words(fences.options(source, figures.OPTIONS))
+
+
+SHOWN = {
+    "results": _results,
+    "grid": _grid,
+    "figure": _figure,
+    "map": lambda source, root: "",
+}
 
 
 def _table(result: dict) -> str:
