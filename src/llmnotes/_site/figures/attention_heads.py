@@ -55,7 +55,7 @@ def _projections(pen, middle, shape) -> None:
     for i, (name, kind) in enumerate((("Q", QUERY), ("K", KEY), ("V", VALUE))):
         x = 4 + i * 116
         pen.arrow(middle + (i - 1) * 30, 32, x + 53, 82, "soft")
-        pen.text(*((80, 54), (190, 62), (264, 54))[i], f"W_{{{name}}}", "go")
+        pen.text(*((70, 50), (190, 62), (272, 50))[i], f"W_{{{name}}}", "go")
         _strip(pen, x, 86, n, d, kind)
         pen.text(x, 122, name, f"{kind} italic", "start")
         pen.text(x + 106, 122, f"{n} × {width}", "small soft", "end")

@@ -7,7 +7,6 @@ from llmnotes._site.figures.pen import Pen
 from llmnotes._site.figures.signs import MLP, QUERY, STREAM, count
 
 PARTS = "transformer/gpt_drawn:parts"
-MASKS = "transformer/attention:masks"
 MODEL = "GPT-2 small"
 CODE = "transformer.gpt.model"
 RAIL, LEFT, WIDE = 40, 92, 178  # x of the stream and of the boxes
@@ -29,7 +28,7 @@ def block(page) -> Drawing:
         _model(pen, page, counts)
         _shares(pen, x, y, counts, pen is wide)
     return Drawing(
-        wide, narrow, frames=SAYS, choices=NAMES, reads=(PARTS, MASKS)
+        wide, narrow, frames=SAYS, choices=NAMES, reads=(PARTS, signs.MASKS)
     )
 
 
@@ -40,22 +39,13 @@ def parts(page) -> dict:
     return counts | {"layers": found[0]["layers"], "width": found[0]["width"]}
 
 
-def seen(page, name: str) -> list[list]:
-    """Return a mask of the attention chapter as rows of cells."""
-    cells = [r for r in rows(page, MASKS) if r["mask"] == name]
-    side = 1 + max(r["query"] for r in cells)
-    return [
-        [r["weight"] for r in cells if r["query"] == i] for i in range(side)
-    ]
-
-
 def _model(pen, page, counts) -> None:
     layers = counts["layers"]
     pen.box(RAIL - 32.0, TOP - 14, 312, BOTTOM - TOP + 10, "", "ghost", rx=8)
     pen.text(312, TOP + 6, f"× {layers}", "bold", "end")
     signs.rail(pen, RAIL, 60, 468)
     _embedding(pen, page, counts)
-    causal = seen(page, "causal")
+    causal = signs.seen(page, "causal")
     for i, (title, part, kind, norm, symbol) in enumerate(
         (
             ("attention", "attention", QUERY, "first norm", "Attention"),

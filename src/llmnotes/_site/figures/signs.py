@@ -12,12 +12,14 @@ import contextlib
 
 from mkdocs.utils import get_relative_url
 
+from llmnotes._site.figures.fence import rows as rows_of
 from llmnotes._site.figures.pen import Pen
 from llmnotes._site.page import Page
 from llmnotes._site.sources import source_of
 
 QUERY, KEY, VALUE, MEMORY = "c1", "c2", "c3", "c4"
 MLP, STREAM = "c5", "c6"
+MASKS = "transformer/attention:masks"
 
 
 def count(number: float) -> str:
@@ -106,6 +108,7 @@ def mask(pen, x, y, seen: list[list], size=5.0, kind=QUERY) -> None:
                 "rect", f"{kind} solid bare",
                 x=x + first * size, y=y + i * size,
                 width=(last - first) * size, height=size,
+                shape_rendering="crispEdges",
             )  # fmt: skip
     pen.put("rect", "", x=x, y=y, width=wide, height=high)
 
@@ -141,3 +144,16 @@ def valve(pen, x, y, high, share, kind="") -> None:
             "rect", f"{kind} solid bare",
             x=x - 4.0, y=top, width=8, height=tall, rx=2,
         )  # fmt: skip
+
+
+def seen(page: Page, name: str) -> list[list]:
+    """Return a mask of the attention chapter as rows of cells."""
+    found = (r for r in rows_of(page, MASKS) if r["mask"] == name)
+    return matrix(found, "query", "key", "weight")
+
+
+def matrix(found, down: str, across: str, value: str) -> list[list]:
+    """Return rows of a result as the cells of a square."""
+    at = {(r[down], r[across]): r[value] for r in found}
+    side = range(1 + max(i for i, _ in at))
+    return [[at[i, j] for j in side] for i in side]
