@@ -147,6 +147,12 @@
     }
     const stepper = box.querySelector(".stepper");
     if (stepper) step(stepper, numbers.frames.length, show);
+    const buttons = [...box.querySelectorAll(".choices button")];
+    buttons.forEach((button, at) => button.addEventListener("click", () => {
+      for (const other of buttons)
+        other.setAttribute("aria-pressed", other === button);
+      show(at);
+    }));
     const made = draws[box.dataset.figure];
     if (made) {
       const draw = made({ figure, numbers, inputs });
