@@ -1,50 +1,7 @@
 // Runs before Material's script, and mends what it leaves to be desired.
 
-// 1. It fetches the search engine and the index, which is the whole book, on
-//    every page. Here both wait until search is opened.
-(function () {
-  const wanted = new Promise(function (open) {
-    if (new URLSearchParams(location.search).has("q")) open();
-    for (const event of ["focusin", "change", "pointerover"])
-      document.addEventListener(event, function (e) {
-        if (e.target.closest(".md-search, #__search, [for=__search]")) open();
-      });
-    // "/", "f" and "s" open search from the keyboard.
-    document.addEventListener("keydown", function (e) {
-      if (["/", "f", "s"].includes(e.key)) open();
-    });
-  });
-
-  const request = XMLHttpRequest.prototype;
-  const { open, send } = request;
-  request.open = function (method, url) {
-    this.later = /search_index\.json$/.test(url);
-    return open.apply(this, arguments);
-  };
-  request.send = function () {
-    if (!this.later) return send.apply(this, arguments);
-    wanted.then(() => send.apply(this, arguments));
-  };
-
-  const Engine = window.Worker;
-  window.Worker = class extends EventTarget {
-    constructor(url) {
-      super();
-      this.engine = wanted.then(() => {
-        const engine = new Engine(url);
-        engine.addEventListener("message", (e) =>
-          this.dispatchEvent(new MessageEvent("message", { data: e.data })));
-        return engine;
-      });
-    }
-    postMessage(message) {
-      this.engine.then((engine) => engine.postMessage(message));
-    }
-  };
-})();
-
 document.addEventListener("DOMContentLoaded", function () {
-  // 2. What scrolls sideways must be reached with Tab; what fits is no stop.
+  // 1. What scrolls sideways must be reached with Tab; what fits is no stop.
   const scrollers = "div.arithmatex, .md-typeset__scrollwrap, pre > code";
   function reach() {
     for (const box of document.querySelectorAll(scrollers)) {
@@ -65,7 +22,7 @@ document.addEventListener("DOMContentLoaded", function () {
   mend();
 });
 
-// 3. Copies a block of code, the folded imports too, without the prompts and
+// 2. Copies a block of code, the folded imports too, without the prompts and
 //    outputs of a terminal. Where the page may not write, it selects.
 (function () {
   const spoken = document.createElement("div");

@@ -352,27 +352,38 @@ class TestByHand:
             laid = (built.home() / url / name).read_bytes()
             assert download.value.path().read_bytes() == laid
 
-    def test_search_finds_symbols(self, page):
+    def test_search_is_opened_by_a_key_walked_by_arrows_and_entered(
+        self, page
+    ):
         arrive(page, "contributing/")
         page.keyboard.press("/")
-        page.locator(".md-search__input:focus").wait_for()
-        for term, chapter in (
-            ("flash_attention", "kernels/flash_attention/"),
-            ("causal_mask", "transformer/attention/"),
-        ):
-            page.keyboard.press("Control+a")
-            page.keyboard.type(term)
-            found = f".md-search-result__link[href*='{chapter}']"
-            first = page.locator(found).first
-            first.wait_for(state="attached", timeout=20_000)
+        page.locator(".find input:focus").wait_for()
+        page.keyboard.type("causal_mask")
+        first = page.locator(".find ol a").first
+        first.wait_for(timeout=20_000)
+        page.keyboard.press("ArrowDown")
+        assert first.evaluate("e => e === document.activeElement")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/transformer/attention/*")
+
+    def test_on_a_phone_search_spreads_over_the_header(self, open_page):
+        page = open_page(viewport=PHONE)
+        arrive(page, "contributing/")
+        page.locator(".find input").click()
+        page.keyboard.type("rope")
+        page.locator(".find ol a").first.wait_for(timeout=20_000)
+        assert page.locator(".find input").bounding_box()["width"] > 300
+        results = page.locator(".find__results").bounding_box()
+        assert results["x"] == 0 and results["width"] == PHONE["width"]
+        page.context.close()
 
     def test_the_search_index_waits_until_search_is_opened(self, page):
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         arrive(page, "contributing/")
-        assert not [url for url in asked if "search_index" in url]
-        with page.expect_request(re.compile("search_index")):
-            page.locator(".md-search__input").focus()
+        assert not [url for url in asked if "search/index" in url]
+        with page.expect_request(re.compile("search/index.json")):
+            page.locator(".find input").focus()
 
     def test_a_jump_to_a_section_arrives(self, page):
         arrive(page, "contributing/#style")

@@ -126,10 +126,3 @@ def test_no_result_is_missing_on_the_page_of_its_part(path, built):
 def test_a_page_of_results_stays_below_400_kB(part, built):
     page = built / "results" / part / "index.html"
     assert page.stat().st_size < 400_000
-
-
-def test_searching_skips_the_results(built):
-    index = json.loads((built / "search/search_index.json").read_text("utf-8"))
-    places = [doc["location"] for doc in index["docs"]]
-    assert any(place.startswith("proof/") for place in places)
-    assert not [place for place in places if place.startswith("results/")]
