@@ -4,7 +4,7 @@ from llmnotes._site.figures import signs
 from llmnotes._site.figures.drawn import Drawing
 from llmnotes._site.figures.fence import rows
 from llmnotes._site.figures.pen import Pen
-from llmnotes._site.figures.signs import KEY, MEMORY, QUERY, short
+from llmnotes._site.figures.signs import MEMORY, QUERY, short
 
 LOOKS = "sequence/seq2seq:alignment"
 TREE = "sequence/seq2seq_drawn:beam"
@@ -68,23 +68,28 @@ def _states(pen, places, y, kind) -> None:
         pen.dot(x, y, 4, kind)
 
 
-def _both(pen, looks, y) -> tuple[list[float], list[float]]:
-    """What is read above, what is written below; return their places."""
+def _places(pen, looks) -> tuple[list[float], list[float]]:
+    """Where stands what is read, and where what is written."""
+    read = next(iter(looks.values()))
+    return _spread(pen, len(read), 1), _spread(pen, len(looks), 0.72)
+
+
+def _both(pen, looks, y) -> None:
+    """What is read above, what is written below."""
     read = list(next(iter(looks.values())))
-    above = _spread(pen, len(read), 1)
-    below = _spread(pen, len(looks), 0.72)
+    above, below = _places(pen, looks)
     _row(pen, above, read, y - 16)
     _states(pen, above, y, MEMORY)
     _states(pen, below, y + DEEP, QUERY)
     _row(pen, below, looks, y + DEEP + 17)
-    return above, below
 
 
 def _one_vector(pen, page, looks) -> None:
     words = "One vector: only the last state is handed over"
     with signs.linked(pen, page, "sequence.seq2seq.model:Seq2Seq"):
         pen.text(2, 12, words, "bold go", "start")
-    above, below = _both(pen, looks, ONE)
+    _both(pen, looks, ONE)
+    above, below = _places(pen, looks)
     x, y = above[-1], ONE
     pen.path(
         f"M{x:g} {y + 6}C{x:g} {y + 44} {below[0]:g} {y + 34} "
@@ -98,18 +103,21 @@ def _attention(pen, page, looks) -> None:
     words = "Attention: all of them, weighed anew each time"
     with signs.linked(pen, page, "sequence.seq2seq.model:mix"):
         pen.text(2, TWO - 36, words, "bold go", "start")
-    above, below = _both(pen, looks, TWO)
+    above, below = _places(pen, looks)
     for i, weights in enumerate(looks.values()):
         with pen.group(frame=i, default=SHOWN):
             x = below[i]
             for a, weight in zip(above, weights.values(), strict=True):
                 if weight > 0.005:
                     pen.line(
-                        a, TWO + 5, x, TWO + DEEP - 8, f"{KEY} round",
+                        a, TWO, x, TWO + DEEP, f"{QUERY} round",
                         style=f"stroke-width:{max(0.6, 9 * weight):.1f}px",
                     )  # fmt: skip
-            pen.dot(x, TWO + DEEP, 7, f"{QUERY} ring")
-            pen.box(x - 12, TWO + DEEP + 9, 24, 18, "", QUERY, fill="none")
+            pen.put(
+                "rect", f"{QUERY} thick", x=x - 11, y=TWO + DEEP + 8,
+                width=22, height=19, rx=3,
+            )  # fmt: skip
+    _both(pen, looks, TWO)
     pen.text(
         2, TWO + DEEP + 44, "read above, written below", "small soft", "start"
     )
@@ -118,7 +126,7 @@ def _attention(pen, page, looks) -> None:
 def beam(page) -> Drawing:
     """What a beam of two tries, keeps and drops."""
     tree = list(rows(page, TREE))
-    pens = Pen(680, 236), Pen(343, 236)
+    pens = Pen(680, 240), Pen(343, 240)
     for pen in pens:
         _tree(pen, page, tree)
     return Drawing(*pens, reads=(TREE,))
@@ -140,7 +148,7 @@ def _tree(pen, page, tree) -> None:
         kind = "" if row["kept"] else "ghost"
         wide = f"stroke-width:{max(1.0, 9 * row['chance']):.1f}px"
         style = {"style": wide} if row["kept"] else {}
-        pen.line(x - across + 30, a, x - 34, b, f"{KEY} {kind}", **style)
+        pen.line(x - across + 36, a, x - 37, b, f"{QUERY} {kind}", **style)
     pen.box(2, 104, 66, 28, "start", "small")
     for row in tree:
         _node(pen, 38 + row["step"] * across, heights, row, best)
@@ -149,9 +157,11 @@ def _tree(pen, page, tree) -> None:
 def _node(pen, x, heights, row, best) -> None:
     y = heights[row["tried"]]
     kind = "tint" if row["kept"] else "ghost"
-    if row["tried"].endswith("end") and row["chance"] == best:
-        kind = "solid"
-    pen.box(x - 34, y - 16, 68, 32, kind=f"{KEY} {kind}")
-    name = row["tried"].replace(" end", " ⏎")
-    words = f"{name}  {short(row['chance'], 2)}"
+    if row["tried"].endswith("end"):
+        first = row["chance"] == best
+        kind = "tint thick" if first else "tint"
+        words = "the likeliest" if first else "greedy ends here"
+        pen.text(x + 37, y + 26, words, "small", "end")
+    pen.box(x - 37, y - 16, 74, 32, kind=f"{QUERY} {kind}")
+    words = f"{row['tried']} {short(row['chance'], 2)}"
     pen.text(x, y, words, "small" if row["kept"] else "small soft")
