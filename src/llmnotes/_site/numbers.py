@@ -6,8 +6,8 @@
     expression = references and numbers with + - * / and brackets
     format     = after `|`: a Python format, or `si` for prefix and unit
 
-The number links to its table on the results page and tells its machine and
-date. Nothing is replaced in code spans and fences: there, and only there,
+The number links to its table on the page of its result file and tells its
+machine and date. Nothing is replaced in code spans and fences: there, and only there,
 the syntax can be shown.
 """
 
@@ -115,7 +115,7 @@ class NumberPreprocessor(Preprocessor):
 def _link(page, shown: str, table: str, result: dict) -> str:
     title = escape(tables.provenance_text(result))
     number = escape(shown)
-    overview = f"results/{table.partition('/')[0]}.md"
+    overview = f"results/{table.partition(':')[0]}.md"
     if not page.exists(overview):
         return f'<span class="num" title="{title}">{number}</span>'
     href = f"{page.url(overview)}#{anchor(table)}"
