@@ -7,8 +7,8 @@
     format     = after `|`: a Python format, or `si` for prefix and unit
 
 The number links to its table on the page of its result file and tells its
-machine and date. Nothing is replaced in code spans and fences: there, and only there,
-the syntax can be shown.
+machine and date. Nothing is replaced in code spans and fences: there, and
+only there, the syntax can be shown.
 """
 
 import ast
