@@ -334,17 +334,17 @@ class TestByHand:
             assert page.locator(shown).first.is_visible()
         page.context.close()
 
-    def test_the_copy_button_yields_the_text_of_the_block(self, page):
+    def test_the_copy_button_yields_source_and_imports(self, page):
         arrive(page, GALLERY)
         for language in ("python", "console"):
             copied = []
             for block in page.locator(f".language-{language}").all():
-                button = block.locator("button[data-md-type=copy]")
-                button.dispatch_event("click")
-                text = page.evaluate("navigator.clipboard.readText()")
-                copied.append(text.rstrip())
+                block.locator("button.copy").dispatch_event("click")
+                block.locator("button.copy.done").wait_for(state="attached")
+                copied.append(page.evaluate("navigator.clipboard.readText()"))
             assert copied == test_copied.blocks_of(GALLERY, language)
             assert copied
+        assert page.locator("[role=status].spoken").inner_text() == "Copied"
 
     @pytest.mark.parametrize("url", serving.notebooks())
     def test_a_notebooks_files_can_be_downloaded(self, url, page):

@@ -11,6 +11,7 @@ from markdown.preprocessors import Preprocessor
 
 from llmnotes._site import (
     charts,
+    claims,
     fences,
     grids,
     numbers,
@@ -19,6 +20,7 @@ from llmnotes._site import (
     symbols,
     tables,
 )
+from llmnotes._site.figures import fence as figures
 from llmnotes._site.notebooks import cells
 from llmnotes._site.page import page_of
 
@@ -63,7 +65,21 @@ def _in_words(given: dict) -> str:
     return "".join(f"{k}: {v}\n\n" for k, v in shown.items() if v)
 
 
-SHOWN = {"results": _results, "grid": _grid, "map": lambda source, root: ""}
+def _figure(source: str, root) -> str:
+    return _in_words(fences.options(source, figures.OPTIONS))
+
+
+def _claims(source: str, root) -> str:
+    return "\n".join(f"- {claim.words}" for claim in claims.read(source))
+
+
+SHOWN = {
+    "results": _results,
+    "grid": _grid,
+    "figure": _figure,
+    "claims": _claims,
+    "map": lambda source, root: "",
+}
 
 
 def _table(result: dict) -> str:
