@@ -10,10 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmnotes.transformer.attention import attention
-from llmnotes.transformer.gpt import GPT, GPTConfig, fast, fused, fused_recipe
-from llmnotes.transformer.gpt.fused_recipe import FusedRecipe
-from llmnotes.transformer.gpt.recipe import Recipe, RecipeConfig, shifted_norm
+from llmnotes.transformer.gpt import GPT, GPTConfig
+from llmnotes.transformer.pretraining.recipe import (
+    Recipe,
+    RecipeConfig,
+    shifted_norm,
+)
 from llmnotes.transformer.rope import angles, rotate
+from llmnotes.transformer.training_step import fast, fused, fused_recipe
+from llmnotes.transformer.training_step.fused_recipe import FusedRecipe
 
 
 def same(ours, theirs, *inputs):

@@ -10,19 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.transformer.gpt.fast import (
+from llmnotes.transformer.pretraining.recipe import Recipe, RecipeBlock
+from llmnotes.transformer.training_step.fast import (
     norm_gradient_loop,
     norm_loop,
     relu_squared_loop,
 )
-from llmnotes.transformer.gpt.fused import (
+from llmnotes.transformer.training_step.fused import (
     array,
     attend,
     attend_gradient,
     bend,
     quick,
 )
-from llmnotes.transformer.gpt.recipe import Recipe, RecipeBlock
 
 
 def norm(x, mix):

@@ -1,8 +1,10 @@
-"""The contestant: a GPT as one would write it with torch.nn alone."""
+"""The contestant: a GPT as one would write and train it with torch alone."""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from llmnotes import train
 
 
 class PlainBlock(nn.Module):
@@ -48,3 +50,33 @@ class PlainGPT(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x))
+
+
+class TwoThreads:
+    """Trains as everybody does: PyTorch's own threads, two of them."""
+
+    def __init__(self, model, optimizer, config, ids):
+        self.optimizer = optimizer(model, config)
+        self.model, self.config = model, config
+        self.task = train.LanguageModelling(ids, ids, config)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def step(self, number):
+        torch.set_num_threads(2)
+        batch = self.task.batch(number)
+        return train.update(
+            *(self.model, self.optimizer, self.task),
+            *(batch, self.config, number),
+        )
+
+
+def adamw(model, config):
+    """AdamW as one would write it."""
+    return torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, fused=True
+    )

@@ -27,7 +27,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.transformer.gpt.fast import (
+from llmnotes.transformer.gpt.model import GPT, Block
+from llmnotes.transformer.training_step.fast import (
     causal_softmax_loop,
     gelu_loop,
     softmax_gradient_loop,
@@ -35,7 +36,6 @@ from llmnotes.transformer.gpt.fast import (
     unit_gradient_loop,
     unit_loop,
 )
-from llmnotes.transformer.gpt.model import GPT, Block
 
 
 def array(x: Tensor) -> np.ndarray:
