@@ -93,6 +93,8 @@ def test_after_all_that_is_left_has_been_done_the_trees_mirror(root):
     results = root / "docs/results/sequence/lstm.json"
     results.parent.mkdir(parents=True)
     results.write_text("{}")
+    page = results.with_suffix(".md")
+    page.write_text("```results\nfile: sequence/lstm\n```\n")
     assert mirror.faults(root) == []
 
 

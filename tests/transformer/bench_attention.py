@@ -7,6 +7,7 @@ import torch
 
 from llmnotes.transformer.attention import (
     attention,
+    attention_weights,
     block_diagonal_mask,
     causal_mask,
     masked_softmax,
@@ -127,6 +128,40 @@ def bench_a_query_takes_from_the_keys_it_points_at(record):
         rows=[
             (i, j, weights[i, j].item())
             for i, j in product(range(8), range(12))
+        ],
+    )
+
+
+def bench_a_hand_points_among_keys(record):
+    degrees = [15, 48, 68, 106, 160, 195, 252, 310]
+    angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    key = torch.stack([angle.cos(), angle.sin()], -1)
+    turn = torch.tensor([math.radians(60)], dtype=torch.float64)
+    query = torch.stack([turn.cos(), turn.sin()], -1)
+    weights = attention_weights(query, key, scale=2.0)[0]
+    x, y = attention(query, key, key, scale=2.0)[0].tolist()
+    record(
+        "hand",
+        kind="tolerance",
+        tolerance=1e-9,
+        seed=None,
+        title="A query that points at 60 degrees among eight keys, scale 2",
+        prediction=(
+            "The two keys nearest to 60 degrees share most of the weight. "
+            "The answer, the mean of the keys themselves, lies inside the "
+            "circle, on their side."
+        ),
+        columns={"key": "", "degrees": "", "weight": "", "x": "", "y": ""},
+        labels={
+            "degrees": "where the key points, in degrees",
+            "x": "answer, x",
+            "y": "answer, y",
+        },
+        rows=[
+            (i + 1, d, w, x, y)
+            for i, (d, w) in enumerate(
+                zip(degrees, weights.tolist(), strict=True)
+            )
         ],
     )
 

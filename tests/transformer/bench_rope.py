@@ -82,6 +82,52 @@ def bench_moving_two_words_together(record):
     )
 
 
+def bench_clocks(record):
+    d, m, n = 8, 8, 3
+    at_query, at_key = turn_at(m, d)[0], turn_at(n, d)[0]
+    word = torch.tensor([[1.0, 0.0] * (d // 2)], dtype=torch.float64)
+    query = rotate_interleaved(word, at_query[None])
+    key = rotate_interleaved(word, at_key[None])
+    products = (query * key).view(-1, 2).sum(-1)
+    record(
+        "clocks",
+        kind="tolerance",
+        tolerance=1e-9,
+        seed=None,
+        title="Four pairs of one word, as a query at 8 and as a key at 3",
+        prediction=(
+            "Pair i of the query has turned by 8 θ_i, that of the key by "
+            "3 θ_i; their product is cos 5 θ_i: 0.28 in the first pair and "
+            "almost 1 in the last."
+        ),
+        columns={
+            "pair": "",
+            "theta": "rad",
+            "query": "rad",
+            "key": "rad",
+            "product": "",
+        },
+        labels={
+            "theta": "turn per position θ",
+            "query": "angle of the query",
+            "key": "angle of the key",
+            "product": "their product",
+        },
+        rows=[
+            (i, *(x.item() for x in row))
+            for i, row in enumerate(
+                zip(
+                    frequencies(d).double(),
+                    at_query,
+                    at_key,
+                    products,
+                    strict=True,
+                )
+            )
+        ],
+    )
+
+
 def bench_stripes(record):
     torch.manual_seed(SEED)
     query, key = torch.randn(2, 1, 16, dtype=torch.float64)

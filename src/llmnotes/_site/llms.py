@@ -20,6 +20,7 @@ from llmnotes._site import (
     symbols,
     tables,
 )
+from llmnotes._site.figures import fence as figures
 from llmnotes._site.notebooks import cells
 from llmnotes._site.page import page_of
 
@@ -64,6 +65,10 @@ def _in_words(given: dict) -> str:
     return "".join(f"{k}: {v}\n\n" for k, v in shown.items() if v)
 
 
+def _figure(source: str, root) -> str:
+    return _in_words(fences.options(source, figures.OPTIONS))
+
+
 def _claims(source: str, root) -> str:
     return "\n".join(f"- {claim.words}" for claim in claims.read(source))
 
@@ -71,6 +76,7 @@ def _claims(source: str, root) -> str:
 SHOWN = {
     "results": _results,
     "grid": _grid,
+    "figure": _figure,
     "claims": _claims,
     "map": lambda source, root: "",
 }

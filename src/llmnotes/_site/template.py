@@ -127,6 +127,7 @@ Left to do, in this order:
     Name the axes as docs/notation.md does; a new axis is a line there.
  4. {bench}
     Write the prediction, commit, then: make bench name={part}/{slug}
+    It writes docs/results/{part}/{slug}.json and the page that shows it.
  5. docs/{part}/{slug}.md
     The sections say what belongs in them; docs/contributing.md says how.
     A new term is a line of docs/includes/glossary.md.

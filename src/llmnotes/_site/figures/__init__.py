@@ -1,0 +1,1 @@
+"""Drawn figures: a pen, a fence, and one module of drawings per chapter."""
