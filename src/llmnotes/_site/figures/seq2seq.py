@@ -149,7 +149,7 @@ def _tree(pen, page, tree) -> None:
         wide = f"stroke-width:{max(1.0, 9 * row['chance']):.1f}px"
         style = {"style": wide} if row["kept"] else {}
         pen.line(x - across + 36, a, x - 37, b, f"{QUERY} {kind}", **style)
-    pen.box(2, 104, 66, 28, "start", "small")
+    pen.box(2, 104, 72, 28, "start", "small")
     for row in tree:
         _node(pen, 38 + row["step"] * across, heights, row, best)
 
@@ -160,8 +160,9 @@ def _node(pen, x, heights, row, best) -> None:
     if row["tried"].endswith("end"):
         first = row["chance"] == best
         kind = "tint thick" if first else "tint"
-        words = "the likeliest" if first else "greedy ends here"
+        words = "the likeliest end" if first else "greedy ends here"
         pen.text(x + 37, y + 26, words, "small", "end")
     pen.box(x - 37, y - 16, 74, 32, kind=f"{QUERY} {kind}")
-    words = f"{row['tried']} {short(row['chance'], 2)}"
+    tokens = row["tried"].removesuffix(" end")
+    words = f"{tokens} {short(row['chance'], 2)}"
     pen.text(x, y, words, "small" if row["kept"] else "small soft")
