@@ -154,6 +154,12 @@
       input.addEventListener("input", copy);
       copy();
     }
+    const buttons = [...box.querySelectorAll(".choices button")];
+    buttons.forEach((button, at) => button.addEventListener("click", () => {
+      for (const other of buttons)
+        other.setAttribute("aria-pressed", other === button);
+      show(at);
+    }));
     const made = draws[box.dataset.figure];
     if (made) {
       const draw = made({ figure, numbers, inputs });

@@ -34,9 +34,10 @@ class Slider:
 class Drawing:
     """A figure: one picture or two, and what the reader may move.
 
-    `frames` come with a stepper, or with a slider where `slide` says what it
-    moves along. `data` is what the script reads; `reads` names the results
-    whose numbers are drawn.
+    `frames` come with a stepper, with a slider where `slide` says what it
+    moves along, or with a button for each where `choices` names them.
+    `data` is what the script reads; `reads` names the results whose numbers
+    are drawn.
     """
 
     wide: Pen
@@ -44,6 +45,7 @@ class Drawing:
     frames: list[str] = field(default_factory=list)
     default: int = 0
     slide: str = ""
+    choices: tuple[str, ...] = ()
     sliders: list[Slider] = field(default_factory=list)
     says: str = ""  # the state of the sliders, in words, at the start
     data: dict = field(default_factory=dict)
@@ -80,7 +82,9 @@ def _controls(drawing: Drawing, name: str) -> str:
         along = (drawing.slide, 0, last, 1, drawing.default)
         sliders.append(Slider("frame", *along))
     inside = "".join(_slider(s, name.replace(":", "-")) for s in sliders)
-    if drawing.frames and not drawing.slide:
+    if drawing.choices:
+        inside += _choices(drawing)
+    elif drawing.frames and not drawing.slide:
         inside += _stepper(drawing)
     data = json.dumps({"frames": drawing.frames, **drawing.data})
     return (
@@ -107,6 +111,16 @@ def _slider(slider: Slider, name: str) -> str:
         f'</label><input type="range" id="{own}" '
         f'name="{escape(slider.name)}"{given}>{seen}</div>'
     )
+
+
+def _choices(drawing: Drawing) -> str:
+    buttons = "".join(
+        f'<button type="button" aria-pressed="{pressed}">{escape(name)}'
+        "</button>"
+        for i, name in enumerate(drawing.choices)
+        for pressed in ["true" if i == drawing.default else "false"]
+    )
+    return f'<div class="choices" role="group">{buttons}</div>'
 
 
 def _stepper(drawing: Drawing) -> str:
