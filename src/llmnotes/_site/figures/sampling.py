@@ -11,7 +11,7 @@ from llmnotes._site.figures.pen import Pen
 NEXT = "transformer/gpt_writing:next"
 OPENING = 0  # which of the recorded ones
 SIGNS = {" ": "␣", "\n": "⏎"}
-FLOOR = 214  # y of the bars' foot
+FLOOR = 186  # y of the bars' foot
 
 
 def bars(page) -> Drawing:
@@ -25,8 +25,8 @@ def bars(page) -> Drawing:
     ]
     top = chances[0][1]
     return Drawing(
-        wide=_bars(Pen(640, 258), chances[:16], opening),
-        narrow=_bars(Pen(339, 258), chances[:9], opening),
+        wide=_bars(Pen(640, 228), chances[:16], opening),
+        narrow=_bars(Pen(339, 228), chances[:9], opening),
         sliders=[
             Slider("temperature", "Temperature", 0, 2, 0.1, 1),
             Slider("top_k", "Top-k", 1, len(chances), 1, len(chances)),
@@ -46,7 +46,7 @@ def _bars(pen: Pen, chances, opening: str) -> Pen:
     who, _, said = opening.partition("\n")
     pen.text(0, 12, f"{who} {said}…", "mono", anchor="start")
     apart = pen.width / len(chances)
-    tall = 160
+    tall = 142
     with pen.group("chances", data_tall=tall, data_floor=FLOOR):
         for i, (character, chance) in enumerate(chances):
             x = apart * (i + 0.5)
