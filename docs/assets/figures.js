@@ -2,7 +2,122 @@
 // of the frames that lie in the picture, or a function below draws anew from
 // the few numbers that the figure carries. Without this file a figure stands.
 (function () {
-  const draws = {};  // figure's name -> (tools) => state in words
+  const radians = (degrees) => degrees * Math.PI / 180;
+  const number = (value, digits) =>
+    value.toFixed(digits).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
+  const place = (element, names, values) =>
+    names.split(" ").forEach((name, i) =>
+      element.setAttribute(name, +values[i].toFixed(2)));
+
+  // Figure's name -> what draws it anew. Each is given the numbers that the
+  // figure carries, its inputs by name, and returns a function of nothing
+  // that draws and says the state in words.
+  const draws = {
+    "attention:lookup": lookup,
+    "rope:clocks": clocks,
+  };
+
+  // softmax(scale · q·k) over keys on a circle, and the mean of the keys.
+  function attend(degrees, turn, scale) {
+    const fit = degrees.map((d) => Math.exp(
+      scale * (Math.cos(radians(d - turn)) - 1)));
+    const sum = fit.reduce((a, b) => a + b);
+    const weights = fit.map((f) => f / sum);
+    const mean = (along) => weights.reduce(
+      (a, w, i) => a + w * along(radians(degrees[i])), 0);
+    return { weights, x: mean(Math.cos), y: mean(Math.sin) };
+  }
+
+  function lookup({ figure, numbers, inputs }) {
+    const thick = 26;
+    function draw() {
+      const turn = +inputs.turn.value, scale = +inputs.scale.value;
+      const { weights, x, y } = attend(numbers.degrees, turn, scale);
+      for (const group of figure.querySelectorAll(".lookup")) {
+        const r = +group.dataset.radius, back = radians(turn + 180);
+        group.querySelectorAll(".pull").forEach((line, i) => {
+          place(line, "x2 y2", [r * x, -r * y]);
+          line.style.strokeWidth = `${(thick * weights[i]).toFixed(2)}px`;
+        });
+        const [hand, answer] = [".hand", ".answer"].map(
+          (css) => group.querySelector(css));
+        hand.setAttribute("transform", `rotate(${-turn})`);
+        answer.setAttribute("transform", `translate(${r * x} ${-r * y})`);
+        place(group.querySelector(".name"), "x y",
+          [24 * Math.cos(back), -24 * Math.sin(back)]);
+      }
+      for (const group of figure.querySelectorAll(".bars")) {
+        const long = +group.dataset.longest;
+        const shares = group.querySelectorAll(".share");
+        group.querySelectorAll(".bar").forEach((bar, i) => {
+          place(bar, "width", [long * weights[i]]);
+          place(shares[i], "x",
+            [+bar.getAttribute("x") + 8 + long * weights[i]]);
+          shares[i].textContent = `${number(100 * weights[i], 0)}%`;
+        });
+      }
+      const order = weights.map((w, i) => [w, i + 1]).sort(
+        (a, b) => b[0] - a[0] || a[1] - b[1]);
+      const words = order.slice(0, 2).map(
+        ([w, key]) => `key ${key} gives ${number(100 * w, 0)}%`);
+      return `At ${turn}°, scale ${scale}: ${words.join(", ")}.`;
+    }
+    return draw;
+  }
+
+  // Turning the hand by dragging it sets the slider, which draws.
+  function drag(figure, input) {
+    for (const svg of figure.querySelectorAll("svg")) {
+      const group = svg.querySelector(".lookup");
+      const point = (e) => {
+        const box = group.querySelector(".rim").getBoundingClientRect();
+        const x = e.clientX - box.left - box.width / 2;
+        const y = box.top + box.height / 2 - e.clientY;
+        input.value = Math.round(
+          (Math.atan2(y, x) * 180 / Math.PI + 360) % 360) % 360;
+        input.dispatchEvent(new Event("input"));
+      };
+      const grip = group.querySelector(".grip");
+      grip.addEventListener("pointerdown", (e) => {
+        e.preventDefault();
+        grip.setPointerCapture(e.pointerId);
+        grip.addEventListener("pointermove", point);
+      });
+      for (const end of ["pointerup", "pointercancel"])
+        grip.addEventListener(end, () =>
+          grip.removeEventListener("pointermove", point));
+    }
+  }
+
+  // The slice of a dial from one hand to the other, the shorter way round.
+  function wedge(query, key, r) {
+    const whole = 2 * Math.PI;
+    const turn = ((query - key + Math.PI) % whole + whole) % whole - Math.PI;
+    const [a, b] = [key, key + turn].map((t) =>
+      `${(r * Math.cos(t)).toFixed(2)} ${(-r * Math.sin(t)).toFixed(2)}`);
+    return `M0 0L${a}A${r} ${r} 0 0 ${turn > 0 ? 0 : 1} ${b}Z`;
+  }
+
+  function clocks({ figure, numbers, inputs }) {
+    return function () {
+      const key = +inputs.place.value, lag = +inputs.lag.value;
+      const query = key + lag;
+      const products = numbers.theta.map((t) => Math.cos(lag * t));
+      figure.querySelectorAll(".clock").forEach((clock, at) => {
+        const i = at % numbers.theta.length, theta = numbers.theta[i];
+        for (const [css, angle] of [["query", query], ["key", key]])
+          clock.querySelector(`.needle.${css}`).setAttribute("transform",
+            `rotate(${(-angle * theta * 180 / Math.PI) % 360})`);
+        clock.querySelector(".between").setAttribute("d",
+          wedge(query * theta, key * theta, .6 * clock.dataset.radius));
+        clock.querySelector(".product").textContent =
+          `cos ${number(products[i], 2)}`;
+      });
+      const score = number(products.reduce((a, b) => a + b), 2);
+      return `Query at ${query}, key at ${key}: the lag is ${lag}, ` +
+        `the score ${score}.`;
+    };
+  }
 
   function start(box) {
     const figure = box.closest("figure");
@@ -28,7 +143,7 @@
           "aria-valuetext", numbers.frames[inputs.frame.value]);
         show(+inputs.frame.value);
       });
-      show(+inputs.frame.value);  // browsers keep a slider on going back
+      show(+inputs.frame.value);
     }
     const stepper = box.querySelector(".stepper");
     if (stepper) step(stepper, numbers.frames.length, show);
@@ -38,8 +153,14 @@
         other.setAttribute("aria-pressed", other === button);
       show(at);
     }));
-    const draw = draws[box.dataset.figure];
-    if (draw) draw({ figure, numbers, inputs, say });
+    const made = draws[box.dataset.figure];
+    if (made) {
+      const draw = made({ figure, numbers, inputs });
+      for (const input of Object.values(inputs))
+        input.addEventListener("input", () => say(draw()));
+      if (figure.querySelector(".grip")) drag(figure, inputs.turn);
+      say(draw());  // browsers keep a slider's place on going back
+    }
   }
 
   function step(stepper, count, show) {

@@ -389,3 +389,10 @@ def test_a_dead_anchor_ends_the_build(site):
     code, output = site.build(page="# T\n\n[gone](index.md#gone)\n")
     assert code == 1
     assert "'page.md' contains a link 'index.md#gone'" in output
+
+
+def test_a_chapters_number_counts_those_that_are_coming(three):
+    chapters = book.book(three.root)
+    assert not chapters["basics/third"].written
+    assert [book.number(c) for c in chapters.values()] == [1, 2, 3, 4]
+    assert book.number(chapters["later/last"]) == 4

@@ -108,6 +108,11 @@ def book(root: Path) -> dict[str, Chapter]:
     }
 
 
+def number(chapter: Chapter) -> int:
+    """Return a chapter's place in the whole book, written or not, from 1."""
+    return list(book(chapter.root)).index(chapter.key) + 1
+
+
 def modules(root: Path, part: str) -> dict[str, list[Path]]:
     """Return {slug: files} of the modules and folders of a part."""
     found = {}

@@ -25,6 +25,9 @@ results of a chapter. A chart without a table carries its data in <details>.
                `min column`, `min column per other`
     alt        what the chart shows, in words (required for a chart)
     caption    the point of the figure; else the result's title
+    prediction  show (the question, above), fold (below, under the outcome)
+               or none; else none of what is exact, and fold
+    outcome    how the prediction came out, in one line
 """
 
 import hashlib
@@ -39,7 +42,9 @@ OPTIONS = {
     *SHOWS,
     *("x", "y", "by", "columns", "where", "labels", "kind", "lines"),
     *("scale", "format", "best", "alt", "caption"),
+    *("prediction", "outcome"),
 }
+PREDICTIONS = ("show", "fold", "none")
 SCALES = {f"{a}-{b}" for a in ("linear", "log") for b in ("linear", "log")}
 LONG = 100  # rows; more are a listing on the results page
 MOST = 6  # series in one chart: as many as there are colours
@@ -68,7 +73,7 @@ def fence(source, language, css_class, attributes, md, **_):
         raise page.error(f"{reference}: {error}") from None
     if result is None:
         return "".join(parts)
-    return surround(page, md, reference, result, "".join(parts))
+    return surround(page, md, reference, result, given, "".join(parts))
 
 
 def options(source: str) -> dict[str, str]:
@@ -92,15 +97,30 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def surround(page, md, reference, result, body) -> str:
-    """Put the prediction before and provenance after, once on a page."""
+def surround(page, md, reference, result, given, body) -> str:
+    """Put prediction and outcome around what is shown, once on a page."""
     told = md.__dict__.setdefault("llmnotes_results_told", set())
-    if reference in told:
-        same = "From the same run as above."
-        return f'{body}<p class="provenance">{same}</p>'
+    mode = _mode(result, given)
+    known = reference in told and "prediction" not in given
     told.add(reference)
-    after = tables.provenance(result, _data(page, reference))
-    return tables.prediction(result) + body + after
+    if known or mode == "none":
+        return body
+    outcome = given.get("outcome", "")
+    if mode == "fold":
+        return body + tables.folded(result, outcome)
+    return tables.prediction(result) + body + tables.outcome(outcome)
+
+
+def _mode(result: dict, given: dict) -> str:
+    """Return whether the prediction is shown, folded or left out."""
+    default = "none" if result["kind"] == "exact" else "fold"
+    mode = given.get("prediction", default)
+    if mode not in PREDICTIONS:
+        expected = ", ".join(PREDICTIONS)
+        raise LookupError(f"prediction {mode!r} is not one of {expected}")
+    if "outcome" in given and mode == "none":
+        raise LookupError("an outcome without its prediction: say fold")
+    return mode
 
 
 def _data(page, reference: str) -> str | None:
@@ -129,7 +149,8 @@ def _table(page, given: dict) -> str:
     best = tables.best_cells(columns, rows, given.get("best", ""), pivoted)
     # A figure above may have its own caption: a table keeps the title.
     title = given.get("caption") if "chart" not in given else None
-    return tables.table(columns, rows, title or result["title"], forms, best)
+    shown = tables.table(columns, rows, title or result["title"], forms, best)
+    return shown + tables.brief(result, _data(page, given["table"]))
 
 
 def _figure(page, given: dict) -> str:
@@ -141,10 +162,10 @@ def _figure(page, given: dict) -> str:
     version = Path(drawing.__file__).read_text(encoding="utf-8")
     key = (chart, identity, given["alt"], version)
     drawn = kept(
-        page.root, key, lambda: drawing.svg(chart, identity, given["alt"])
+        page.root, key, lambda: drawing.both(chart, identity, given["alt"])
     )
     caption = tables.prose(given.get("caption") or result["title"])
-    data = "" if "table" in given else _data_below(result, given)
+    data = "" if "table" in given else _data_below(page, result, given)
     return (
         f'<figure class="chart">{drawn}<figcaption>{caption}</figcaption>'
         f"</figure>{data}"
@@ -202,7 +223,7 @@ def _series(result, given, i, j) -> dict[str, tuple[list, list]]:
     return series
 
 
-def _data_below(result: dict, given: dict) -> str:
+def _data_below(page, result: dict, given: dict) -> str:
     columns, rows, _ = _cells(result, given)
     if not {"x", "y", "by"} <= set(given):
         kept_names = [given["x"], given["y"]]
@@ -211,9 +232,16 @@ def _data_below(result: dict, given: dict) -> str:
         )
     forms = _pairs(given.get("format", ""))
     shown = tables.table(columns, rows, result["title"], forms)
+    return below(page, given["chart"], result, shown)
+
+
+def below(page, reference: str, result: dict, shown: str) -> str:
+    """Return the line below a figure; it opens the figure's numbers."""
+    line = f"Numbers · {tables.short(result)}"
+    file = tables.brief(result, _data(page, reference))
     return (
-        '<details class="data"><summary>The data of this figure</summary>'
-        f"{shown}</details>"
+        f'<details class="data"><summary>{line}</summary>'
+        f"{shown}{file}</details>"
     )
 
 
@@ -223,7 +251,8 @@ def _listing(page, given: dict) -> str:
     columns, rows = tables.selection(result, listed, given.get("where", ""))
     forms = _pairs(given.get("format", ""))
     name = given.get("caption") or result["title"]
-    return tables.listing(columns, rows, name, forms)
+    shown = tables.listing(columns, rows, name, forms)
+    return shown + tables.brief(result, _data(page, given["text"]))
 
 
 def _overview(page, chapter: str) -> str:

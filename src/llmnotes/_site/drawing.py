@@ -19,9 +19,7 @@ from llmnotes._site import tables
 INK = "#c0ffee"  # becomes currentColor
 SERIES = [f"#c{i}c0c0" for i in range(1, 7)]  # become --c1 … --c6
 MARKERS = "os^DvP"
-WIDTH, HEIGHT = 5.6, 3.3  # inches of 72 units each: a viewBox of 403 units
-SIZE = 10.5  # of the text, in the same units
-GAP = 1.25 * SIZE  # between two labels
+UNIT = 72  # to an inch
 SI_UNITS = {"s", "B", "FLOP", "FLOP/s", "B/s", "Hz"}
 STYLE = {
     "axes.edgecolor": INK,
@@ -30,7 +28,6 @@ STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "font.family": "sans-serif",
-    "font.size": SIZE,
     "grid.alpha": 0.15,
     "grid.color": INK,
     "lines.linewidth": 1.8,
@@ -42,6 +39,26 @@ STYLE = {
     "ytick.color": INK,
     "ytick.minor.size": 0,
 }
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The size of a drawing, in inches, and of its text, in units."""
+
+    name: str
+    width: float
+    height: float
+    text: float
+
+    @property
+    def gap(self) -> float:
+        """Between two labels, in units."""
+        return 1.25 * self.text
+
+
+# A phone shows the narrow one as large as it is: text below 12 is too small.
+WIDE = Sheet("wide", 403 / UNIT, 3.3, 10.5)
+NARROW = Sheet("narrow", 343 / UNIT, 3.5, 12)
 
 
 @dataclass(frozen=True)
@@ -57,33 +74,40 @@ class Chart:
     lines: frozenset[str] = frozenset()  # series of a scatter drawn as lines
 
 
-def svg(chart: Chart, identity: str, alt: str) -> str:
+def both(chart: Chart, identity: str, alt: str) -> str:
+    """Return the chart twice; a style sheet shows the one that fits."""
+    return svg(chart, identity, alt) + svg(chart, f"{identity}n", alt, NARROW)
+
+
+def svg(chart: Chart, identity: str, alt: str, sheet: Sheet = WIDE) -> str:
     """Return the chart as an <svg> element; `identity` is unique on a page."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    salt = {"svg.hashsalt": identity}
-    with pyplot.rc_context({**STYLE, **salt}):
+    set_here = {"svg.hashsalt": identity, "font.size": sheet.text}
+    with pyplot.rc_context({**STYLE, **set_here}):
         figure, axes = pyplot.subplots(
-            figsize=(WIDTH, _height(chart)), layout="constrained"
+            figsize=(sheet.width, _height(chart, sheet)), layout="constrained"
         )
-        draw = _bars if chart.kind == "bar" else _lines
-        draw(axes, chart)
+        if chart.kind == "bar":
+            _bars(axes, chart)
+        else:
+            _lines(axes, chart, sheet)
         out = io.StringIO()
         figure.savefig(
             out, format="svg", transparent=True, metadata={"Date": None}
         )
         pyplot.close(figure)
-    return clean(out.getvalue(), identity, alt)
+    return clean(out.getvalue(), identity, alt, sheet.name)
 
 
-def _height(chart: Chart) -> float:
+def _height(chart: Chart, sheet: Sheet) -> float:
     if chart.kind != "bar":
-        return HEIGHT
+        return sheet.height
     bars = sum(len(xs) for xs, _ in chart.series.values())
-    return 0.7 + 0.3 * bars
+    return 0.7 + 0.03 * sheet.text * bars
 
 
 def words(col: dict, with_unit: bool = True) -> str:
@@ -104,7 +128,7 @@ def _tick(value, unit: str) -> str:
     return text.rstrip("0") if "·" not in text else text
 
 
-def _lines(axes, chart: Chart) -> None:
+def _lines(axes, chart: Chart, sheet: Sheet) -> None:
     for i, name, xs, ys in _numbered(chart):
         scatter = chart.kind == "scatter" and name not in chart.lines
         rule = chart.kind == "scatter" and name in chart.lines
@@ -126,9 +150,9 @@ def _lines(axes, chart: Chart) -> None:
     _format(axes.xaxis, chart.x["unit"])
     _format(axes.yaxis, chart.y["unit"])
     axes.set_xlabel(words(chart.x))
-    axes.set_title(words(chart.y), loc="left", fontsize=SIZE, x=0, pad=9)
+    axes.set_title(words(chart.y), loc="left", fontsize=sheet.text, x=0, pad=9)
     axes.grid(axis="y")
-    _direct_labels(axes, chart)
+    _direct_labels(axes, chart, sheet)
 
 
 def _numbered(chart: Chart):
@@ -163,19 +187,19 @@ def _ticks(axis, values) -> None:
         axis.set_major_locator(LogLocator(subs=subs, numticks=9))
 
 
-def _direct_labels(axes, chart: Chart) -> None:
+def _direct_labels(axes, chart: Chart, sheet: Sheet) -> None:
     """Write each series' name beside its end, none over another."""
     ends = []
     for i, name, xs, ys in _numbered(chart):
         x, y = max(zip(xs, ys, strict=True))
         height = axes.transData.transform((x, y))[1]
-        height = float(height) * 72 / axes.figure.dpi
+        height = float(height) * UNIT / axes.figure.dpi
         color = INK if name in chart.lines else SERIES[i % 6]
         ends.append((height, x, y, chart.names.get(name, name), color))
     if len(ends) == 1:  # one line needs no name
         return
     ends.sort(key=lambda end: end[0])
-    places = spread([end[0] for end in ends], GAP)
+    places = spread([end[0] for end in ends], sheet.gap)
     for (height, x, y, name, color), place in zip(ends, places, strict=True):
         axes.annotate(
             name,
@@ -253,7 +277,7 @@ def _bars(axes, chart: Chart) -> None:
     _format(axes.xaxis, chart.y["unit"])
 
 
-def clean(text: str, identity: str, alt: str) -> str:
+def clean(text: str, identity: str, alt: str, name: str = "") -> str:
     """Make matplotlib's file an element of the page, and small."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
@@ -274,9 +298,9 @@ def clean(text: str, identity: str, alt: str) -> str:
     text = text.replace(": ", ":").replace('style=""', "")
     text = re.sub(r"[ \n]*\n\s*", "\n", text).replace(">\n<", "><")
     head = re.search(r'viewBox="[^"]*"', text)[0]
-    words = escape(alt)
+    words, kind = escape(alt), f"chart {name}".strip()
     return (
-        f'<svg class="chart" role="img" aria-label="{words}" {head} '
+        f'<svg class="{kind}" role="img" aria-label="{words}" {head} '
         f'style="font-family:inherit"><title>{words}</title>'
         + text[text.index(">") + 1 :].strip()
     )

@@ -24,6 +24,7 @@ from llmnotes._site.page import PageError, page_of
 CELL = 16
 NEEDED = {"grid", "x", "y", "value", "alt"}
 OPTIONS = NEEDED | {"by", "caption", "format", "marks"}
+OPTIONS |= {"prediction", "outcome"}  # as of the results fence
 
 
 def fence(source, language, css_class, options, md, **_):
@@ -34,15 +35,15 @@ def fence(source, language, css_class, options, md, **_):
         given = fences.options(source, OPTIONS, NEEDED)
         reference = given["grid"]
         result = charts.load(page, reference)
-        body = _figure(result, given)
+        body = _figure(page, result, given)
     except PageError:
         raise
     except Exception as error:  # superfences swallows what is not its own
         raise page.error(f"{reference}: {error}") from None
-    return charts.surround(page, md, reference, result, body)
+    return charts.surround(page, md, reference, result, given, body)
 
 
-def _figure(result: dict, given: dict) -> str:
+def _figure(page, result: dict, given: dict) -> str:
     pictures, data = [], []
     for name in _names(result, given):
         where = f"{given['by']}={name}" if "by" in given else ""
@@ -60,8 +61,7 @@ def _figure(result: dict, given: dict) -> str:
         f'<figure class="chart"><div class="grids" role="img" '
         f'aria-label="{escape(given["alt"])}">{"".join(pictures)}</div>'
         f"<figcaption>{caption}</figcaption></figure>"
-        '<details class="data"><summary>The data of this figure</summary>'
-        f"{''.join(data)}</details>"
+        + charts.below(page, given["grid"], result, "".join(data))
     )
 
 

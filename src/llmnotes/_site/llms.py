@@ -11,6 +11,7 @@ from markdown.preprocessors import Preprocessor
 
 from llmnotes._site import (
     charts,
+    claims,
     fences,
     grids,
     numbers,
@@ -68,10 +69,15 @@ def _figure(source: str, root) -> str:
     return _in_words(fences.options(source, figures.OPTIONS))
 
 
+def _claims(source: str, root) -> str:
+    return "\n".join(f"- {claim.words}" for claim in claims.read(source))
+
+
 SHOWN = {
     "results": _results,
     "grid": _grid,
     "figure": _figure,
+    "claims": _claims,
     "map": lambda source, root: "",
 }
 

@@ -6,9 +6,9 @@
     expression = references and numbers with + - * / and brackets
     format     = after `|`: a Python format, or `si` for prefix and unit
 
-The number links to its table on the results page and tells its machine and
-date. Nothing is replaced in code spans and fences: there, and only there,
-the syntax can be shown.
+The number links to its table on the results page; assets/cards.js opens a
+small card instead, with its row, machine and date. Nothing is replaced in
+code spans and fences: there, and only there, the syntax can be shown.
 """
 
 import ast
@@ -109,17 +109,32 @@ class NumberPreprocessor(Preprocessor):
             raise page.error(f"{{{{ {text} }}}}: {error}") from None
         except ZeroDivisionError:
             raise page.error(f"{{{{ {text} }}}}: divides by zero") from None
-        return self.md.htmlStash.store(_link(page, shown, table, result))
+        return self.md.htmlStash.store(_link(page, text, shown, table, result))
 
 
-def _link(page, shown: str, table: str, result: dict) -> str:
-    title = escape(tables.provenance_text(result))
+def rows_of(text: str) -> str:
+    """Return what a number is: the rows and columns it is taken from."""
+    cells = [
+        f"{m['where']}: {m['column']}" if m["where"] else m["column"]
+        for m in REFERENCE.finditer(text)
+    ]
+    return "; ".join(dict.fromkeys(cells))
+
+
+def _link(page, text: str, shown: str, table: str, result: dict) -> str:
+    """Return the number with what its card says: title, rows, run."""
+    said = {
+        "title": result["title"],
+        "rows": rows_of(text),
+        "run": tables.provenance_text(result),
+    }
+    data = "".join(f' data-{k}="{escape(v)}"' for k, v in said.items())
     number = escape(shown)
     overview = f"results/{table.partition('/')[0]}.md"
     if not page.exists(overview):
-        return f'<span class="num" title="{title}">{number}</span>'
+        return f'<span class="num"{data}>{number}</span>'
     href = f"{page.url(overview)}#{anchor(table)}"
-    return f'<a class="num" href="{href}" title="{title}">{number}</a>'
+    return f'<a class="num" href="{href}"{data}>{number}</a>'
 
 
 class NumberExtension(Extension):

@@ -44,6 +44,12 @@ class Page:
         """The page's own `part/slug`, whether or not it is a chapter."""
         return posixpath.splitext(self.uri)[0]
 
+    @property
+    def description(self) -> str:
+        """The sentence in the page's front matter; "" without one."""
+        file = self.files and self.files.get_file_from_path(self.uri)
+        return file.page.meta.get("description", "") if file else ""
+
     def exists(self, uri: str) -> bool:
         """Whether the site has a page with this source, as `part/slug.md`."""
         return bool(self.files and self.files.get_file_from_path(uri))
@@ -68,6 +74,13 @@ class Page:
         kind = "tree" if (self.root / path).is_dir() else "blob"
         address = f"{repository.rstrip('/')}/{kind}/{branch}/{path}"
         return address + (f"#{lines}" if lines else "")
+
+    def source_href(self, path: Path | str, lines: str = "") -> str | None:
+        """Return the same address as it must stand in HTML written by us."""
+        url = self.source_url(path, lines)
+        if url is None or "://" in url:
+            return url
+        return self.url(f"source/{path}.txt")
 
     def _copy(self, path: Path | str) -> str | None:
         """Lay a copy of a file into the site, as text that browsers show.

@@ -4,6 +4,7 @@ selection = (columns, rows) of a result after `where` and `columns`
 pivot     = one row per value of x, one column per value of `by`
 """
 
+import datetime
 import math
 import re
 from html import escape
@@ -270,19 +271,44 @@ def prediction(result: dict) -> str:
     )
 
 
+def outcome(text: str) -> str:
+    """Return the line that says how a prediction came out."""
+    return f'<p class="outcome">{prose(text)}</p>' if text else ""
+
+
+def folded(result: dict, text: str) -> str:
+    """Return the prediction folded under one line: how it came out."""
+    summary = prose(text) or "What we expected before measuring"
+    return (
+        f'<details class="prediction"><summary>{summary}</summary>'
+        f"<p>{prose(result['prediction'])}</p></details>"
+    )
+
+
 def provenance_text(result: dict) -> str:
     """Return where a result comes from, as one line of plain text."""
     run = result["run"]
     kind = KINDS[result["kind"]].format(**result)
+    return (
+        f"{kind}. {_machine(run)}; {run['date']}, "
+        f"commit {run['commit']}{_seeds(result)}."
+    )
+
+
+def machine(result: dict) -> str:
+    """Return the command and what it ran on, without the day."""
+    return f"{result['command']}: {_machine(result['run'])}"
+
+
+def _machine(run: dict) -> str:
     gpu = f", {run['gpu']}" if run["gpu"] else ""
     versions = ", ".join(
         f"{'Python' if k == 'python' else k} {v}"
         for k, v in run["versions"].items()
     )
     return (
-        f"{kind}. {run['cpu']}{gpu}, {_count(run['cores'], 'core')}, "
-        f"{_count(run['threads'], 'thread')}, {run['os']}; {versions}; "
-        f"{run['date']}, commit {run['commit']}{_seeds(result)}."
+        f"{run['cpu']}{gpu}, {_count(run['cores'], 'core')}, "
+        f"{_count(run['threads'], 'thread')}, {run['os']}; {versions}"
     )
 
 
@@ -308,3 +334,20 @@ def provenance(result: dict, data_url: str | None) -> str:
         f'<p class="provenance">{escape(provenance_text(result))} Run again '
         f"with <code>{escape(result['command'])}</code>.{data}</p>"
     )
+
+
+def short(result: dict) -> str:
+    """Return kind and day in a few words: tolerance 0.01 · 22 Nov 2026."""
+    kind, run = result["kind"], result["run"]
+    words = {
+        "tolerance": f"tolerance {result.get('tolerance', 0):g}",
+        "trained": _count(len(result.get("seeds", "")), "seed"),
+    }
+    day = datetime.date.fromisoformat(run["date"])
+    return f"{words.get(kind, kind)} · {day.day} {day:%b %Y}"
+
+
+def brief(result: dict, data_url: str | None) -> str:
+    """Return the short line below a table, with its data."""
+    data = f' · <a href="{escape(data_url)}">data</a>' if data_url else ""
+    return f'<p class="provenance">{escape(short(result))}{data}</p>'

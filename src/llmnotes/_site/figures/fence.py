@@ -16,7 +16,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 
-from llmnotes._site import fences, figures, results, tables
+from llmnotes._site import charts, fences, figures, tables
 from llmnotes._site.figures import drawn
 from llmnotes._site.page import Page, PageError, page_of
 
@@ -32,11 +32,23 @@ def fence(source, language, css_class, options, md, **_):
         name = given["draw"]
         drawing = function(name)(page)
         words = given["alt"], tables.prose(given["caption"])
-        return drawn.html(drawing, name, *words)
+        return drawn.html(drawing, name, *words) + _numbers(page, drawing)
     except PageError:
         raise
     except Exception as error:  # superfences would swallow it
         raise page.error(f"figure {name}: {error}") from None
+
+
+def _numbers(page: Page, drawing: drawn.Drawing) -> str:
+    """Return the fold below a figure: every result that it draws."""
+    found = [charts.load(page, reference) for reference in drawing.reads]
+    if not found:
+        return ""
+    shown = "".join(
+        tables.table(*tables.selection(result, [], ""), result["title"], {})
+        for result in found
+    )
+    return charts.below(page, drawing.reads[0], found[0], shown)
 
 
 def function(name: str) -> Callable[[Page], drawn.Drawing]:
@@ -56,7 +68,7 @@ def function(name: str) -> Callable[[Page], drawn.Drawing]:
 
 def rows(page: Page, reference: str) -> Iterator[dict]:
     """Yield the rows of the result `part/slug:name`, as {column: value}."""
-    result = results.load(reference, page.root / results.ROOT)
+    result = charts.load(page, reference)
     names = [column["name"] for column in result["columns"]]
     for row in result["rows"]:
         yield dict(zip(names, row, strict=True))
