@@ -19,8 +19,8 @@ LOADED = [
     "tests.forked",
     "llmnotes.train",
     "llmnotes.parallel.data_parallel.cores",
-    "llmnotes.transformer.gpt.fused_recipe",
-    "llmnotes.transformer.gpt.muon",
+    "llmnotes.transformer.training_step.fused_recipe",
+    "llmnotes.transformer.pretraining.muon",
 ]
 
 

@@ -25,7 +25,7 @@ from llmnotes import (
 )
 from llmnotes import train as loop
 from llmnotes.transformer import gpt
-from llmnotes.transformer.gpt.fused import FusedGPT
+from llmnotes.transformer.training_step import FusedGPT
 
 SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
 TRAIN = "train gpt --data song --preset tiny --steps 6 --eval-every 2 --out"

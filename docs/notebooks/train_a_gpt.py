@@ -29,7 +29,7 @@ from llmnotes import data
 from llmnotes.train import TrainConfig, evaluate_all, train
 from llmnotes.transformer.gpt import GPTConfig, generate, parameters
 from llmnotes.transformer.gpt.bigram import Bigram, bigram_loss, pair_counts
-from llmnotes.transformer.gpt.fused import FusedGPT
+from llmnotes.transformer.training_step import FusedGPT
 
 torch.set_num_threads(1)  # small products gain nothing from a second one
 torch.manual_seed(0)

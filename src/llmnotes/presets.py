@@ -67,7 +67,7 @@ MODELS = {
         about="GPT-2's architecture",
         config=f"{GPT}:GPTConfig",
         build=f"{GPT}:GPT",
-        quick=f"{GPT}.fused:FusedGPT",
+        quick="llmnotes.transformer.training_step:FusedGPT",
         presets={
             "minigpt": Preset(
                 f"{GPT}:MINIGPT",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from llmnotes.cuda import launch
-from llmnotes.kernels.flash_attention import cuda_naive
+from llmnotes.kernels.flash_attention_cuda import naive
 
 
 def test_an_executor_gets_the_kernel_the_sizes_and_float32():
@@ -42,7 +42,7 @@ def test_a_signature_names_scalars_and_contiguous_arrays():
 
 
 def test_ptx_needs_no_gpu():
-    ptx = launch.compile_ptx(cuda_naive.naive_softmax, "f4[:::]")
+    ptx = launch.compile_ptx(naive.naive_softmax, "f4[:::]")
     assert ".target sm_80" in ptx
     assert ".f64" not in ptx
 
@@ -50,6 +50,6 @@ def test_ptx_needs_no_gpu():
 def test_importing_the_package_does_not_import_numbas_cuda_target(
     modules_after,
 ):
-    name = "llmnotes.kernels.flash_attention.cuda"
+    name = "llmnotes.kernels.flash_attention_cuda.launches"
     found = modules_after(f"import {name}")
     assert name in found and "numba.cuda" not in found

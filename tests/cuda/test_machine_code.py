@@ -4,13 +4,13 @@ import pytest
 
 from llmnotes.cuda import machine_code
 from llmnotes.cuda.machine_code import CHIPS, Chip
-from llmnotes.kernels.flash_attention import cuda_kernels
-from llmnotes.kernels.flash_attention.tiling import (
+from llmnotes.kernels.flash_attention_cuda import kernels
+from llmnotes.kernels.flash_attention_cuda.tiling import (
     SHARED_LIMIT,
     backward_tiling,
     forward_tiling,
 )
-from tests.kernels.flash_attention import kept_builds
+from tests.kernels.flash_attention_cuda import kept_builds
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_the_hot_loop_reads_shared_memory_and_multiplies(builds):
     assert mix["LDS"] <= mix["FFMA"]
     for kind in ("generic load", "local load", "global load"):
         assert mix[kind] == 0
-    source = open(cuda_kernels.__file__).read().splitlines()
+    source = open(kernels.__file__).read().splitlines()
     assert any("left[row, k] * right" in source[i.line - 1] for i in loop)
 
 

@@ -23,7 +23,11 @@ from tests.site import built, changed, serving, test_copied
 
 GALLERY = "gallery/"
 CLOSELY = [GALLERY, ""]
-LONG = ["transformer/gpt/", "kernels/flash_attention/", "results/kernels/"]
+LONG = [
+    "transformer/gpt/",
+    "kernels/flash_attention/",
+    "results/kernels/attention_speed/",
+]
 ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 800}
@@ -330,17 +334,17 @@ class TestByHand:
             assert page.locator(shown).first.is_visible()
         page.context.close()
 
-    def test_the_copy_button_yields_the_text_of_the_block(self, page):
+    def test_the_copy_button_yields_source_and_imports(self, page):
         arrive(page, GALLERY)
         for language in ("python", "console"):
             copied = []
             for block in page.locator(f".language-{language}").all():
-                button = block.locator("button[data-md-type=copy]")
-                button.dispatch_event("click")
-                text = page.evaluate("navigator.clipboard.readText()")
-                copied.append(text.rstrip())
+                block.locator("button.copy").dispatch_event("click")
+                block.locator("button.copy.done").wait_for(state="attached")
+                copied.append(page.evaluate("navigator.clipboard.readText()"))
             assert copied == test_copied.blocks_of(GALLERY, language)
             assert copied
+        assert page.locator("[role=status].spoken").inner_text() == "Copied"
 
     @pytest.mark.parametrize("url", serving.notebooks())
     def test_a_notebooks_files_can_be_downloaded(self, url, page):
@@ -352,27 +356,38 @@ class TestByHand:
             laid = (built.home() / url / name).read_bytes()
             assert download.value.path().read_bytes() == laid
 
-    def test_search_finds_symbols(self, page):
+    def test_search_is_opened_by_a_key_walked_by_arrows_and_entered(
+        self, page
+    ):
         arrive(page, "contributing/")
         page.keyboard.press("/")
-        page.locator(".md-search__input:focus").wait_for()
-        for term, chapter in (
-            ("flash_attention", "kernels/flash_attention/"),
-            ("causal_mask", "transformer/attention/"),
-        ):
-            page.keyboard.press("Control+a")
-            page.keyboard.type(term)
-            found = f".md-search-result__link[href*='{chapter}']"
-            first = page.locator(found).first
-            first.wait_for(state="attached", timeout=20_000)
+        page.locator(".find input:focus").wait_for()
+        page.keyboard.type("causal_mask")
+        first = page.locator(".find ol a").first
+        first.wait_for(timeout=20_000)
+        page.keyboard.press("ArrowDown")
+        assert first.evaluate("e => e === document.activeElement")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/transformer/attention/*")
+
+    def test_on_a_phone_search_spreads_over_the_header(self, open_page):
+        page = open_page(viewport=PHONE)
+        arrive(page, "contributing/")
+        page.locator(".find input").click()
+        page.keyboard.type("rope")
+        page.locator(".find ol a").first.wait_for(timeout=20_000)
+        assert page.locator(".find input").bounding_box()["width"] > 300
+        results = page.locator(".find__results").bounding_box()
+        assert results["x"] == 0 and results["width"] == PHONE["width"]
+        page.context.close()
 
     def test_the_search_index_waits_until_search_is_opened(self, page):
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         arrive(page, "contributing/")
-        assert not [url for url in asked if "search_index" in url]
-        with page.expect_request(re.compile("search_index")):
-            page.locator(".md-search__input").focus()
+        assert not [url for url in asked if "search/index" in url]
+        with page.expect_request(re.compile("search/index.json")):
+            page.locator(".find input").focus()
 
     def test_a_jump_to_a_section_arrives(self, page):
         arrive(page, "contributing/#style")

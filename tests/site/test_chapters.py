@@ -1,11 +1,12 @@
 """Every chapter has its five homes; the map and the boxes tell the truth."""
 
+import json
 import re
 import xml.etree.ElementTree as etree
 
 import pytest
 
-from llmnotes._site import atlas, book, mirror
+from llmnotes._site import atlas, book, mirror, results
 from tests.site.conftest import ROOT
 
 
@@ -162,6 +163,7 @@ def test_the_book_needs_nothing_of_the_site(three):
 def test_two_benchmarks_that_write_one_file_are_named(three):
     three.write("tests/later/last/bench_last.py", "")
     three.write("docs/results/later/last.json", "{}")
+    three.write("docs/results/later/last.md", results.stub("later/last"))
     assert mirror.faults(three.root) == []
     three.write("tests/later/bench_last.py", "")
     fault = "docs/results/later/last.json: 2 benchmarks write it"
@@ -243,6 +245,8 @@ def test_tests_of_a_longer_name_are_not_those_of_a_shorter(three):
 def test_a_chapter_owns_what_lies_below_its_name(three):
     three.write("tests/later/last/bench_last_speed.py", "")
     three.write("docs/results/later/last_speed.json", "{}")
+    page = "docs/results/later/last_speed.md"
+    three.write(page, results.stub("later/last_speed"))
     homes = book.book(three.root)["later/last"].homes()
     assert {
         home: [p.as_posix() for p in ps] for home, ps in homes.items()
@@ -256,10 +260,18 @@ def test_a_chapter_owns_what_lies_below_its_name(three):
     assert mirror.faults(three.root) == []
 
 
-def test_a_folder_of_proofs_is_one_line_and_no_result_stands_twice(three):
+def recorded(site, result):
+    """Give the last chapter a result."""
+    data = {"schema": 1, "chapter": "later/last", "results": {"one": result}}
+    site.write("docs/results/later/last.json", json.dumps(data))
+
+
+def test_a_folder_of_proofs_is_one_line_and_no_result_stands_twice(
+    three, result
+):
     for name in ("test_cpu", "test_claims", "bench_last"):
         three.write(f"tests/later/last/{name}.py", "")
-    three.write("docs/results/later/last.json", "{}")
+    recorded(three, result)
     given = pages(three)
     html = three.html("later__last", given.pop("later__last"), **given)
     homes = homes_of(html)
@@ -284,9 +296,9 @@ def test_what_follows_from_two_edges_is_not_drawn(three):
 
 
 def homes_of(html):
-    aside = re.search(r"<aside.*?</aside>", html, re.S)[0]
+    fold = re.search(r'<details class="homes.*?</details>', html, re.S)[0]
     rows = {}
-    for row in etree.fromstring(aside).iter("div"):
+    for row in etree.fromstring(fold).iter("div"):
         links = [(a.get("href"), "".join(a.itertext())) for a in row.iter("a")]
         rows[row[0].text] = links
     return rows
@@ -301,13 +313,13 @@ def pages(site):
     }
 
 
-def test_the_box_under_the_title_lists_the_homes(three):
+def test_the_fold_at_the_end_lists_homes_proof_and_runs(three, result):
     three.write("tests/later/bench_last.py", "")
-    three.write("docs/results/later/last.json", "{}")
+    recorded(three, result)
     given = {**pages(three), "later__last": "Before.\n\n# Title\n\nAfter.\n"}
     text = given.pop("later__last")
     html = three.html("later__last", text, **given)
-    assert html.index("</h1>") < html.index("<aside") < html.index("After.")
+    assert html.index("After.") < html.index('<details class="homes"')
     rows = homes_of(html)
     base = "https://example.org/repository"
     assert rows["Page"][0][0] == f"{base}/blob/main/docs/later/last.md"
@@ -319,28 +331,39 @@ def test_the_box_under_the_title_lists_the_homes(three):
     ]
     assert rows["Benchmark"][0][1] == "tests/later/bench_last.py"
     assert rows["Results"][0][1] == "docs/results/later/last.json"
-    assert rows["Builds on"] == [
-        ("../../basics/first/", "First"),
-        ("../../basics/second/", "Second"),
-    ]
     assert "Used by" not in rows
+    assert "<code>make test name=later/last</code>" in html
+    run = "make bench name=basics/first: Abacus 3000, 2 cores, 1 thread, Linux"
+    assert f"<dt>Run</dt><dd><span>{run}" in html
 
 
-def test_a_chapter_ends_with_the_command_that_proves_it(three):
-    given = pages(three)
-    text = given.pop("basics__second")
-    html = three.html("basics__second", text, **given)
-    last = html.rstrip()[html.rindex("<p") :]
-    assert last == (
-        '<p class="proof" data-search-exclude="">Run the proof of this '
-        "chapter: <code>make test name=basics/second</code></p>"
+def test_a_chapter_opens_with_its_description_and_one_line(three):
+    text = "---\ndescription: Says <what> it is.\n---\n\n# T\n\nText.\n"
+    given = {**pages(three), "later__last": text}
+    text = given.pop("later__last")
+    html = three.html("later__last", text, **given)
+    rest = html.split("</h1>", 1)[1]
+    assert rest.strip().startswith(
+        '<p class="standfirst">Says &lt;what&gt; it is.</p>'
+        '<p class="chapter" data-search-exclude="">Chapter 4 · 1 min · '
+        'builds on <a href="../../basics/first/">First</a>, '
+        '<a href="../../basics/second/">Second</a></p><p>Text.</p>'
     )
 
 
-def test_a_page_that_is_no_chapter_has_neither(three):
+def test_minutes_count_prose_and_code_and_not_what_is_drawn(three):
+    words, code = "word " * 2000, "```python\n" + "x = 1\n" * 250 + "```\n"
+    table = "```text\n" + "word " * 9000 + "\n```\n"
+    given = pages(three)
+    given["basics__first"] = f"# T\n\n{words}\n\n{code}\n{table}"
+    text = given.pop("basics__first")
+    assert "Chapter 1 · 20 min<" in three.html("basics__first", text, **given)
+
+
+def test_a_page_that_is_no_chapter_has_no_frame(three):
     given = pages(three)
     html = three.html("about", "# About\n", **given)
-    assert "<aside" not in html and "make test" not in html
+    assert "homes" not in html and "standfirst" not in html
 
 
 def test_a_chapter_without_a_title_ends_the_build(three):
@@ -396,3 +419,16 @@ def test_a_chapters_number_counts_those_that_are_coming(three):
     assert not chapters["basics/third"].written
     assert [book.number(c) for c in chapters.values()] == [1, 2, 3, 4]
     assert book.number(chapters["later/last"]) == 4
+
+
+def test_results_without_their_page_and_a_page_without_results(three):
+    three.write("docs/results/zoo/lion.json", "{}")
+    three.write("docs/results/zoo/tiger.md", results.stub("zoo/tiger"))
+    found = [f for f in mirror.faults(three.root) if ".md: " in f]
+    assert found == [
+        "docs/results/zoo/lion.md: expected '```results\\nfile: zoo/lion\\n"
+        "```\\n'",
+        "docs/results/zoo/tiger.md: no tiger.json beside it",
+    ]
+    three.write("docs/results/zoo/lion.md", results.stub("zoo/tiger"))
+    assert found[0] in mirror.faults(three.root)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmnotes._site import drawing, tables
+from llmnotes._site import charts, drawing, tables
 
 CHART = """chart: basics/first:speed
 x: n
@@ -33,7 +33,7 @@ def page(shared):
 
 
 def svg_of(html):
-    return re.search(r"<svg class=\"chart\".*?</svg>", html, re.S)[0]
+    return re.search(r"<svg class=\"chart wide\".*?</svg>", html, re.S)[0]
 
 
 def rows_of(html):
@@ -115,35 +115,83 @@ def test_labels_never_touch_and_move_only_if_need_be(heights, gap):
     assert sum(places) == pytest.approx(sum(heights))
 
 
-def test_a_chart_alone_carries_its_data_provenance_and_prediction(page):
+def test_a_phone_gets_a_drawing_whose_text_is_as_large_as_it_is_drawn(page):
+    svg = re.search(r"<svg class=\"chart narrow\".*?</svg>", page, re.S)[0]
+    root = etree.fromstring(svg)
+    assert float(root.get("viewBox").split()[2]) < 345
+    sizes = re.findall(r"font-size:([\d.]+)px", svg)
+    assert sizes and min(map(float, sizes)) >= 12
+    assert re.findall(r">([^<]+)</text>", svg) == re.findall(
+        r">([^<]+)</text>", svg_of(page)
+    )
+
+
+def test_a_chart_alone_carries_its_numbers_below_one_short_line(page):
     html = page
     assert "<figcaption>The point, with <code>code</code>.<" in html
-    assert "<summary>The data of this figure</summary>" in html
-    assert html.index("Predicted before measuring:") < html.index("<figure")
-    assert "<code>n</code>; flash &lt; naive" in html
-    line = html[html.index('class="provenance"') :]
-    for words in (
-        "Abacus 3000, 2 cores, 1 thread, Linux x86_64",
-        "Python 3.11.7, torch 2.13.0",
-        "2026-01-02, commit abcdef0123, seed 0",
-        "<code>make bench name=basics/first</code>",
-        'href="../results/basics/first.json"',
-    ):
-        assert words in line
+    below = html[html.index("</figure>") :]
+    assert "<summary>Numbers · timing · 2 Jan 2026</summary>" in below
+    assert below.index("<summary>") < below.index("<table")
+    assert '<a href="../results/basics/first.json">data</a>' in below
+    assert "Abacus" not in html
+
+
+@pytest.mark.parametrize(
+    "kind, said",
+    [
+        ({"kind": "exact"}, "exact · 2 Jan 2026"),
+        ({"kind": "tolerance", "tolerance": 0.01}, "tolerance 0.01 · 2 Jan"),
+        ({"kind": "trained", "seeds": [0]}, "1 seed · 2 Jan 2026"),
+        ({"kind": "trained", "seeds": [0, 1, 2]}, "3 seeds · 2 Jan 2026"),
+    ],
+)
+def test_the_short_line_says_what_the_numbers_are(result, kind, said):
+    assert said in tables.brief(result | kind, None)
 
 
 def test_a_chart_with_a_table_has_no_second_table(shared):
     both = f"{CHART}table: basics/first:speed"
     html = shared.html("page", fence(both))
-    assert html.count("<table") == 1 and "<details" not in html
+    assert html.count("<table") == 1 and 'class="data"' not in html
 
 
-def test_a_prediction_is_told_once_on_a_page(shared):
-    text = fence("table: basics/first:speed") + fence(CHART)
-    html = shared.html("page", text)
-    assert html.count("Predicted before measuring:") == 1
-    assert html.count("Abacus 3000") == 1
-    assert html.count("From the same run as above.") == 1
+def test_a_prediction_is_folded_under_its_outcome_once_on_a_page(shared):
+    body = "table: basics/first:speed\noutcome: Flash is `quicker` still."
+    html = shared.html("page", fence(body) + fence(CHART))
+    assert html.count("Both grow with") == 1
+    assert (
+        '<details class="prediction"><summary>Flash is <code>quicker</code> '
+        "still.</summary><p>Both grow with <code>n</code>; flash &lt; naive"
+    ) in html
+
+
+def test_a_prediction_shown_comes_before_the_figure_its_outcome_after(shared):
+    html = shared.html(
+        "page", fence(f"{CHART}prediction: show\noutcome: As expected.")
+    )
+    asked = html.index("Predicted before measuring:")
+    assert asked < html.index("<figure") < html.index("As expected.")
+
+
+def test_nobody_predicts_an_exact_count_unless_the_page_says_so(result):
+    assert charts._mode(result | {"kind": "exact"}, {}) == "none"
+    shown = {"prediction": "show"}
+    assert charts._mode(result | {"kind": "exact"}, shown) == "show"
+    assert charts._mode(result, {}) == "fold"
+
+
+@pytest.mark.parametrize(
+    "lines, cause",
+    [
+        ("prediction: hide", "prediction 'hide' is not one of show, fold"),
+        ("prediction: none\noutcome: So.", "outcome without its prediction"),
+    ],
+)
+def test_a_prediction_that_cannot_be_shown_ends_the_build(
+    shared, lines, cause
+):
+    failure = shared.failure("page", fence(f"{CHART}{lines}"))
+    assert cause in failure
 
 
 def test_a_table_is_accessible(shared):

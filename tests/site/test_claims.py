@@ -45,8 +45,10 @@ def test_every_trained_result_has_a_claim():
 @pytest.fixture
 def docs(tmp_path):
     """A page that says something about a result."""
-    result = json.loads((results.ROOT / "transformer/gpt.json").read_text())
-    path = tmp_path / "results/transformer/gpt.json"
+    result = json.loads(
+        (results.ROOT / "transformer/pretraining.json").read_text()
+    )
+    path = tmp_path / "results/transformer/pretraining.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(result))
     (tmp_path / "page.md").write_text(
@@ -57,14 +59,19 @@ def docs(tmp_path):
 
 
 def test_a_claim_quotes_a_page_across_its_lines(docs):
-    table = claims.claimed("transformer/gpt:ablation", "Muon wins", docs=docs)
+    table = claims.claimed(
+        "transformer/pretraining:ablation", "Muon wins", docs=docs
+    )
     assert table("cost", without="the recipe") == 0
 
 
 def test_a_sentence_that_no_page_says_any_more_is_named(docs):
     with pytest.raises(AssertionError, match="no page says 'Muon loses'"):
         claims.claimed(
-            "transformer/gpt:ablation", "Muon wins", "Muon loses", docs=docs
+            "transformer/pretraining:ablation",
+            "Muon wins",
+            "Muon loses",
+            docs=docs,
         )
 
 

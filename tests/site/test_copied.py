@@ -1,7 +1,8 @@
 """What a reader copies from a page is the source of the package.
 
-Material's button copies the text of a code block without the prompts of a
-terminal; that it does is seen once in the browser (test_browser.py).
+The button copies the text of a code block, the folded imports too, without
+the prompts of a terminal; that it does is seen in the browser
+(test_browser.py).
 """
 
 import functools
@@ -22,10 +23,11 @@ PAGES = [url for url in serving.pages() if url not in serving.notebooks()]
 def blocks_of(url: str, language: str = "python") -> list[str]:
     """The text of each code block of a page, as it is copied."""
     found = of_class(built.page(url).article, f"language-{language}")
-    return [
-        text(next(block.iter("code")), lambda e: "gp" in classes(e)).rstrip()
-        for block in found
-    ]
+    return ["".join(map(copied, block.iter("code"))) for block in found]
+
+
+def copied(code) -> str:
+    return text(code, lambda e: bool(classes(e) & {"gp", "go"}))
 
 
 @functools.cache
@@ -33,7 +35,7 @@ def fences_of(url: str) -> list[str]:
     """The Python of a page's Markdown, with the symbols in place."""
     blocks = fences.blocks(serving.source(url).read_text("utf-8").split("\n"))
     return [
-        symbols.expand(block.body(), serving.ROOT).rstrip()
+        symbols.expand(block.body(), serving.ROOT).rstrip() + "\n"
         for block in blocks
         if block.language == "python"
     ]
@@ -46,7 +48,7 @@ def test_every_python_block_is_the_source_of_the_package(url):
 
 
 def test_attention_can_be_copied_whole():
-    source = inspect.getsource(attention).rstrip()
+    source = inspect.getsource(attention)
     blocks = blocks_of("transformer/attention/")
     assert any(block.endswith(source) for block in blocks)
 
@@ -60,7 +62,7 @@ def test_the_prompt_is_not_the_command():
 def test_a_notebook_yields_its_cells_and_both_files(url):
     source = serving.source(url)
     cells = code_cells(jupytext.read(source))
-    assert cells and blocks_of(url) == [cell.rstrip() for cell in cells]
+    assert cells and blocks_of(url) == [f"{cell.rstrip()}\n" for cell in cells]
     page = built.page(url)
     (files,) = of_class(page.article, "files")
     links = {a.get("href"): a for a in files.iter("a")}

@@ -108,7 +108,7 @@ def test_a_path_that_has_moved_is_found(text, files):
         "`tests/transformer/gpt/`",
         "`src/llmnotes/transformer/rope.py`.",
         "`tests/<part>/test_<slug>.py`",
-        "`docs/results/kernels/flash_attention_gpu.json`",
+        "`docs/results/kernels/flash_attention_cuda_gpu.json`",
         "`tests/transformer/gpt/test_*.py`",
         "/site/docs/nothing.md",
         "https://example.org/docs/nothing.md",

@@ -80,7 +80,7 @@ def code_of(root, line):
 
 
 def test_a_function_comes_with_decorators_and_nothing_else(repository):
-    code = code_of(repository.root, '"package.module:area"')
+    code = code_of(repository.root, '"package.module:area" doc')
     assert code in MODULE
     assert code.startswith("@cached\n@cached\ndef area(")
     assert code.endswith("radius**2")
@@ -147,11 +147,78 @@ def test_two_blocks_of_a_fence_share_their_imports(repository):
     )
 
 
-def test_nodoc_drops_docstrings_and_keeps_comments(repository):
-    code = code_of(repository.root, '"package.module:area" nodoc')
+def test_docstrings_are_left_out_and_comments_stay(repository):
+    code = code_of(repository.root, '"package.module:area"')
     assert code.endswith("float:\n    # why\n    return math.pi * radius**2")
-    code = code_of(repository.root, '"package.module:Shape" nodoc')
+    code = code_of(repository.root, '"package.module:Shape"')
     assert "A shape" not in code and "Only a docstring" in code
+    code = code_of(repository.root, '"package.module:Shape" doc')
+    assert "A shape" in code
+
+
+GUARDED = """
+from package.refusals import check_sizes, check_mask, checked
+
+
+@checked
+def attention(query, mask=None):
+    # A size below one would do nothing.
+    check_sizes(query=query)
+
+    if mask is not None:
+        check_mask(mask)
+    if query > 9:
+        raise ValueError("query")
+    return check_sizes(query)
+
+
+class Config:
+    size: int
+
+    def __post_init__(self):
+        check_sizes(size=self.size)
+
+    def twice(self):
+        check_sizes(size=self.size)
+        return 2 * self.size
+
+
+def check_both(a, b):
+    check_sizes(a=a)
+    check_sizes(b=b)
+"""
+
+
+def test_guards_and_their_imports_are_left_out(repository):
+    repository.write("src/package/guarded.py", GUARDED)
+    code = code_of(repository.root, '"package.guarded:attention" imports')
+    assert code == (
+        "from package.refusals import check_sizes\n\n\n"
+        "def attention(query, mask=None):\n    if query > 9:\n"
+        '        raise ValueError("query")\n    return check_sizes(query)'
+    )
+    code = code_of(repository.root, '"package.guarded:Config"')
+    assert code == (
+        "class Config:\n    size: int\n\n    def twice(self):\n"
+        "        return 2 * self.size"
+    )
+
+
+def test_guards_can_be_asked_for_and_stay_where_they_are_all(repository):
+    repository.write("src/package/guarded.py", GUARDED)
+    words = '"package.guarded:attention" imports guards'
+    code = code_of(repository.root, words)
+    assert "import check_mask, check_sizes, checked\n\n\n@checked" in code
+    assert code.split("\n\n\n")[1] in GUARDED
+    code = code_of(repository.root, '"package.guarded:check_both"')
+    assert code in GUARDED and code.count("check_sizes") == 2
+
+
+def test_a_check_in_a_test_is_what_it_claims(repository):
+    repository.write(
+        "tests/things.py", "def claim():\n    check_it()\n    f()"
+    )
+    assert "check_it" in code_of(repository.root, '"tests.things:claim"')
 
 
 PAGE = (
@@ -165,9 +232,9 @@ def test_the_page_shows_the_source_and_links_to_its_lines(repository):
     first = MODULE[: MODULE.index("def outline")].count("\n") + 1
     url = "https://example.org/repository/blob/main/src/package/module.py"
     assert f'href="{url}#L{first}-L{first + 1}"' in html
-    assert '<p class="source-link">' in html
-    assert "<code>Shape.outline</code> in" in html
-    assert html.index("source-link") < html.index("After.")
+    assert "module.py · lines <a" in html and f">{first}–{first + 1}<" in html
+    assert html.index('class="place"') < html.index("<pre>")
+    assert "Shape.outline in src/package/module.py" in html
 
 
 def test_a_fence_inside_a_tab_keeps_its_place(repository):
@@ -175,7 +242,7 @@ def test_a_fence_inside_a_tab_keeps_its_place(repository):
     inside = "".join(f"    {line}\n" for line in text.splitlines())
     html = repository.html("page", f'# T\n\n=== "One"\n\n{inside}\nOut.\n')
     tab = html[html.index("tabbed-content") : html.index("Out.")]
-    assert "sides" in tab and "source-link" in tab and "After." in tab
+    assert "sides" in tab and "module.py" in tab and "After." in tab
 
 
 def test_a_semicolon_shows_the_line_itself(repository):

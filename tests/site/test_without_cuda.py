@@ -59,6 +59,11 @@ def test_where_it_is_missing_files_are_left_out_and_listed(monkeypatch, tree):
 
 def test_of_the_book_the_cuda_page_and_its_tests_need_it_but_not_the_cpu():
     needing = {p.name for p in without_cuda.needing(without_cuda.ROOT)}
-    assert {"test_launch.py", "simulator.py", "flash_attention.md"} <= needing
+    assert {
+        "test_launch.py",
+        "simulator.py",
+        "flash_attention_cuda.md",
+    } <= needing
     assert not {"test_attention_speed.py", "test_tiles.py"} & needing
-    assert not {"attention_speed.md", "attention.md"} & needing
+    pages = {"attention_speed.md", "flash_attention.md", "attention.md"}
+    assert not pages & needing

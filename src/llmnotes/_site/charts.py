@@ -66,14 +66,15 @@ def fence(source, language, css_class, attributes, md, **_):
             parts.append(_table(page, given))
         if "text" in given:
             parts.append(_listing(page, given))
-        result = load(page, reference) if ":" in reference else None
+        shown = "".join(parts)
+        if ":" not in reference:
+            return shown
+        result = load(page, reference)
+        return surround(page, md, reference, result, given, shown)
     except PageError:
         raise
     except Exception as error:  # superfences would swallow it
         raise page.error(f"{reference}: {error}") from None
-    if result is None:
-        return "".join(parts)
-    return surround(page, md, reference, result, given, "".join(parts))
 
 
 def options(source: str) -> dict[str, str]:

@@ -113,7 +113,7 @@ def _files(chapter: Chapter) -> list[Path]:
 
 
 def _line(page: Page, path: Path, name: str, line: int) -> str:
-    href = page.source_href(path, f"L{line}")
+    href = page.file_url(path, f"L{line}")
     said = tables.prose(words(name))
     return (
         f'<li><a href="{escape(href)}">{said}</a></li>'

@@ -17,7 +17,7 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 
-from llmnotes._site import book, results, tables
+from llmnotes._site import book, results, symbols, tables
 from llmnotes._site.book import Chapter, Graph, graph
 from llmnotes._site.fences import blocks
 from llmnotes._site.page import Page, page_of
@@ -39,14 +39,23 @@ class MinutesPreprocessor(Preprocessor):
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines as they are."""
-        words = rows = 0
+        page, words, rows = page_of(self.md), 0, 0
         for block in blocks(lines):
             if block.opening is None:
                 words += len(re.findall(r"\w+", block.body()))
             elif block.language == "python":
-                rows += sum(map(bool, map(str.strip, block.lines)))
+                rows += _lines(page, block.lines)
         self.minutes = max(1, round(words / WORDS + rows / LINES))
         return lines
+
+
+def _lines(page: Page, lines: list[str]) -> int:
+    """Count the lines of a fence that are not empty, symbols written out."""
+    try:
+        shown = symbols.listing(lines, page.root).body
+    except LookupError as error:
+        raise page.error(error.args[0]) from None
+    return sum(map(bool, map(str.strip, shown)))
 
 
 class FrameTreeprocessor(Treeprocessor):
@@ -181,9 +190,9 @@ class FrameExtension(Extension):
     """Markdown extension `llmnotes._site.frame`."""
 
     def extendMarkdown(self, md):
-        """Count once code stands in (33); frame before links resolve (0)."""
+        """Count before fences (25) are drawn; frame before links resolve."""
         counted = MinutesPreprocessor(md)
-        md.preprocessors.register(counted, "llmnotes-minutes", 32.5)
+        md.preprocessors.register(counted, "llmnotes-minutes", 33.5)
         framed = FrameTreeprocessor(md, counted)
         md.treeprocessors.register(framed, "llmnotes-frame", 2)
 

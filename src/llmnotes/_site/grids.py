@@ -36,11 +36,11 @@ def fence(source, language, css_class, options, md, **_):
         reference = given["grid"]
         result = charts.load(page, reference)
         body = _figure(page, result, given)
+        return charts.surround(page, md, reference, result, given, body)
     except PageError:
         raise
     except Exception as error:  # superfences swallows what is not its own
         raise page.error(f"{reference}: {error}") from None
-    return charts.surround(page, md, reference, result, given, body)
 
 
 def _figure(page, result: dict, given: dict) -> str:

@@ -9,6 +9,7 @@ parts share in tests/<name>/.
 from collections import Counter
 from pathlib import Path
 
+from llmnotes._site import results
 from llmnotes._site.book import (
     Chapter,
     Graph,
@@ -58,7 +59,7 @@ def faults(root: Path) -> list[str]:
     found += _nav_faults(root, links.chapters)
     for chapter in links.chapters.values():
         found += _missing(chapter) + _unnamed(chapter)
-    found += _foreign(root, links) + _strays(root, links)
+    found += _foreign(root, links) + _strays(root, links) + _pages(root)
     return found + _machinery(root) + _unpackaged(root)
 
 
@@ -227,6 +228,23 @@ def _files(root: Path, part: str) -> list[Path]:
         *python_files(root / TESTS / part),
     ]
     return [p.relative_to(root) for p in found if p.name != "conftest.py"]
+
+
+def _pages(root: Path) -> list[str]:
+    """Name results without their page, and pages without their results."""
+    there = {p.with_suffix("") for p in root.glob("docs/results/*/*.json")}
+    pages = {p.with_suffix("") for p in root.glob("docs/results/*/*.md")}
+    found = [
+        f"{stem.relative_to(root)}.md: expected {results.stub(key)!r}"
+        for stem in sorted(there)
+        for key in [f"{stem.parent.name}/{stem.name}"]
+        if stem not in pages
+        or stem.with_suffix(".md").read_text("utf-8") != results.stub(key)
+    ]
+    return found + [
+        f"{stem.relative_to(root)}.md: no {stem.name}.json beside it"
+        for stem in sorted(pages - there)
+    ]
 
 
 def _results(root: Path) -> list[str]:

@@ -75,19 +75,19 @@ class Page:
         address = f"{repository.rstrip('/')}/{kind}/{branch}/{path}"
         return address + (f"#{lines}" if lines else "")
 
-    def source_href(self, path: Path | str, lines: str = "") -> str | None:
-        """Return the same address as it must stand in HTML written by us."""
-        url = self.source_url(path, lines)
-        if url is None or "://" in url:
-            return url
-        return self.url(f"source/{path}.txt")
+    def file_url(self, path: Path | str, lines: str = "") -> str | None:
+        """Return the same as an address that HTML can hold as it is."""
+        found = self.source_url(path, lines)
+        if self.config.get("repo_url") or found is None:
+            return found
+        return self.url(_copied(path))
 
     def _copy(self, path: Path | str) -> str | None:
         """Lay a copy of a file into the site, as text that browsers show.
 
         The address is relative to this page's source: MkDocs resolves it.
         """
-        place, uri = self.root / path, f"source/{path}.txt"
+        place, uri = self.root / path, _copied(path)
         if self.files is None or not place.is_file():
             return None
         if not self.exists(uri):
@@ -95,6 +95,10 @@ class Page:
             copy.inclusion = InclusionLevel.INCLUDED
             self.files.append(copy)
         return posixpath.relpath(uri, posixpath.dirname(self.uri) or ".")
+
+
+def _copied(path: Path | str) -> str:
+    return f"source/{path}.txt"
 
 
 def page_of(md: Markdown) -> Page:

@@ -1,7 +1,7 @@
 """The source of a symbol: a definition or an assignment, found with `ast`.
 
 path   = where it lies, relative to the repository
-words  = options: `imports` and `nodoc`, explained in symbols.py
+words  = options: `imports`, `doc`, `guards`, explained in symbols.py
 """
 
 import ast
@@ -9,8 +9,11 @@ import functools
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmnotes._site import trimming
+
 WIDTH = 79
-OPTIONS = {"imports", "nodoc"}
+OPTIONS = {"imports", "doc", "guards"}
+PACKAGE = "src"  # only there a call of `check_…` is a guard
 DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -24,6 +27,7 @@ class Source:
     last: int
     code: list[str]
     imports: dict[str, set[str]]  # "from einops import" -> {"rearrange"}
+    left_out: tuple[str, ...] = ()  # "docstring", "guards"
 
 
 def source_of(root: Path, module: str, name: str, words=()) -> Source:
@@ -42,17 +46,37 @@ def source_of(root: Path, module: str, name: str, words=()) -> Source:
         where = f"{module}, line {error.lineno}"
         raise LookupError(f"{where}: {error.msg}") from None
     node = _find(tree, name, f"{module}:{name}")
-    first = min(n.lineno for n in [node, *_decorators(node)])
-    drop = _docstring_lines(node, text) if "nodoc" in words else set()
-    strings = _inside_strings(node)
-    kept = [
-        line if i in strings else line.removeprefix(" " * node.col_offset)
-        for i, line in enumerate(text.splitlines(), 1)
-        if first <= i <= node.end_lineno and i not in drop
-    ]
-    imports = _imports(tree, node) if "imports" in words else {}
     place = path.relative_to(root)
-    return Source(name, place, first, node.end_lineno, kept, imports)
+    dropped = _left_out(node, words, place)
+    gone = [n for nodes in dropped.values() for n in nodes]
+    lines = _lines(node, text, gone)
+    imports = _imports(tree, node, gone) if "imports" in words else {}
+    first = min(n.lineno for n in [node, *_decorators(node)])
+    left_out = tuple(what for what, nodes in dropped.items() if nodes)
+    return Source(
+        name, place, first, node.end_lineno, lines, imports, left_out
+    )
+
+
+def _left_out(node, words, place: Path) -> dict[str, list[ast.AST]]:
+    found = {}
+    if "doc" not in words:
+        found["docstring"] = trimming.docstrings(node)
+    if "guards" not in words and place.parts[0] == PACKAGE:
+        found["guards"] = trimming.guards(node)
+    return found
+
+
+def _lines(node, text: str, dropped: list[ast.AST]) -> list[str]:
+    """Return the lines of a definition, moved to the margin."""
+    first = min(n.lineno for n in [node, *_decorators(node)])
+    every = dict(enumerate(text.splitlines(), 1))
+    span = {i: every[i] for i in range(first, node.end_lineno + 1)}
+    strings = _inside_strings(node)
+    return [
+        line if i in strings else line.removeprefix(" " * node.col_offset)
+        for i, line in trimming.without(span, dropped).items()
+    ]
 
 
 @functools.lru_cache(maxsize=32)
@@ -112,20 +136,6 @@ def _decorators(node) -> list[ast.expr]:
     return getattr(node, "decorator_list", [])
 
 
-def _docstring_lines(node, text) -> set[int]:
-    lines = text.splitlines()
-    drop = set()
-    for n in ast.walk(node):
-        documented = isinstance(n, DEFINITIONS) and ast.get_docstring(n)
-        if not documented or len(n.body) == 1:
-            continue
-        end = n.body[0].end_lineno
-        while not lines[end].strip():  # blank lines below the docstring
-            end += 1
-        drop |= set(range(n.body[0].lineno, end + 1))
-    return drop
-
-
 def _inside_strings(node) -> set[int]:
     """Return the lines whose leading spaces are part of a string's value."""
     bare = {id(n.value) for n in ast.walk(node) if isinstance(n, ast.Expr)}
@@ -137,8 +147,10 @@ def _inside_strings(node) -> set[int]:
     }
 
 
-def _imports(tree, node) -> dict[str, set[str]]:
-    used = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+def _imports(tree, node, dropped) -> dict[str, set[str]]:
+    gone = {id(n) for top in dropped for n in ast.walk(top)}
+    left = [n for n in ast.walk(node) if id(n) not in gone]
+    used = {n.id for n in left if isinstance(n, ast.Name)}
     found = {}
     for statement in _statements(tree):
         if not isinstance(statement, ast.Import | ast.ImportFrom):

@@ -4,14 +4,18 @@
     --8<-- "llmnotes.transformer.attention:MultiHeadAttention.forward"
     ```
 
-Words after the closing quote: `imports` puts in front those imports of the
-module that the block uses, `nodoc` drops docstrings. Modules lie under src/
-or at the root of the repository (tests.…). A link to the lines follows the
-fence. To show such a line itself, write a semicolon in front of it, as in
-pymdownx.snippets, which takes the semicolon away.
+Docstrings and shape guards are left out (trimming.py). Words after the
+closing quote: `imports` puts in front those imports of the module that the
+block uses, `doc` shows docstrings, `guards` shows guards. Modules lie under
+src/ or at the root of the repository (tests.…). To show such a line itself,
+write a semicolon in front of it, as in pymdownx.snippets, which takes the
+semicolon away.
 """
 
+import ast
+import itertools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from markdown import Extension
@@ -21,96 +25,106 @@ from llmnotes._site.fences import blocks
 from llmnotes._site.page import page_of
 from llmnotes._site.sources import Source, source_of, write_imports
 
+WRITTEN, HIDDEN = "--8<--", "--symbol--"
 LINE = re.compile(
-    r'(?P<pad>[ \t>]*)--8<-- "(?P<module>[\w.]+):(?P<name>[\w.]+)"'
-    r"(?P<words>(?:[ \t]+\w+)*)[ \t]*"
+    rf'(?P<pad>[ \t>]*)(?P<mark>{WRITTEN}|{HIDDEN}) "(?P<module>[\w.]+)'
+    r':(?P<name>[\w.]+)"(?P<words>(?:[ \t]+\w+)*)[ \t]*'
 )
 
 
-def _expand_block(root: Path, lines) -> tuple[list[str], list[Source]]:
-    """Put sources into a block; imports of all of them before the first."""
-    matches = [(line, LINE.fullmatch(line)) for line in lines]
-    sources = {
-        i: source_of(root, m["module"], m["name"], m["words"].split())
-        for i, (_, m) in enumerate(matches)
-        if m
-    }
-    imports = {}
-    for source in sources.values():
+@dataclass(frozen=True)
+class Listing:
+    """The code of one fence, with the sources in it."""
+
+    imports: list[str]  # with the empty lines that follow them
+    body: list[str]
+    sources: list[Source]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, as it runs."""
+        return [*self.imports, *self.body]
+
+
+def listing(lines, root: Path, mark: str = WRITTEN) -> Listing:
+    """Put sources in the place of symbol lines; `LookupError` without one."""
+    body, sources, imports = [], [], {}
+    for line in lines:
+        m = LINE.fullmatch(line)
+        if not m or m["mark"] != mark:
+            body.append(line)
+            continue
+        source = source_of(root, m["module"], m["name"], m["words"].split())
+        sources.append(source)
+        body += [m["pad"] + row if row else row for row in source.code]
         for head, names in source.imports.items():
             imports.setdefault(head, set()).update(names)
-    out = []
-    for i, (line, m) in enumerate(matches):
-        if i not in sources:
-            out.append(line)
-            continue
-        code = sources[i].code
-        if imports and i == min(sources):
-            gap = 2 if code[0].startswith(("def ", "class ", "@")) else 1
-            code = [*write_imports(imports), *[""] * gap, *code]
-        out += [m["pad"] + row if row else row for row in code]
-    return out, list(sources.values())
+    typed, body = _imports_above(body) if sources else ([], body)
+    written = [*write_imports(imports), *typed]
+    first = next(filter(None, body), "").lstrip()
+    gap = 2 if first.startswith(("def ", "class ", "@")) else 1
+    return Listing([*written, *[""] * gap] if written else [], body, sources)
+
+
+def _imports_above(body: list[str]) -> tuple[list[str], list[str]]:
+    """Part the imports that a page writes itself from the code below."""
+    try:
+        statements = ast.parse("\n".join(body)).body
+    except SyntaxError:
+        return [], body
+    leading = itertools.takewhile(
+        lambda s: isinstance(s, ast.Import | ast.ImportFrom), statements
+    )
+    end = max((s.end_lineno for s in leading), default=0)
+    rest = itertools.dropwhile(lambda line: not line, body[end:])
+    return body[:end], list(rest)
 
 
 def expand(text: str, root: Path | None = None) -> str:
-    """Return the Markdown, or the body of a fence, with plain code in it.
-
-    The same text as on the page, without the links to the source.
-    """
+    """Return the Markdown, or the body of a fence, with plain code in it."""
     out = []
     for block in blocks(text.split("\n")):
         if block.opening:
             out.append(block.opening[0])
-        out += _expand_block(root or Path.cwd(), block.lines)[0]
+        out += listing(block.lines, root or Path.cwd()).lines
         if block.closing is not None:
             out.append(block.closing)
     return "\n".join(out)
 
 
-def _link(page, pad: str, source: Source) -> list[str]:
-    """Write the link to the lines; attr_list gives the paragraph a class."""
-    first, last = source.first, source.last
-    one = first == last
-    lines = f"line {first}" if one else f"lines {first}–{last}"
-    text = f"`{source.name}` in `{source.path.as_posix()}`, {lines}"
-    anchor = f"L{first}" if one else f"L{first}-L{last}"
-    url = page.source_url(source.path.as_posix(), anchor)
-    text = f"[{text}]({url})" if url else text
-    gap = pad.rstrip()
-    return [gap, pad + text, pad + "{ .source-link }", gap]
-
-
 class SymbolPreprocessor(Preprocessor):
-    """Replace the symbol lines of a page."""
+    """Hide symbol lines from pymdownx.snippets, whose syntax they share.
+
+    The fence that they stand in is drawn by code.py.
+    """
 
     def run(self, lines: list[str]) -> list[str]:
-        """Return the lines of the page with the sources in their place."""
+        """Return the page's lines, those of symbols under another mark."""
         page = page_of(self.md)
         out = []
         for block in blocks(lines):
-            try:
-                body, sources = _expand_block(page.root, block.lines)
-            except LookupError as error:
-                raise page.error(error.args[0]) from None
-            if sources and block.closing is None:
-                raise page.error(
-                    f"the line for {sources[0].name} must stand in a fence"
-                )
-            if block.opening:
-                out.append(block.opening[0])
-            out += body
-            if block.closing is not None:
-                out.append(block.closing)
-            for source in sources:
-                out += _link(page, block.opening["pad"], source)
+            rows = [self.hidden(line) for line in block.lines]
+            if rows != block.lines and block.closing is None:
+                name = next(filter(None, map(LINE.fullmatch, rows)))["name"]
+                raise page.error(f"the line for {name} must stand in a fence")
+            first = [block.opening[0]] if block.opening else []
+            last = [] if block.closing is None else [block.closing]
+            out += [*first, *rows, *last]
         return out
+
+    @staticmethod
+    def hidden(line: str) -> str:
+        """Return a symbol line under another mark, any other as it is."""
+        if not LINE.fullmatch(line):
+            return line
+        return line.replace(WRITTEN, HIDDEN, 1)
 
 
 class SymbolExtension(Extension):
     """Markdown extension `llmnotes._site.symbols`."""
 
     def extendMarkdown(self, md):
-        """Register before pymdownx.snippets (32), whose syntax it shares."""
+        """Register before pymdownx.snippets (32)."""
         md.preprocessors.register(
             SymbolPreprocessor(md), "llmnotes-symbols", 33
         )

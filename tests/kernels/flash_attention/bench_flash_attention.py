@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from llmnotes.kernels.flash_attention import cpu, reference
+from llmnotes.kernels.flash_attention import cpu, reference, traffic
 from llmnotes.transformer.attention import attention
 
 HEADS, HEAD_DIM = 8, 64
@@ -83,6 +83,47 @@ def bench_causal_tiles(record):
             "are visible: 0.625."
         ),
         columns={"query_block": "", "key_block": "", "visible": ""},
+        rows=rows,
+    )
+
+
+def bench_traffic_against_fast_memory(record):
+    n, d = 1024, 64
+    standard = traffic.paper_standard(n, d)
+    rows = []
+    for memory in (4096, 8192, 12_288, 16_384, 25_600, 32_768, 49_152, 65_536):
+        key_blocks = math.ceil(n / math.ceil(memory / (4 * d)))
+        flash = traffic.paper_flash(n, d, memory)
+        bound = n * n * d * d / memory
+        rows.append(
+            [memory, key_blocks, standard, flash]
+            + [standard / flash, flash / bound]
+        )
+    record(
+        "traffic_vs_memory",
+        kind="exact",
+        title="With little fast memory FlashAttention-1 moves more, not less",
+        prediction=(
+            "Algorithm 1 makes T_c = 4dN/M passes over Q and O, so accesses "
+            "follow N²d²/M: about 12 times that. Against 4N² + 4Nd it "
+            "starts to win where 12N²d²/M < 4N², that is M > 3d² = 12,288."
+        ),
+        columns={
+            "memory": "elements",
+            "key_blocks": "",
+            "standard": "elements",
+            "flash": "elements",
+            "gain": "",
+            "over_bound": "",
+        },
+        labels={
+            "memory": "fast memory M",
+            "key_blocks": "key blocks T_c",
+            "standard": "standard attention",
+            "flash": "FlashAttention-1",
+            "gain": "standard / flash",
+            "over_bound": "flash / (N²d²/M)",
+        },
         rows=rows,
     )
 

@@ -9,9 +9,9 @@ import torch
 
 from llmnotes import train
 from llmnotes.parallel.data_parallel.cores import Cores
-from llmnotes.transformer.gpt.fused_recipe import FusedRecipe
-from llmnotes.transformer.gpt.muon import MuonAdamW
-from llmnotes.transformer.gpt.recipe import RecipeConfig
+from llmnotes.transformer.pretraining.muon import MuonAdamW
+from llmnotes.transformer.pretraining.recipe import RecipeConfig
+from llmnotes.transformer.training_step.fused_recipe import FusedRecipe
 
 SHAPE = RecipeConfig(13, 11, n_embd=12, n_layer=2, n_head=3, n_inner=20)
 

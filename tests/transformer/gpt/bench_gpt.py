@@ -1,18 +1,12 @@
-"""What the GPT chapter counts, computes, trains and times."""
+"""What the GPT chapter counts, computes and trains."""
 
-import contextlib
-import functools
 import math
-import multiprocessing
 import statistics
-import time
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from llmnotes import data, train
-from llmnotes.parallel.data_parallel.cores import Cores
 from llmnotes.transformer.gpt import (
     GPT,
     GPT1,
@@ -33,21 +27,14 @@ from llmnotes.transformer.gpt.bigram import (
     pair_counts,
     unigram_loss,
 )
-from llmnotes.transformer.gpt.fused import FusedGPT
-from tests.transformer.gpt.plain_torch_gpt import PlainGPT
 from tests.transformer.gpt.training_runs import (
-    ABLATION,
     MINI,
-    NANO,
-    final_loss,
     plain,
-    recipe,
     shakespeare,
     trained,
 )
 
 SEED = 0
-TARGET = 1.90  # the record: seconds of training until this loss
 
 
 def bench_parameter_counts(record):
@@ -220,287 +207,6 @@ def bench_the_stream_keeps_its_size(record):
             "start": "c_proj starts at",
         },
         rows=rows,
-    )
-
-
-@pytest.mark.trained
-@pytest.mark.usefixtures("tiny_shakespeare")
-def bench_losses(record):
-    ids, other = shakespeare()
-    rows = []
-    for setting in (MINI, NANO):
-        for name in ("GPT-2's architecture", "the recipe"):
-            if name == "the recipe":
-                parts = recipe(setting, ids, seed=SEED)
-            else:
-                parts = plain(setting, seed=SEED)
-            trained(*parts, ids)
-            model, _, config = parts
-            final = train.evaluate_all(model, other, config)
-            rows.append((setting.name, name, parameters(model), final))
-            print(rows[-1], flush=True)
-    record(
-        "losses",
-        kind="trained",
-        seeds=(SEED,),
-        spread={"loss": 0.03},
-        title="Validation loss of the same parameters and steps, two recipes",
-        prediction=(
-            "Plain PyTorch reaches 1.76 in the miniGPT setting and nanoGPT's "
-            "README reports 1.88 in the other. Muon and the token shift "
-            "should take 0.1 to 0.2 off both."
-        ),
-        columns={"setting": "", "model": "", "parameters": "", "loss": "nat"},
-        labels={"loss": "loss on the whole validation text"},
-        rows=rows,
-    )
-
-
-@pytest.mark.trained
-@pytest.mark.usefixtures("tiny_shakespeare")
-def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
-    jobs = [(name, steps, seed) for name in ABLATION for seed in seeds]
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        losses = iter(pool.starmap(final_loss, jobs, chunksize=1))
-    rows = []
-    for name in ABLATION:
-        found = [next(losses) for _ in seeds]
-        mean, spread = statistics.mean(found), max(found) - min(found)
-        rows.append((name, mean, spread, mean - (rows or [(0, mean)])[0][1]))
-    record(
-        "ablation",
-        kind="trained",
-        seeds=seeds,
-        spread={"loss": 0.05, "spread": 0.1, "cost": 0.05},
-        title=f"The recipe without one ingredient each, {steps} steps",
-        prediction=(
-            "Muon first, because few steps are its strength; then the shift, "
-            "which hands every position the pair before it. With a block of "
-            "32, RoPE should matter less; ReLU² and QK-norm least."
-        ),
-        columns={"without": "", "loss": "nat", "spread": "nat", "cost": "nat"},
-        labels={
-            "loss": f"validation loss, mean of {len(seeds)} seeds",
-            "spread": "largest minus smallest",
-            "cost": "more than the recipe",
-        },
-        rows=rows,
-    )
-
-
-class Counter(TorchDispatchMode):
-    """Counts the operations that PyTorch is asked for, views included."""
-
-    count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += 1
-        return function(*args, **(kwargs or {}))
-
-
-@pytest.mark.usefixtures("tiny_shakespeare")
-def bench_operations_of_a_step(record):
-    ids, _ = shakespeare()
-    config = train.TrainConfig(batch_size=16, block=32)
-    task, rows = train.LanguageModelling(ids, ids, config), []
-    batch = task.batch(0)
-    for name, cls in (
-        ("plain PyTorch", PlainGPT),
-        ("our GPT, fused", FusedGPT),
-    ):
-        torch.manual_seed(SEED)
-        model = cls(MINI.shape)
-        optimizer = adamw(model, config)
-        step = functools.partial(train.update, model, optimizer, task, batch)
-        step(config, 0)  # makes the optimizer's state
-        with Counter() as counter:
-            step(config, 1)
-        rows.append((name, counter.count))
-    record(
-        "operations",
-        kind="tolerance",
-        tolerance=0.2,  # PyTorch's versions cut some operations differently
-        seed=SEED,
-        title="Operations that one training step asks of PyTorch",
-        prediction=(
-            "Per block some 30 forward, twice as many backward; with the "
-            "optimizer's, 500 in all. A fused block has a dozen products and "
-            "about as many views."
-        ),
-        columns={"model": "", "operations": ""},
-        rows=rows,
-    )
-
-
-class TwoThreads:
-    """Trains as everybody does: PyTorch's own threads, two of them."""
-
-    def __init__(self, model, optimizer, config, ids):
-        self.optimizer = optimizer(model, config)
-        self.model, self.config = model, config
-        self.task = train.LanguageModelling(ids, ids, config)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def step(self, number):
-        torch.set_num_threads(2)
-        batch = self.task.batch(number)
-        return train.update(
-            *(self.model, self.optimizer, self.task),
-            *(batch, self.config, number),
-        )
-
-
-def adamw(model, config):
-    """AdamW as one would write it."""
-    return torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, fused=True
-    )
-
-
-@pytest.mark.timing
-@pytest.mark.usefixtures("tiny_shakespeare")
-def bench_a_step(record, race):
-    ids, _ = shakespeare()
-    kinds = {
-        "plain PyTorch": (PlainGPT, TwoThreads),
-        "our GPT": (GPT, TwoThreads),
-        "our GPT, fused": (FusedGPT, TwoThreads),
-        "plain PyTorch, two processes": (PlainGPT, Cores),
-        "our GPT, fused, two processes": (FusedGPT, Cores),
-    }
-    contestants = {}
-    with contextlib.ExitStack() as stack:
-        for setting in (MINI, NANO):
-            config = train.TrainConfig(
-                batch_size=setting.batch_size, block=setting.block
-            )
-            for name, (cls, trainer) in kinds.items():
-                torch.manual_seed(SEED)
-                model = cls(setting.shape)
-                team = stack.enter_context(trainer(model, adamw, config, ids))
-                contestants[setting.name, name] = five_steps(team, trainer)
-        times = race(contestants, rounds=7, slice_s=1.5)
-    torch.set_num_threads(2)
-    record(
-        "step",
-        kind="timing",
-        title="Time of a training step, and its ratio to plain PyTorch's",
-        prediction=(
-            "The products take most of a step and are the same for all. "
-            "Fusing saves the second tanh of GELU, the copies and most of "
-            "the handing out: a tenth. Two processes instead of two threads "
-            "do not wait at every operation: another tenth or two."
-        ),
-        columns={"setting": "", "model": "", "seconds": "s", "ratio": ""},
-        labels={"ratio": "times plain PyTorch", "seconds": "median time"},
-        rows=[
-            (
-                *key,
-                statistics.median(times[key]) / 5,
-                statistics.median(times[key])
-                / statistics.median(times[key[0], "plain PyTorch"]),
-            )
-            for key in contestants
-        ],
-    )
-
-
-def five_steps(team, trainer):
-    """Five steps of a contestant, with as many threads as it takes."""
-
-    def run():
-        torch.set_num_threads(2 if trainer is TwoThreads else 1)
-        for number in range(5):
-            team.step(number)
-
-    return run
-
-
-def ratio(seconds, reference):
-    """Their ratio, or the word that stands in the place of seconds."""
-    return seconds if isinstance(seconds, str) else seconds / reference
-
-
-def steps_until(target, team, other, every=20):
-    """Train until the validation loss is below target: (step, seconds).
-
-    The clock stands still while the first step starts everything up, and
-    during evaluation.
-    """
-    team.step(0)
-    model, config = getattr(team, "worker", team).model, team.config
-    spent, start = 0.0, time.perf_counter()
-    for number in range(1, config.steps):
-        team.step(number)
-        if (number + 1) % every == 0 or number + 1 == config.steps:
-            spent += time.perf_counter() - start
-            if train.evaluate(model, other, config) < target + 0.02:
-                if train.evaluate_all(model, other, config) <= target:
-                    return number + 1, spent
-            start = time.perf_counter()
-    return config.steps, "not reached"
-
-
-@pytest.mark.trained
-@pytest.mark.usefixtures("tiny_shakespeare")
-def bench_the_record(record):
-    ids, other = shakespeare()
-    constant = train.TrainConfig(
-        steps=3500, batch_size=16, block=32, learning_rate=1e-3, warmup=0,
-        min_learning_rate=1e-3, clip=0.0, seed=SEED,
-    )  # fmt: skip
-    _, _, cosine = plain(MINI, steps=1800)
-    rows = []
-    for name, trainer, model, optimizer, config in (
-        (
-            "plain PyTorch, constant rate",
-            TwoThreads,
-            PlainGPT,
-            adamw,
-            constant,
-        ),
-        ("plain PyTorch, our schedule", TwoThreads, PlainGPT, adamw, cosine),
-        ("our GPT, our schedule", Cores, FusedGPT, train.adamw, cosine),
-        (
-            "the recipe with AdamW",
-            Cores,
-            *recipe(MINI, ids, "AdamW in place of Muon", 600),
-        ),
-        ("the recipe", Cores, *recipe(MINI, ids, steps=360)),
-    ):
-        if isinstance(model, type):
-            torch.manual_seed(SEED)
-            model = model(MINI.shape)
-        with trainer(model, optimizer, config, ids) as team:
-            step, seconds = steps_until(TARGET, team, other)
-        rows.append((name, parameters(model), step, seconds))
-        print(rows[-1], flush=True)
-    record(
-        "record",
-        kind="trained",
-        seeds=(SEED,),
-        spread={"steps": 100, "seconds": None, "ratio": None},
-        title=f"Training time until the validation loss is {TARGET:.2f}",
-        prediction=(
-            "Plain PyTorch at a constant rate needs about 1,900 steps; a "
-            "schedule that ends should need fewer. The recipe, started from "
-            "the pair counts, should need a quarter of them, at a somewhat "
-            "dearer step."
-        ),
-        columns={
-            "model": "",
-            "parameters": "",
-            "steps": "",
-            "seconds": "s",
-            "ratio": "",
-        },  # fmt: skip
-        labels={"ratio": "times plain PyTorch"},
-        rows=[(*row, ratio(row[3], rows[0][3])) for row in rows],
     )
 
 

@@ -1,1 +1,1 @@
-"""FlashAttention, three times: `reference` (torch), `cpu`, `cuda` (numba)."""
+"""FlashAttention, twice: `reference` in plain torch, `cpu` in numba."""

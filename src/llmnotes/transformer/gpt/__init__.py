@@ -1,4 +1,4 @@
-"""GPT: the model, sampling, its files, a recipe, a step made quick."""
+"""GPT: the model, its files, sampling, and what counting can do."""
 
 from llmnotes.transformer.gpt.files import (
     ASSUMED,
