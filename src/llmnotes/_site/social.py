@@ -84,14 +84,15 @@ def card(title: str, above: str, below: str) -> bytes:
     """Draw a card; coordinates are pixels from the lower left corner."""
     figure, axes = _canvas(WIDE, HIGH)
     _sign(axes, 80, 508, 16, ACCENT)
-    axes.text(145, 508, "llmnotes", size=26, weight="bold", family="serif")
+    written = {"color": INK, "weight": "bold", "family": "serif"}
+    axes.text(145, 508, "llmnotes", size=26, **written)
     _mask(axes, 878, 106, 34, 7)
-    axes.text(80, 420, above, size=19, color=SOFT)
+    axes.text(80, 430, above, size=19, color=SOFT)
     lines = textwrap.wrap(title, 20)[:3]
     size = 62 if len(lines) == 1 else 46
     axes.text(
-        *(80, 405, "\n".join(lines)),
-        **{"size": size, "weight": "bold", "family": "serif", "va": "top"},
+        *(80, 400, "\n".join(lines)),
+        **{"size": size, "va": "top", **written},
     )
     axes.text(
         *(80, 80, "\n".join(textwrap.wrap(below, 52)[:4])),
@@ -140,7 +141,8 @@ def _mask(axes, x: float, y: float, side: float, tokens: int) -> None:
 def _square(axes, x, y, side, colour, alpha) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x, y), side, side, color=colour, alpha=alpha))
+    look = {"facecolor": colour, "alpha": alpha, "linewidth": 0}
+    axes.add_patch(Rectangle((x, y), side, side, **look))
 
 
 def _png(figure) -> bytes:
