@@ -74,6 +74,8 @@ def test_what_is_laid_parses_and_the_page_finds_its_symbols(root, folder):
     page = (root / "docs/sequence/gru.md").read_text()
     assert page.startswith("---\n") and "\n# GRU\n" in page
     shown = re.findall(r'--8<-- "([\w.]+):(\w+)"', page)
+    fenced = re.search(r"```claims\n([\w.]+)\n(\w+)\nothers\n```", page)
+    shown.append(fenced.groups())
     assert len(shown) == 2
     for module, symbol in shown:
         file = root / f"{module.replace('.', '/')}.py"

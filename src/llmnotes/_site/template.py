@@ -17,43 +17,67 @@ from llmnotes._site.imports import CODE
 
 PAGE = """\
 ---
-description: One sentence that a search result would show.
+description: One sentence for a newcomer; it stands under the title.
 ---
 
 # {title}
 
 What breaks without it: a run, with its numbers, before any solution.
 
-## The idea
+## Say what the picture shows
 
-One picture and three sentences.
+One drawn picture of the object (a `figure` fence), and three sentences.
 
-## The maths
+## Say what the formula gives
 
-Each symbol tied to its name in the code.
-
-## The code
+Each symbol tied to its name in the code; no formula wider than a phone.
 
 ```python
 --8<-- "{module}:{slug}" imports
 ```
 
-## Proof
+## Say what is proved
 
-```python
---8<-- "{tests}:test_equals_an_independent_implementation"
+```claims
+{tests}
+test_equals_an_independent_implementation
+others
 ```
 
-## Measurement
+## Say what the measurement found
 
 ```results
 table: {part}/{slug}:first
+prediction: fold
+outcome: As expected, or what came out otherwise.
 ```
 
-## Where this differs
+## What goes wrong
 
-From the paper, from other libraries, and the mistakes people really make,
-each with the smallest input that exposes it.
+### Name the mistake
+
+The smallest input that exposes it, and the library's message. Three mistakes
+stand in view, each with a heading of its own.
+
+<details class="more" markdown="1"><summary>More mistakes</summary>
+
+### Name another
+
+</details>
+
+## What to take along
+
+Three to five sentences.
+
+## Three questions
+
+??? question "The first?"
+
+    Its answer.
+
+## Where to go next
+
+Two or three links, each with a reason.
 
 ## Sources
 
@@ -120,8 +144,9 @@ def bench_first(record):
     rows = [(1, 1)]
     record(
         "first",
-        kind="exact",
-        seed=None,
+        kind="tolerance",
+        tolerance=1e-6,
+        seed=0,
         title="The point of the table in one sentence",
         prediction="What we expect before measuring, with the reason.",
         columns={{"n": "tokens", "count": ""}},
