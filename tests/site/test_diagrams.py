@@ -34,6 +34,7 @@ DIAGRAMS = {
     "transformer:model": "transformer/transformer.md",
     "bert:reading": "transformer/bert.md",
     "gpt:block": "transformer/gpt.md",
+    "positions:ways": "transformer/positions.md",
     "rnn:unrolled": "sequence/rnn.md",
     "lstm:cell": "sequence/lstm.md",
     "gru:cell": "sequence/gru.md",
