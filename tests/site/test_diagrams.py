@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from llmnotes._site.figures import (
     attention_heads,
+    attention_speed,
     bert,
     drawn,
     signs,
@@ -22,6 +23,10 @@ from llmnotes._site.figures import (
 from llmnotes._site.figures.fence import function
 from llmnotes._site.figures.pen import Pen
 from llmnotes._site.page import Page
+from llmnotes.kernels.attention_speed import (
+    fused_forward_traffic,
+    unfused_forward_traffic,
+)
 from llmnotes.transformer.bert import BERT_BASE, BertForMaskedLM
 from llmnotes.transformer.gpt import GPT, GPT_2_SMALL, parameters
 from llmnotes.transformer.transformer import BASE, Transformer
@@ -35,6 +40,7 @@ DIAGRAMS = {
     "bert:reading": "transformer/bert.md",
     "gpt:block": "transformer/gpt.md",
     "positions:ways": "transformer/positions.md",
+    "attention_speed:traffic": "kernels/attention_speed.md",
     "rnn:unrolled": "sequence/rnn.md",
     "lstm:cell": "sequence/lstm.md",
     "gru:cell": "sequence/gru.md",
@@ -135,6 +141,13 @@ def test_berts_boxes_hold_the_models_parameters():
         assert signs.count(parameters(part)) in said
     assert bert.LAYERS == BERT_BASE.num_hidden_layers
     assert bert.VOCABULARY == BERT_BASE.vocab_size
+
+
+def test_the_belts_are_the_traffic_of_the_formulas():
+    n, d = attention_speed.LENGTH, attention_speed.HEAD_DIM
+    said = " ".join(words_of(drawing("attention_speed:traffic").wide))
+    for formula in (unfused_forward_traffic, fused_forward_traffic):
+        assert signs.count(formula(n, n, d)) in said
 
 
 def test_the_mask_of_the_drawing_is_the_mask_of_the_code():
