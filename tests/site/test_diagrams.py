@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
@@ -17,12 +18,14 @@ from llmnotes._site.figures import (
     attention_speed,
     bert,
     drawn,
+    forward_mode,
     signs,
     transformer,
 )
 from llmnotes._site.figures.fence import function
 from llmnotes._site.figures.pen import Pen
 from llmnotes._site.page import Page
+from llmnotes.foundations.forward_mode import jvp
 from llmnotes.kernels.attention_speed import (
     fused_forward_traffic,
     unfused_forward_traffic,
@@ -41,6 +44,7 @@ DIAGRAMS = {
     "gpt:block": "transformer/gpt.md",
     "positions:ways": "transformer/positions.md",
     "attention_speed:traffic": "kernels/attention_speed.md",
+    "forward_mode:dual": "foundations/forward_mode.md",
     "rnn:unrolled": "sequence/rnn.md",
     "lstm:cell": "sequence/lstm.md",
     "gru:cell": "sequence/gru.md",
@@ -150,6 +154,13 @@ def test_the_belts_are_the_traffic_of_the_formulas():
         assert signs.count(formula(n, n, d)) in said
 
 
+@pytest.mark.parametrize("direction", forward_mode.DIRECTIONS)
+def test_motions_are_those_of_dual_numbers(direction):
+    point, moving = np.array(forward_mode.POINT), np.array(direction)
+    found = jvp(lambda x: x[0] ** 2 * x[1], [point], [moving])
+    assert forward_mode.pushed(direction)["L"] == found
+
+
 def test_the_mask_of_the_drawing_is_the_mask_of_the_code():
     triangle = [[int(j <= i) for j in range(8)] for i in range(8)]
     assert signs.seen(page_of("gpt:block"), "causal") == triangle
@@ -184,7 +195,8 @@ def test_links_lead_to_the_definition(name):
     for path, first, last, symbol in links:
         lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
         head = "\n".join(lines[int(first) - 1 : int(last)])
-        assert re.search(rf"(def|class) {symbol.split('.')[-1]}\b", head)
+        name = symbol.split(".")[-1]
+        assert re.search(rf"^ *(def |class )?{name}\b", head, re.M)
 
 
 def test_a_symbol_that_is_gone_ends_the_build():
