@@ -36,6 +36,7 @@ def three(site):
         ("later", "last"),
     ):
         site.write(f"docs/{part}/{slug}.md", f"# {slug}\n")
+        site.write(f"docs/{part}/index.md", f"# {part}\n")
         site.write(f"tests/{part}/test_{slug}.py", "")
     (site.root / "tests/later/test_last.py").unlink()
     for name in ("test_text", "test_text_speed", "shared/test_tools"):
@@ -432,3 +433,10 @@ def test_results_without_their_page_and_a_page_without_results(three):
     ]
     three.write("docs/results/zoo/lion.md", results.stub("zoo/tiger"))
     assert found[0] in mirror.faults(three.root)
+
+
+def test_a_part_with_a_chapter_has_a_page(three):
+    (three.root / "docs/later/index.md").unlink()
+    assert mirror.faults(three.root) == [
+        "docs/later/index.md: no page of this part, which has chapters"
+    ]

@@ -34,7 +34,8 @@ def fence(source, language, css_class, options, md, **_):
         if name == "part" and part in book:
             return _chapters(page, book[part])
         if name == "book":
-            return "".join(_part(page, p, c) for p, c in book.items())
+            whole = "".join(_part(page, p, c) for p, c in book.items())
+            return f'<div class="whole-book">{whole}</div>'
         known = ", ".join(book)
         raise LookupError(f"expected book or part: one of {known}")
     except Exception as error:  # superfences would swallow it
@@ -75,7 +76,7 @@ class ContentsTreeprocessor(Treeprocessor):
         """Insert them below what stands under the title."""
         page = page_of(self.md)
         self._number(page)
-        at = _place(root)
+        at = 0 if "toc" in page.hidden else _place(root)
         tokens = getattr(self.md, "toc_tokens", [])
         found = tokens[0]["children"] if len(tokens) == 1 else []
         if at and len(found) >= FEWEST:

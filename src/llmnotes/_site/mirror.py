@@ -86,12 +86,20 @@ def _unpackaged(root: Path) -> list[str]:
 
 
 def _nav_faults(root: Path, chapters) -> list[str]:
+    """Name what is out of order in nav, and parts without their page."""
+    found = [
+        f"docs/{part}/index.md: no page of this part, which has chapters"
+        for part in dict.fromkeys(
+            c.part for c in chapters.values() if c.written
+        )
+        if not (root / "docs" / part / "index.md").exists()
+    ]
     nav = [page.removesuffix(".md") for page in pages_in_nav(root)]
     named = [page for page in nav if page in chapters]
     ordered = [key for key, c in chapters.items() if c.written]
     if named == ordered:
-        return []
-    return [f"nav has the chapters {named}, expected {ordered}"]
+        return found
+    return [*found, f"nav has the chapters {named}, expected {ordered}"]
 
 
 def _missing(chapter: Chapter) -> list[str]:
@@ -215,6 +223,7 @@ def _strays(root: Path, links: Graph) -> list[str]:
         for path in _files(root, part):
             inside = len(path.parts) == 4 and path.parts[2] in slugs
             inside &= path.parts[0] == str(TESTS)
+            inside |= path == Path("docs", part, "index.md")
             if path not in known and not inside:
                 found.append(f"{path}: no such chapter")
     return found + _results(root)

@@ -84,6 +84,20 @@ Two or three links, each with a reason.
 1. Paper, section or equation. Implementations compared against.
 """
 
+PART_PAGE = """\
+---
+description: What this part teaches, in one sentence.
+---
+
+# {part_title}
+
+What it teaches and in what order, in a few sentences.
+
+```contents
+part: {part}
+```
+"""
+
 MODULE = '''\
 """{title}: what it is in one sentence.
 
@@ -179,6 +193,7 @@ def words(chapter: Chapter, folder: bool) -> dict[str, str]:
     at = places(chapter.part, chapter.slug, folder)
     return at | {
         "part": chapter.part,
+        "part_title": chapter.part.capitalize(),
         "slug": chapter.slug,
         "title": chapter.title,
         "package": f"llmnotes.{chapter.part}.{chapter.slug}",
@@ -191,6 +206,9 @@ def homes(chapter: Chapter, folder: bool = False) -> dict[Path, str]:
     """Return path and text of each file of the homes that are empty."""
     said, stand = words(chapter, folder), chapter.homes()
     texts = {f"docs/{chapter.uri}": PAGE}
+    about = f"docs/{chapter.part}/index.md"
+    if not (chapter.root / about).exists():
+        texts[about] = PART_PAGE
     if not stand["code"]:
         texts[said["code"]] = MODULE
         if not (chapter.root / CODE / chapter.part / "__init__.py").exists():
@@ -256,7 +274,7 @@ def nav_place(name: str, root: Path) -> str:
     later = [c for c in chapters[at + 1 :] if c.written]
     if later and later[0].part == part:
         return f"above {later[0].uri}"
-    heading = f"in a new section `{part.capitalize()}:`"
+    heading = f"in a new section `{part.capitalize()}:`, after {part}/index.md"
     earlier = [c for c in chapters[:at] if c.written]
     below = f", below that of {earlier[-1].part}" if earlier else ""
     return heading + below
