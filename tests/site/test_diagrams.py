@@ -19,6 +19,7 @@ from llmnotes._site.figures import (
     bert,
     drawn,
     forward_mode,
+    from_rnn_to_transformer,
     signs,
     transformer,
 )
@@ -50,7 +51,9 @@ DIAGRAMS = {
     "gru:cell": "sequence/gru.md",
     "seq2seq:roads": "sequence/seq2seq.md",
     "seq2seq:beam": "sequence/seq2seq.md",
+    "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
+STANDING = {"from_rnn_to_transformer:paths"}  # of code that other pages show
 WIDTHS = {1280: "wide", 375: "narrow"}
 
 # Words that are drawn, and where; a small overlap is the air of a line.
@@ -161,6 +164,16 @@ def test_motions_are_those_of_dual_numbers(direction):
     assert forward_mode.pushed(direction)["L"] == found
 
 
+def test_a_path_is_as_long_as_the_lines_that_are_drawn():
+    n = from_rnn_to_transformer.LETTERS
+    edges = [(i, i + 1) for i in range(2 * n - 1)]  # read, then written
+    ends = edges[0][0], edges[-1][1]
+    assert ends == (0, 2 * n - 1)
+    assert from_rnn_to_transformer.steps(0) == (len(edges), len(edges))
+    assert from_rnn_to_transformer.steps(1) == (1, len(edges))
+    assert from_rnn_to_transformer.steps(2) == (1, 1)
+
+
 def test_the_mask_of_the_drawing_is_the_mask_of_the_code():
     triangle = [[int(j <= i) for j in range(8)] for i in range(8)]
     assert signs.seen(page_of("gpt:block"), "causal") == triangle
@@ -191,7 +204,8 @@ def test_links_lead_to_the_definition(name):
         r'aria-label="Code of ([\w.]+)"',
         picture,
     )
-    assert len(links) == picture.count("<a ") > 0
+    assert len(links) == picture.count("<a ")
+    assert links or name in STANDING
     for path, first, last, symbol in links:
         lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
         head = "\n".join(lines[int(first) - 1 : int(last)])
