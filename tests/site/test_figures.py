@@ -15,6 +15,7 @@ from llmnotes._site.figures.drawn import Drawing, Slider, html
 from llmnotes._site.figures.pen import Pen, scripts
 from llmnotes._site.figures.rope import wedge
 from llmnotes.transformer.attention import attention, attention_weights
+from llmnotes.transformer.gpt import next_distribution
 from llmnotes.transformer.rope import angles, rotate_interleaved
 from tests.site import built, serving, test_browser
 from tests.site.test_browser import arrive
@@ -234,6 +235,72 @@ class TestMoving:
         assert button.get_attribute("aria-disabled") == "true"
         press(page, ".stepper button:first-of-type", "Space", 20)
         assert page.locator(".stepper span").text_content() == "step 1 of 8"
+
+    def test_each_checkpoint_shows_its_text_and_its_loss(self, page):
+        arrive(page, "transformer/gpt/")
+        slider = page.locator("#writing-curve-frame")
+        losses = {
+            row["step"]: row["loss"]
+            for row in rows("transformer/gpt_writing:loss")
+        }
+        texts = rows("transformer/gpt_writing:texts")
+        figure = page.locator("figure:has(#writing-curve-frame)")
+        for row in reversed(texts):  # it stands at the last one
+            words = f"After {row['step']:,} steps the loss is "
+            words += f"{losses[row['step']]:.2f}."
+            assert figure.locator(".state").text_content() == words
+            lines = [
+                line.text_content()
+                for line in figure.locator("svg.wide text.mono").all()
+                if line.is_visible()
+            ]
+            assert "".join("".join(lines).split()) in "".join(
+                row["text"].split()
+            )
+            assert "".join(lines).strip()
+            slider.press("ArrowLeft")
+        assert slider.get_attribute("aria-valuetext") == words
+
+    @pytest.mark.parametrize(
+        ("presses", "options"),
+        [
+            ({}, {}),
+            ({"temperature": -5}, {"temperature": 0.5}),
+            ({"temperature": -10}, {"temperature": 0}),
+            (
+                {"temperature": 6, "top_k": -61},
+                {"temperature": 1.6, "top_k": 4},
+            ),
+            ({"top_p": -4}, {"top_p": 0.8}),
+            ({"min_p": 10}, {"min_p": 0.2}),
+            (
+                {"temperature": 3, "top_k": -58, "top_p": -2, "min_p": 7},
+                {"temperature": 1.3, "top_k": 7, "top_p": 0.9, "min_p": 0.14},
+            ),
+        ],
+        ids=str,
+    )
+    def test_the_chances_are_those_of_the_package(
+        self, page, presses, options
+    ):
+        arrive(page, "transformer/gpt/")
+        for name, times in presses.items():
+            key = "ArrowRight" if times > 0 else "ArrowLeft"
+            press(page, f"#sampling-bars-{name}", key, abs(times))
+        found = rows("transformer/gpt_writing:next")
+        chances = torch.tensor(
+            [r["chance"] for r in found if r["opening"] == found[0]["opening"]]
+        )
+        expected = next_distribution(chances.log()[None], **options)[0]
+        figure = page.locator("figure:has(#sampling-bars-top_k)")
+        shares = figure.locator("svg.wide .share").all_text_contents()
+        assert [int(s.rstrip("%")) for s in shares] == pytest.approx(
+            [100 * p for p in expected[: len(shares)].tolist()], abs=0.501
+        )
+        count = int((expected > 0).sum())
+        words = figure.locator(".state").text_content().split(" can be")[0]
+        said = {1: "One character", 65: "All 65 characters"}
+        assert words == said.get(count, f"{count} characters")
 
     def test_without_scripts_and_on_paper_a_figure_stands(self, open_page):
         page = open_page(java_script_enabled=False)
