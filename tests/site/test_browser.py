@@ -23,7 +23,11 @@ from tests.site import built, changed, serving, test_copied
 
 GALLERY = "gallery/"
 CLOSELY = [GALLERY, ""]
-LONG = ["transformer/gpt/", "kernels/flash_attention/", "results/kernels/"]
+LONG = [
+    "transformer/gpt/",
+    "kernels/flash_attention/",
+    "results/kernels/attention_speed/",
+]
 ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 375, "height": 800}
