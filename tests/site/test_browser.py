@@ -26,7 +26,7 @@ CLOSELY = [GALLERY, ""]
 LONG = [
     "transformer/gpt/",
     "kernels/flash_attention/",
-    "results/kernels/attention_speed/",
+    "results/transformer/attention/",
 ]
 ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
 DESK = {"width": 1280, "height": 900}
