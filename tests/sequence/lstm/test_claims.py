@@ -72,7 +72,7 @@ def test_by_hand_hardly_helps_and_one_pass_over_the_numbers_does():
         "sequence/lstm:speed",
         "We predicted that this would help most, because 128 small products "
         "for the weights become one. It hardly helps",
-        "A gradient by hand is not fast. It is what makes the next step "
+        "A gradient by hand is not fast by itself. It makes the next step "
         "possible.",
     )
     cell, loop, by_hand, fused = (
