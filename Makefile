@@ -58,6 +58,7 @@ check: $(READY) ## what CI runs: style, spelling, then every test
 	$(BIN)/ruff format --check .
 	$(BIN)/typos
 	$(MAKE) --no-print-directory test
+	$(BIN)/python -m tests.site.page_budget
 
 fix: $(READY) ## mend the style where a program can
 	$(BIN)/ruff check --fix .

@@ -15,6 +15,7 @@
   const draws = {
     "attention:lookup": lookup,
     "rope:clocks": clocks,
+    "sampling:bars": sampled,
   };
 
   // softmax(scale · q·k) over keys on a circle, and the mean of the keys.
@@ -147,6 +148,12 @@
     }
     const stepper = box.querySelector(".stepper");
     if (stepper) step(stepper, numbers.frames.length, show);
+    for (const input of box.querySelectorAll("input")) {
+      const value = input.parentNode.querySelector(".value");
+      const copy = () => { if (value) value.textContent = input.value; };
+      input.addEventListener("input", copy);
+      copy();
+    }
     const buttons = [...box.querySelectorAll(".choices button")];
     buttons.forEach((button, at) => button.addEventListener("click", () => {
       for (const other of buttons)
@@ -161,6 +168,49 @@
       if (figure.querySelector(".grip")) drag(figure, inputs.turn);
       say(draw());  // browsers keep a slider's place on going back
     }
+  }
+
+  // Temperature, then top-k, top-p and min-p, each on what the one before has
+  // left; `chances` go from the likeliest to the least.
+  function filter(chances, { temperature, top_k, top_p, min_p }) {
+    const norm = (list) => {
+      const sum = list.reduce((a, b) => a + b);
+      return list.map((c) => c / sum);
+    };
+    if (temperature === 0) return chances.map((c, i) => +(i === 0));
+    let left = norm(chances.map((c) => (c / chances[0]) ** (1 / temperature)));
+    left = norm(left.map((c, i) => i < top_k ? c : 0));
+    let before = 0;
+    left = norm(left.map((c) => {
+      const kept = top_p === 1 || before < top_p ? c : 0;
+      before += c;
+      return kept;
+    }));
+    return norm(left.map((c) => c < min_p * left[0] ? 0 : c));
+  }
+
+  function sampled({ figure, numbers, inputs }) {
+    return function () {
+      const set = Object.fromEntries(
+        Object.entries(inputs).map(([name, e]) => [name, +e.value]));
+      const chances = filter(numbers.chances, set);
+      for (const group of figure.querySelectorAll(".chances")) {
+        const { tall, floor } = group.dataset;
+        const shares = group.querySelectorAll(".share");
+        group.querySelectorAll(".chance").forEach((bar, i) => {
+          const high = tall * chances[i];
+          const most = Math.max(chances[i], numbers.chances[i]);
+          place(bar, "y height", [floor - high, high]);
+          place(shares[i], "y", [floor - tall * most - 10]);
+          shares[i].textContent = `${number(100 * chances[i], 0)}%`;
+        });
+      }
+      const count = chances.filter((c) => c > 0).length;
+      const some = count === chances.length ? `All ${count} characters` :
+        count === 1 ? "One character" : `${count} characters`;
+      return `${some} can be drawn; the likeliest has ` +
+        `${number(100 * chances[0], 0)}%.`;
+    };
   }
 
   function step(stepper, count, show) {

@@ -50,7 +50,7 @@
             at.set(section, (at.get(section) || 0) + weight * Math.sqrt(n));
           }
         };
-        give(title, i === 0 ? 9 : 1.5, 1);
+        give(title, i === 0 ? 9 / Math.sqrt(words(title).length) : 1.5, 1);
         if (i > 0) give(heading, 6, 1);
         give(text, 1, 9);
         give(names, 1.5, 1);

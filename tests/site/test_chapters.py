@@ -6,7 +6,7 @@ import xml.etree.ElementTree as etree
 
 import pytest
 
-from llmnotes._site import atlas, book, mirror
+from llmnotes._site import atlas, book, mirror, results
 from tests.site.conftest import ROOT
 
 
@@ -36,6 +36,7 @@ def three(site):
         ("later", "last"),
     ):
         site.write(f"docs/{part}/{slug}.md", f"# {slug}\n")
+        site.write(f"docs/{part}/index.md", f"# {part}\n")
         site.write(f"tests/{part}/test_{slug}.py", "")
     (site.root / "tests/later/test_last.py").unlink()
     for name in ("test_text", "test_text_speed", "shared/test_tools"):
@@ -163,6 +164,7 @@ def test_the_book_needs_nothing_of_the_site(three):
 def test_two_benchmarks_that_write_one_file_are_named(three):
     three.write("tests/later/last/bench_last.py", "")
     three.write("docs/results/later/last.json", "{}")
+    three.write("docs/results/later/last.md", results.stub("later/last"))
     assert mirror.faults(three.root) == []
     three.write("tests/later/bench_last.py", "")
     fault = "docs/results/later/last.json: 2 benchmarks write it"
@@ -244,6 +246,8 @@ def test_tests_of_a_longer_name_are_not_those_of_a_shorter(three):
 def test_a_chapter_owns_what_lies_below_its_name(three):
     three.write("tests/later/last/bench_last_speed.py", "")
     three.write("docs/results/later/last_speed.json", "{}")
+    page = "docs/results/later/last_speed.md"
+    three.write(page, results.stub("later/last_speed"))
     homes = book.book(three.root)["later/last"].homes()
     assert {
         home: [p.as_posix() for p in ps] for home, ps in homes.items()
@@ -390,7 +394,12 @@ def test_the_map_links_what_is_written_and_marks_what_is_coming(three):
         assert len(coming) == 1
         assert coming[0][0].text == "Third steps: coming"
         assert any(e.get("stroke-dasharray") for e in coming[0].iter())
-        assert len(root.findall("path[@class='edge']")) == 2
+        ends = [
+            a.get("href")
+            for a in root.iter("a")
+            for _ in a.findall("path[@class='edge']")
+        ]
+        assert ends == ["../basics/second/", "../later/last/"]
         # Part names and titles stay inside the picture.
         width = float(root.get("viewBox").split()[2])
         assert all(float(t.get("x")) < width for t in root.iter("text"))
@@ -416,3 +425,23 @@ def test_a_chapters_number_counts_those_that_are_coming(three):
     assert not chapters["basics/third"].written
     assert [book.number(c) for c in chapters.values()] == [1, 2, 3, 4]
     assert book.number(chapters["later/last"]) == 4
+
+
+def test_results_without_their_page_and_a_page_without_results(three):
+    three.write("docs/results/zoo/lion.json", "{}")
+    three.write("docs/results/zoo/tiger.md", results.stub("zoo/tiger"))
+    found = [f for f in mirror.faults(three.root) if ".md: " in f]
+    assert found == [
+        "docs/results/zoo/lion.md: expected '```results\\nfile: zoo/lion\\n"
+        "```\\n'",
+        "docs/results/zoo/tiger.md: no tiger.json beside it",
+    ]
+    three.write("docs/results/zoo/lion.md", results.stub("zoo/tiger"))
+    assert found[0] in mirror.faults(three.root)
+
+
+def test_a_part_with_a_chapter_has_a_page(three):
+    (three.root / "docs/later/index.md").unlink()
+    assert mirror.faults(three.root) == [
+        "docs/later/index.md: no page of this part, which has chapters"
+    ]

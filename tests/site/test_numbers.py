@@ -2,6 +2,7 @@
 
 import pytest
 
+from llmnotes._site import results
 from llmnotes._site.tables import number
 
 REF = "basics/first:speed"
@@ -39,14 +40,16 @@ def test_the_card_of_a_number_names_the_rows_it_is_taken_from(shared):
     assert f'data-rows="{rows}"' in html
 
 
-def test_a_number_links_to_its_table_on_the_page_of_its_part(shared):
-    overview = "# Results\n\n```results\npart: basics\n```\n"
+def test_a_number_links_to_its_table_on_the_page_of_its_file(shared):
     ref = f"{{{{ {REF}[n=512, method=flash].seconds }}}}"
     html = shared.html(
-        "basics__second", f"# T\n\n{ref}\n", results__basics=overview
+        "basics__second",
+        f"# T\n\n{ref}\n",
+        results__basics__first=results.stub("basics/first"),
+        results__index="# Results\n",
     )
-    assert 'href="../../results/basics/#basics-first-speed"' in html
-    built = shared.root / "site/results/basics/index.html"
+    assert 'href="../../results/basics/first/#basics-first-speed"' in html
+    built = shared.root / "site/results/basics/first/index.html"
     assert 'id="basics-first-speed"' in built.read_text()
 
 

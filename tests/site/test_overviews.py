@@ -1,16 +1,15 @@
-"""Every result stands on the page of its part, and searching skips them."""
+"""Every result stands on the page of its file, and a list leads there."""
 
 import json
 import re
 
 import pytest
 
-from llmnotes._site import overviews, results
+from llmnotes._site import results
 from tests.site import serving
 from tests.site.conftest import ROOT
 
-PART = "# Results\n\n```results\npart: basics\n```\n"
-ALL = "# Results\n\n```results\nparts: all\n```\n"
+ALL = "# Results\n\n```results\nfiles: all\n```\n"
 FILES = sorted((ROOT / results.ROOT).glob("*/*.json"))
 
 
@@ -31,22 +30,47 @@ def filled(with_results, result):
     return with_results
 
 
-def test_every_file_of_a_part_is_on_its_page_in_the_order_of_the_book(filled):
-    html = filled.html("results__basics", PART, basics__second="# Second\n")
-    heads = re.findall(r'<h2 id="(\w+)">([^<]*)<', html)
-    assert heads == [
-        ("first", "First"),
-        ("first_tries", "First: tries"),
-        ("second", "Second"),
-    ]
-    ids = re.findall(r'<section id="([\w-]+)"', html)
-    assert ids == [
-        "basics-first-speed",
-        "basics-first_tries-one",
-        "basics-second-one",
-    ]
-    assert 'chapter <a href="../../basics/second/">Second</a>.' in html
-    assert "basics/first/" not in html  # it is not written
+def pages(*keys):
+    """The page of each file, as `Site.build` takes them."""
+    stubs = {
+        f"results__{key.replace('/', '__')}": results.stub(key) for key in keys
+    }
+    return {"results__index": "# Results\n", **stubs}
+
+
+EVERY = "basics/first", "basics/first_tries", "basics/second", "zoo/lion_cubs"
+
+
+def test_a_file_has_a_page_with_its_title_and_the_way_to_its_chapter(filled):
+    html = filled.html(
+        "results__basics__second",
+        results.stub("basics/second"),
+        basics__second="# Second\n",
+        results__index="# Results\n",
+    )
+    assert re.findall(r"<h1[^>]*>([^<]*)<", html) == ["Results: Second"]
+    assert re.findall(r'<section id="([\w-]+)"', html) == ["basics-second-one"]
+    assert '1 result of the chapter <a href="../../../basics/second/">' in html
+    assert '<a href="../../">All results</a>' in html
+
+
+def test_a_second_file_says_what_its_name_adds_and_links_to_no_chapter(filled):
+    html = filled.html(
+        "results__basics__first_tries",
+        results.stub("basics/first_tries"),
+        results__index="# Results\n",
+    )
+    assert "<h1" in html and "Results: First: tries" in html
+    assert "<p>1 result. <a" in html  # the chapter is not written
+
+
+def titles(site):
+    html = site.html("results__all", ALL, **pages(*EVERY))
+    return re.findall(r"<li><a[^>]*>([^<]*)<", html)
+
+
+def test_the_list_has_every_file_in_the_order_of_the_book(filled):
+    assert titles(filled) == ["First", "First: tries", "Second", "Lion cubs"]
 
 
 def test_a_chapter_with_a_longer_name_owns_what_its_bench_wrote(filled):
@@ -55,47 +79,48 @@ def test_a_chapter_with_a_longer_name_owns_what_its_bench_wrote(filled):
     config.write_text(text.replace("third: Third steps", "first_tries: Last"))
     old = filled.root / "tests/basics/first/bench_first_tries.py"
     old.rename(filled.root / "tests/basics/bench_first_tries.py")
-    html = filled.html("results__basics", PART)
-    heads = re.findall(r"<h2[^>]*>([^<]*)<", html)
-    assert heads == ["First", "Second", "Last"]
+    assert titles(filled) == ["First", "Second", "Last", "Lion cubs"]
 
 
 def test_a_file_without_a_bench_comes_last_and_is_not_lost(filled):
     (filled.root / "tests/basics/first/bench_first_tries.py").unlink()
-    html = filled.html("results__basics", PART)
-    heads = re.findall(r"<h2[^>]*>([^<]*)<", html)
-    assert heads == ["First", "Second", "First tries"]
+    assert titles(filled) == ["First", "Second", "First tries", "Lion cubs"]
 
 
-def test_the_list_has_every_part_with_counts_and_links(filled):
-    html = filled.html(
-        "results__all",
-        ALL,
-        results__basics=PART,
-        results__zoo=PART.replace("basics", "zoo"),
+def test_the_list_counts_and_links(filled):
+    html = filled.html("results__all", ALL, **pages(*EVERY))
+    assert '<a href="../basics/first/">First</a>, 1 result</li>' in html
+    assert '<a href="../zoo/lion_cubs/">Lion cubs</a>, 1 result</li>' in html
+    assert html.index(">Basics<") < html.index(">Zoo<")
+
+
+def test_a_file_without_a_page_ends_the_build(filled):
+    code, output = filled.build(results__all=ALL, **pages(*EVERY[:-1]))
+    assert code == 1 and "lion_cubs.md" in output
+
+
+def test_a_page_without_results_ends_the_build(with_results):
+    said = with_results.failure(
+        "results__basics__last", results.stub("basics/last")
     )
-    assert '<a href="../basics/">Basics</a></strong>, 3 results: ' in html
-    assert '<a href="../basics/#first_tries">First: tries</a> 1, ' in html
-    assert '<a href="../zoo/">Zoo</a></strong>, 1 result: ' in html
-    assert '<a href="../zoo/#lion_cubs">Lion cubs</a> 1' in html
-    assert html.index("basics/") < html.index("zoo/")
+    assert "no result file docs/results/basics/last.json" in said
 
 
-def test_a_part_without_a_page_ends_the_build(filled):
-    code, output = filled.build(results__all=ALL, results__basics=PART)
-    assert code == 1 and "zoo.md" in output
-
-
-def test_a_part_without_results_ends_the_build(with_results):
-    said = with_results.failure("results__later", PART.replace("basics", "x"))
-    assert "no results of a part 'x'; one of basics" in said
+def test_who_records_a_result_lays_its_page(tmp_path, result):
+    results.write("basics/first", "speed", result, tmp_path)
+    page = tmp_path / "basics/first.md"
+    assert page.read_text() == "```results\nfile: basics/first\n```\n"
 
 
 def test_a_very_long_table_is_a_listing_with_every_row(filled, result):
     many = result | {"rows": [[n, "naive", n / 7] for n in range(101)]}
     data = {"schema": 1, "chapter": "basics/first", "results": {"many": many}}
     filled.write("docs/results/basics/first.json", json.dumps(data))
-    html = filled.html("results__basics", PART)
+    html = filled.html(
+        "results__basics__first",
+        results.stub("basics/first"),
+        results__index="# Results\n",
+    )
     listed = html[html.index('<pre class="results-text"') :]
     text = listed[listed.index("<code>") + 6 : listed.index("</code>")]
     lines = text.splitlines()
@@ -112,17 +137,13 @@ def built():
 @pytest.mark.parametrize(
     "path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}"
 )
-def test_no_result_is_missing_on_the_page_of_its_part(path, built):
+def test_no_result_is_missing_on_the_page_of_its_file(path, built):
     part = path.parent.name
-    html = (built / "results" / part / "index.html").read_text("utf-8")
+    page = built / "results" / part / path.stem / "index.html"
+    html = page.read_text("utf-8")
+    assert len(html) < 400_000
     wanted = {
         f"{part}-{path.stem}-{name}"
         for name in json.loads(path.read_text("utf-8"))["results"]
     }
-    assert wanted <= set(re.findall(r'<section id="([\w-]+)"', html))
-
-
-@pytest.mark.parametrize("part", overviews.parts(ROOT))
-def test_a_page_of_results_stays_below_400_kB(part, built):
-    page = built / "results" / part / "index.html"
-    assert page.stat().st_size < 400_000
+    assert wanted == set(re.findall(r'<section id="([\w-]+)"', html))

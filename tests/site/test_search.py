@@ -147,6 +147,6 @@ PAGE = """<h1 id="a">Long <em>short</em><a class="headerlink">¶</a></h1>
 
 def test_a_page_is_read_as_prose_with_the_names_its_code_defines():
     assert searching.sections(PAGE) == [
-        ["", "Long short", "One two, code and d . After.", ""],
+        ["", "Long short", "One two, code and d. After.", ""],
         ["b", "Next", "… x y", "find sqrt"],
     ]

@@ -26,6 +26,7 @@ def root(tmp_path):
     for path, text in (
         ("mkdocs.yml", BOOK),
         ("docs/sequence/rnn.md", "# RNN\n"),
+        ("docs/sequence/index.md", "# Sequence\n"),
         ("src/llmnotes/__init__.py", ""),
         ("src/llmnotes/sequence/__init__.py", ""),
         ("src/llmnotes/sequence/rnn.py", ""),
@@ -54,6 +55,7 @@ def test_a_single_idea_is_a_file(root):
 
 def test_more_than_one_module_is_a_folder(root):
     assert laid(root, "models/llama", folder=True) == {
+        "docs/models/index.md",
         "docs/models/llama.md",
         "src/llmnotes/models/__init__.py",
         "src/llmnotes/models/llama/__init__.py",
@@ -72,6 +74,8 @@ def test_what_is_laid_parses_and_the_page_finds_its_symbols(root, folder):
     page = (root / "docs/sequence/gru.md").read_text()
     assert page.startswith("---\n") and "\n# GRU\n" in page
     shown = re.findall(r'--8<-- "([\w.]+):(\w+)"', page)
+    fenced = re.search(r"```claims\n([\w.]+)\n(\w+)\nothers\n```", page)
+    shown.append(fenced.groups())
     assert len(shown) == 2
     for module, symbol in shown:
         file = root / f"{module.replace('.', '/')}.py"
@@ -93,6 +97,8 @@ def test_after_all_that_is_left_has_been_done_the_trees_mirror(root):
     results = root / "docs/results/sequence/lstm.json"
     results.parent.mkdir(parents=True)
     results.write_text("{}")
+    page = results.with_suffix(".md")
+    page.write_text("```results\nfile: sequence/lstm\n```\n")
     assert mirror.faults(root) == []
 
 
@@ -101,8 +107,14 @@ def test_after_all_that_is_left_has_been_done_the_trees_mirror(root):
     [
         ("sequence/lstm", "below sequence/rnn.md"),
         ("sequence/gru", "below sequence/rnn.md"),
-        ("models/llama", "in a new section `Models:`, below that of sequence"),
-        ("kernels/gemm", "in a new section `Kernels:`, below that of seq"),
+        (
+            "models/llama",
+            "in a new section `Models:`, after models/index.md, below that of",
+        ),
+        (
+            "kernels/gemm",
+            "in a new section `Kernels:`, after kernels/index.md, below that",
+        ),
     ],
 )
 def test_the_place_in_the_nav_is_that_of_the_book(root, name, place):
@@ -149,6 +161,7 @@ def test_of_code_that_stands_before_its_page_the_rest_is_laid(root):
         (root / path).parent.mkdir(parents=True)
         (root / path).touch()
     assert laid(root, "kernels/gemm", folder=True) == {
+        "docs/kernels/index.md",
         "docs/kernels/gemm.md",
         "tests/kernels/gemm/bench_gemm.py",
     }

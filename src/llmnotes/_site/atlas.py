@@ -4,8 +4,9 @@ wide    = one band per part, one box per chapter, for a desk
 narrow  = one line per chapter, arcs on the right, for a phone
 
 A style sheet shows one of them. An edge runs from a chapter to one that
-builds on it; edges that follow from two others are left out. Chapters that
-are coming are dashed and are no links.
+builds on it; edges that follow from two others are left out. It is drawn in
+the link of the chapter where it ends, and seen while that is pointed at.
+Chapters that are coming are dashed and are no links.
 """
 
 from html import escape
@@ -54,15 +55,27 @@ def wide(graph: Graph, href) -> str:
         labels.append(_text(0, y + TALL / 2, part.capitalize(), "part"))
         for i, chapter in enumerate(chapters):
             places[chapter.key] = (MARGIN + i * (BOX + GAP_X), y)
-    lines = "".join(_edge(*places[a], *places[b]) for a, b in edges(graph))
+    below = _ending(graph, lambda a, b: _edge(*places[a], *places[b]))
     nodes = "".join(
-        _node(graph.chapters[key], href, _box(graph.chapters[key], x, y))
+        _node(
+            graph.chapters[key],
+            href,
+            _box(graph.chapters[key], x, y) + below.get(key, ""),
+        )
         for key, (x, y) in places.items()
     )
     columns = max(map(len, parts(graph).values()))
     width = MARGIN + columns * (BOX + GAP_X)
     height = len(labels) * (TALL + GAP_Y)
-    return _svg("map-wide", width, height, lines + "".join(labels) + nodes)
+    return _svg("map-wide", width, height, "".join(labels) + nodes)
+
+
+def _ending(graph: Graph, draw) -> dict[str, str]:
+    """Return the edges that end in each chapter, drawn."""
+    found = {}
+    for a, b in edges(graph):
+        found[b] = found.get(b, "") + draw(a, b)
+    return found
 
 
 def _edge(ax, ay, bx, by) -> str:
@@ -135,18 +148,18 @@ def _node(chapter: Chapter, href, inside: str) -> str:
 
 def narrow(graph: Graph, href) -> str:
     """Draw the map for a phone."""
-    places, out, y = {}, [], 0
+    places, out, rows, y = {}, [], [], 0
     for part, chapters in parts(graph).items():
         y += PART
         out.append(_text(0, y - PART / 2 + 3, part.capitalize(), "part"))
         for chapter in chapters:
             high = WRITTEN if chapter.written else COMING
             places[chapter.key] = y + high / 2
-            inside = _row(chapter, y, high)
-            out.append(_node(chapter, href, inside))
+            rows.append((chapter, _row(chapter, y, high)))
             y += high
-    lines = "".join(_arc(places[a], places[b]) for a, b in edges(graph))
-    return _svg("map-narrow", NARROW, y + 8, lines + "".join(out))
+    below = _ending(graph, lambda a, b: _arc(places[a], places[b]))
+    out += [_node(c, href, row + below.get(c.key, "")) for c, row in rows]
+    return _svg("map-narrow", NARROW, y + 8, "".join(out))
 
 
 def _row(chapter: Chapter, y, high) -> str:

@@ -50,6 +50,11 @@ class Chapter:
         """Whether the page exists."""
         return (self.root / "docs" / self.uri).exists()
 
+    @property
+    def description(self) -> str:
+        """The sentence in the page's front matter; "" without one."""
+        return front(self.root / "docs" / self.uri).get("description", "")
+
     def homes(self) -> dict[str, list[Path]]:
         """Return {home: existing files or folders, relative to the root}."""
         stem = CODE / self.part / self.slug
@@ -111,6 +116,22 @@ def book(root: Path) -> dict[str, Chapter]:
 def number(chapter: Chapter) -> int:
     """Return a chapter's place in the whole book, written or not, from 1."""
     return list(book(chapter.root)).index(chapter.key) + 1
+
+
+def parts(root: Path) -> dict[str, list[Chapter]]:
+    """Return the chapters of each part, in reading order."""
+    found = {}
+    for chapter in book(root).values():
+        found.setdefault(chapter.part, []).append(chapter)
+    return found
+
+
+def front(page: Path) -> dict:
+    """Return the front matter of a page; {} without a page or any."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    if not text.startswith("---\n"):
+        return {}
+    return yaml.safe_load(text[4:].partition("\n---\n")[0]) or {}
 
 
 def modules(root: Path, part: str) -> dict[str, list[Path]]:

@@ -44,10 +44,18 @@ class MinutesPreprocessor(Preprocessor):
             if block.opening is None:
                 words += len(re.findall(r"\w+", block.body()))
             elif block.language == "python":
-                code = symbols.expand("\n".join(block.lines), page.root)
-                rows += sum(map(bool, map(str.strip, code.split("\n"))))
+                rows += _lines(page, block.lines)
         self.minutes = max(1, round(words / WORDS + rows / LINES))
         return lines
+
+
+def _lines(page: Page, lines: list[str]) -> int:
+    """Count the lines of a fence that are not empty, symbols written out."""
+    try:
+        shown = symbols.listing(lines, page.root).body
+    except LookupError as error:
+        raise page.error(error.args[0]) from None
+    return sum(map(bool, map(str.strip, shown)))
 
 
 class FrameTreeprocessor(Treeprocessor):

@@ -9,6 +9,7 @@ parts share in tests/<name>/.
 from collections import Counter
 from pathlib import Path
 
+from llmnotes._site import results
 from llmnotes._site.book import (
     Chapter,
     Graph,
@@ -58,7 +59,7 @@ def faults(root: Path) -> list[str]:
     found += _nav_faults(root, links.chapters)
     for chapter in links.chapters.values():
         found += _missing(chapter) + _unnamed(chapter)
-    found += _foreign(root, links) + _strays(root, links)
+    found += _foreign(root, links) + _strays(root, links) + _pages(root)
     return found + _machinery(root) + _unpackaged(root)
 
 
@@ -85,12 +86,20 @@ def _unpackaged(root: Path) -> list[str]:
 
 
 def _nav_faults(root: Path, chapters) -> list[str]:
+    """Name what is out of order in nav, and parts without their page."""
+    found = [
+        f"docs/{part}/index.md: no page of this part, which has chapters"
+        for part in dict.fromkeys(
+            c.part for c in chapters.values() if c.written
+        )
+        if not (root / "docs" / part / "index.md").exists()
+    ]
     nav = [page.removesuffix(".md") for page in pages_in_nav(root)]
     named = [page for page in nav if page in chapters]
     ordered = [key for key, c in chapters.items() if c.written]
     if named == ordered:
-        return []
-    return [f"nav has the chapters {named}, expected {ordered}"]
+        return found
+    return [*found, f"nav has the chapters {named}, expected {ordered}"]
 
 
 def _missing(chapter: Chapter) -> list[str]:
@@ -214,6 +223,7 @@ def _strays(root: Path, links: Graph) -> list[str]:
         for path in _files(root, part):
             inside = len(path.parts) == 4 and path.parts[2] in slugs
             inside &= path.parts[0] == str(TESTS)
+            inside |= path == Path("docs", part, "index.md")
             if path not in known and not inside:
                 found.append(f"{path}: no such chapter")
     return found + _results(root)
@@ -227,6 +237,23 @@ def _files(root: Path, part: str) -> list[Path]:
         *python_files(root / TESTS / part),
     ]
     return [p.relative_to(root) for p in found if p.name != "conftest.py"]
+
+
+def _pages(root: Path) -> list[str]:
+    """Name results without their page, and pages without their results."""
+    there = {p.with_suffix("") for p in root.glob("docs/results/*/*.json")}
+    pages = {p.with_suffix("") for p in root.glob("docs/results/*/*.md")}
+    found = [
+        f"{stem.relative_to(root)}.md: expected {results.stub(key)!r}"
+        for stem in sorted(there)
+        for key in [f"{stem.parent.name}/{stem.name}"]
+        if stem not in pages
+        or stem.with_suffix(".md").read_text("utf-8") != results.stub(key)
+    ]
+    return found + [
+        f"{stem.relative_to(root)}.md: no {stem.name}.json beside it"
+        for stem in sorted(pages - there)
+    ]
 
 
 def _results(root: Path) -> list[str]:

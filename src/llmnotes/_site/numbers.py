@@ -6,9 +6,10 @@
     expression = references and numbers with + - * / and brackets
     format     = after `|`: a Python format, or `si` for prefix and unit
 
-The number links to its table on the results page; assets/cards.js opens a
-small card instead, with its row, machine and date. Nothing is replaced in
-code spans and fences: there, and only there, the syntax can be shown.
+The number links to its table on the page of its result file; assets/cards.js
+opens a small card instead, with its row, machine and date. Nothing is
+replaced in code spans and fences: there, and only there, the syntax can be
+shown.
 """
 
 import ast
@@ -130,7 +131,7 @@ def _link(page, text: str, shown: str, table: str, result: dict) -> str:
     }
     data = "".join(f' data-{k}="{escape(v)}"' for k, v in said.items())
     number = escape(shown)
-    overview = f"results/{table.partition('/')[0]}.md"
+    overview = f"results/{table.partition(':')[0]}.md"
     if not page.exists(overview):
         return f'<span class="num"{data}>{number}</span>'
     href = f"{page.url(overview)}#{anchor(table)}"

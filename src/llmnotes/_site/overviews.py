@@ -1,19 +1,21 @@
-"""The results pages: a fence stands for all result files of a part.
+"""The results pages: one for each result file, and the list of them.
+
+Beside each docs/results/<part>/<slug>.json lies a page of the same name that
+holds one fence and is written with the file (`results.write`):
 
     ```results
-    part: transformer
+    file: transformer/rope
     ```
 
-becomes a section for each file in docs/results/transformer/, in the order of
-the book, and
+It becomes a title, the way to the chapter and everything in the file. And
 
     ```results
-    parts: all
+    files: all
     ```
 
-the list of these pages. A new file appears by itself. Both are written out
-as Markdown before anything else looks at the page, so that their headings
-are in the table of contents and their links are checked.
+becomes the list of these pages, part by part, in the order of the book. Both
+are written out as Markdown before anything else looks at the page, so that
+their headings are known and their links are checked.
 """
 
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from llmnotes._site.page import page_of
 
 @dataclass(frozen=True)
 class Section:
-    """One result file on the page of its part."""
+    """One result file and its page."""
 
     part: str
     slug: str
@@ -51,14 +53,15 @@ class Section:
         return f"{self.owner.title}:{more}" if more else self.owner.title
 
     def markdown(self) -> list[str]:
-        """Return the lines of the section."""
+        """Return the lines of the page."""
         home = ""
         if self.owner and self.owner.written:
-            home = f" of the chapter [{self.owner.title}](../{self.owner.uri})"
+            link = f"[{self.owner.title}](../../{self.owner.uri})"
+            home = f" of the chapter {link}"
         return [
-            f"## {self.title} {{ #{self.slug} }}",
+            f"# Results: {self.title}",
             "",
-            f"{_count(self.count)}{home}.",
+            f"{_count(self.count)}{home}. [All results](../index.md)",
             "",
             *("```results", f"overview: {self.key}", "```", ""),
         ]
@@ -96,34 +99,32 @@ def _section(root: Path, file: Path, owner: Chapter | None) -> Section:
     return Section(part, slug, owner, len(found))
 
 
-def _part(root: Path, part: str) -> list[str]:
-    found = sections(root, part)
-    if not found:
-        known = ", ".join(parts(root))
-        raise LookupError(f"no results of a part {part!r}; one of {known}")
-    return [line for section in found for line in section.markdown()]
+def _file(root: Path, key: str) -> list[str]:
+    part = key.partition("/")[0]
+    for section in sections(root, part):
+        if section.key == key:
+            return section.markdown()
+    raise LookupError(f"no result file {results.path_of(key)}")
 
 
 def _list(root: Path) -> list[str]:
     lines = []
     for part in parts(root):
-        found = sections(root, part)
-        total = _count(sum(section.count for section in found))
-        links = ", ".join(
-            f"[{s.title}]({part}.md#{s.slug}) {s.count}" for s in found
-        )
-        lines.append(f"- **[{_words(part)}]({part}.md)**, {total}: {links}")
-    return [*lines, ""]
+        lines += [f"## {_words(part)}", ""]
+        for s in sections(root, part):
+            lines.append(f"- [{s.title}]({s.key}.md), {_count(s.count)}")
+        lines.append("")
+    return lines
 
 
 def expand(text: str, root: Path) -> str:
-    """Return a page's Markdown with the sections of its fences in it."""
+    """Return a page's Markdown with what its fences stand for in it."""
     out = []
     for block in blocks(text.split("\n")):
         name, _, value = "".join(block.lines).partition(":")
-        if block.language == "results" and name == "part":
-            out += _part(root, value.strip())
-        elif block.language == "results" and name == "parts":
+        if block.language == "results" and name == "file":
+            out += _file(root, value.strip())
+        elif block.language == "results" and name == "files":
             out += _list(root)
         elif block.opening or block.lines:
             out.append(block.text())
@@ -131,7 +132,7 @@ def expand(text: str, root: Path) -> str:
 
 
 class OverviewPreprocessor(Preprocessor):
-    """Write the sections of a results page."""
+    """Write a results page, or their list."""
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines with Markdown in the place of such fences."""

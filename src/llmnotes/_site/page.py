@@ -50,6 +50,12 @@ class Page:
         file = self.files and self.files.get_file_from_path(self.uri)
         return file.page.meta.get("description", "") if file else ""
 
+    @property
+    def hidden(self) -> list[str]:
+        """What the front matter hides: navigation, toc."""
+        file = self.files and self.files.get_file_from_path(self.uri)
+        return file.page.meta.get("hide", []) if file else []
+
     def exists(self, uri: str) -> bool:
         """Whether the site has a page with this source, as `part/slug.md`."""
         return bool(self.files and self.files.get_file_from_path(uri))

@@ -1,7 +1,8 @@
 """Result files: every number of the book that was run, with its source.
 
 One file per chapter, docs/results/<part>/<slug>.json, written only by the
-chapter's bench_<slug>.py. A result is a table with a kind (see `schema`).
+chapter's bench_<slug>.py, which lays the page that shows it beside it. A
+result is a table with a kind (see `schema`).
 
     run       = when, from what commit and on what machine its rows were made
     bench     = the function that recorded it
@@ -71,7 +72,10 @@ def load(reference: str, root: Path = ROOT) -> dict:
 
 
 def write(chapter: str, name: str, result: dict, root: Path = ROOT) -> None:
-    """Put a result into its chapter's file; the old one stays until done."""
+    """Put a result into its chapter's file; the old one stays until done.
+
+    The page that shows the file is laid beside it.
+    """
     path = path_of(chapter, root)
     data = {"schema": 1, "chapter": chapter, "results": {}}
     if path.exists():
@@ -84,6 +88,12 @@ def write(chapter: str, name: str, result: dict, root: Path = ROOT) -> None:
     draft = path.with_suffix(".json.part")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, path)
+    path.with_suffix(".md").write_text(stub(chapter), encoding="utf-8")
+
+
+def stub(chapter: str) -> str:
+    """Return the text of the page that shows a file: see `overviews`."""
+    return f"```results\nfile: {chapter}\n```\n"
 
 
 def _pretty(data: dict) -> str:

@@ -114,11 +114,17 @@ def sections(html: str) -> list[list[str]]:
     reader.feed(html)
     reader.close()
     return [
-        [anchor, *(" ".join(part.split()) for part in (heading, text)), words]
+        [anchor, _tidy(heading), _tidy(text), words]
         for anchor, heading, text, names in reader.found
         for words in [" ".join(dict.fromkeys(names.split()))]
         if heading or text
     ]
+
+
+def _tidy(text: str) -> str:
+    """Return it with single spaces, no two gaps together, stops in place."""
+    text = re.sub(r"(…\s*)+", "… ", " ".join(text.split()))
+    return re.sub(r" (?=[.,;:)])", "", text).strip()
 
 
 class SectionsPostprocessor(Postprocessor):

@@ -12,6 +12,8 @@ write a semicolon in front of it, as in pymdownx.snippets, which takes the
 semicolon away.
 """
 
+import ast
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +59,25 @@ def listing(lines, root: Path, mark: str = WRITTEN) -> Listing:
         body += [m["pad"] + row if row else row for row in source.code]
         for head, names in source.imports.items():
             imports.setdefault(head, set()).update(names)
-    written = write_imports(imports)
+    typed, body = _imports_above(body) if sources else ([], body)
+    written = [*write_imports(imports), *typed]
     first = next(filter(None, body), "").lstrip()
     gap = 2 if first.startswith(("def ", "class ", "@")) else 1
     return Listing([*written, *[""] * gap] if written else [], body, sources)
+
+
+def _imports_above(body: list[str]) -> tuple[list[str], list[str]]:
+    """Part the imports that a page writes itself from the code below."""
+    try:
+        statements = ast.parse("\n".join(body)).body
+    except SyntaxError:
+        return [], body
+    leading = itertools.takewhile(
+        lambda s: isinstance(s, ast.Import | ast.ImportFrom), statements
+    )
+    end = max((s.end_lineno for s in leading), default=0)
+    rest = itertools.dropwhile(lambda line: not line, body[end:])
+    return body[:end], list(rest)
 
 
 def expand(text: str, root: Path | None = None) -> str:

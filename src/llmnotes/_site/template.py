@@ -17,47 +17,85 @@ from llmnotes._site.imports import CODE
 
 PAGE = """\
 ---
-description: One sentence that a search result would show.
+description: One sentence for a newcomer; it stands under the title.
 ---
 
 # {title}
 
 What breaks without it: a run, with its numbers, before any solution.
 
-## The idea
+## Say what the picture shows
 
-One picture and three sentences.
+One drawn picture of the object (a `figure` fence), and three sentences.
 
-## The maths
+## Say what the formula gives
 
-Each symbol tied to its name in the code.
-
-## The code
+Each symbol tied to its name in the code; no formula wider than a phone.
 
 ```python
 --8<-- "{module}:{slug}" imports
 ```
 
-## Proof
+## Say what is proved
 
-```python
---8<-- "{tests}:test_equals_an_independent_implementation"
+```claims
+{tests}
+test_equals_an_independent_implementation
+others
 ```
 
-## Measurement
+## Say what the measurement found
 
 ```results
 table: {part}/{slug}:first
+prediction: fold
+outcome: As expected, or what came out otherwise.
 ```
 
-## Where this differs
+## What goes wrong
 
-From the paper, from other libraries, and the mistakes people really make,
-each with the smallest input that exposes it.
+### Name the mistake
+
+The smallest input that exposes it, and the library's message. Three mistakes
+stand in view, each with a heading of its own.
+
+<details class="more" markdown="1"><summary>More mistakes</summary>
+
+### Name another
+
+</details>
+
+## What to take along
+
+Three to five sentences.
+
+## Three questions
+
+??? question "The first?"
+
+    Its answer.
+
+## Where to go next
+
+Two or three links, each with a reason.
 
 ## Sources
 
 1. Paper, section or equation. Implementations compared against.
+"""
+
+PART_PAGE = """\
+---
+description: What this part teaches, in one sentence.
+---
+
+# {part_title}
+
+What it teaches and in what order, in a few sentences.
+
+```contents
+part: {part}
+```
 """
 
 MODULE = '''\
@@ -106,8 +144,9 @@ def bench_first(record):
     rows = [(1, 1)]
     record(
         "first",
-        kind="exact",
-        seed=None,
+        kind="tolerance",
+        tolerance=1e-6,
+        seed=0,
         title="The point of the table in one sentence",
         prediction="What we expect before measuring, with the reason.",
         columns={{"n": "tokens", "count": ""}},
@@ -127,6 +166,7 @@ Left to do, in this order:
     Name the axes as docs/notation.md does; a new axis is a line there.
  4. {bench}
     Write the prediction, commit, then: make bench name={part}/{slug}
+    It writes docs/results/{part}/{slug}.json and the page that shows it.
  5. docs/{part}/{slug}.md
     The sections say what belongs in them; docs/contributing.md says how.
     A new term is a line of docs/includes/glossary.md.
@@ -153,6 +193,7 @@ def words(chapter: Chapter, folder: bool) -> dict[str, str]:
     at = places(chapter.part, chapter.slug, folder)
     return at | {
         "part": chapter.part,
+        "part_title": chapter.part.capitalize(),
         "slug": chapter.slug,
         "title": chapter.title,
         "package": f"llmnotes.{chapter.part}.{chapter.slug}",
@@ -165,6 +206,9 @@ def homes(chapter: Chapter, folder: bool = False) -> dict[Path, str]:
     """Return path and text of each file of the homes that are empty."""
     said, stand = words(chapter, folder), chapter.homes()
     texts = {f"docs/{chapter.uri}": PAGE}
+    about = f"docs/{chapter.part}/index.md"
+    if not (chapter.root / about).exists():
+        texts[about] = PART_PAGE
     if not stand["code"]:
         texts[said["code"]] = MODULE
         if not (chapter.root / CODE / chapter.part / "__init__.py").exists():
@@ -230,7 +274,7 @@ def nav_place(name: str, root: Path) -> str:
     later = [c for c in chapters[at + 1 :] if c.written]
     if later and later[0].part == part:
         return f"above {later[0].uri}"
-    heading = f"in a new section `{part.capitalize()}:`"
+    heading = f"in a new section `{part.capitalize()}:`, after {part}/index.md"
     earlier = [c for c in chapters[:at] if c.written]
     below = f", below that of {earlier[-1].part}" if earlier else ""
     return heading + below

@@ -122,9 +122,9 @@ class _Columns:
         pen, y = self.pen, self.y + 2
         for x in self.middles:
             pen.dot(x, y, 4)
-            pen.curve([(x, y), (x + 18, y), (x + 18, y + 10)])
-            pen.box(x + 9, y + 10, 18, 18, kind=f"{MLP} tint", rx=2)
-            pen.elbow([(x + 18, y + 28), (x + 18, y + 40), (x + 9, y + 40)])
+            pen.curve([(x, y), (x + 16, y), (x + 16, y + 10)])
+            pen.box(x + 8, y + 11, 16, 16, kind=f"{MLP} tint", rx=2)
+            pen.elbow([(x + 16, y + 28), (x + 16, y + 40), (x + 9, y + 40)])
             signs.plus(pen, x, y + 40)
         self.y += 58
 

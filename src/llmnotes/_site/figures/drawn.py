@@ -103,10 +103,13 @@ def _slider(slider: Slider, name: str) -> str:
     }
     given = "".join(f' {k}="{v:g}"' for k, v in numbers.items())
     own = escape(f"{name}-{slider.name}")
+    seen = f'<span class="value" aria-hidden="true">{slider.value:g}</span>'
+    if slider.name == "frame":  # its number says nothing
+        seen = ""
     return (
         f'<div class="slide"><label for="{own}">{escape(slider.label)}'
         f'</label><input type="range" id="{own}" '
-        f'name="{escape(slider.name)}"{given}></div>'
+        f'name="{escape(slider.name)}"{given}>{seen}</div>'
     )
 
 

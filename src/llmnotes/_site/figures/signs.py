@@ -133,17 +133,39 @@ def flow(pen, x1, y1, w1, x2, y2, w2, kind=MEMORY) -> None:
     )
 
 
-def valve(pen, x, y, high, share, kind="") -> None:
-    """A gate across a belt of this height, with an opening to scale."""
-    open_, edge = high * share, 8
-    for top, tall in (
-        (y - high / 2 - edge, edge + (high - open_) / 2),
-        (y + open_ / 2, edge + (high - open_) / 2),
-    ):
-        pen.put(
-            "rect", f"{kind} solid bare",
-            x=x - 4.0, y=top, width=8, height=tall, rx=2,
-        )  # fmt: skip
+def upright(pen, x, y1, y2, width, kind) -> None:
+    """A belt straight up or down."""
+    pen.path(
+        f"M{x - width / 2:.1f} {y1:g}V{y2:g}h{width:.1f}V{y1:g}Z",
+        f"{kind} flow",
+    )
+
+
+def turn(pen, x1, y1, x2, y2, width, kind=MEMORY) -> None:
+    """A belt that leaves up or down and arrives sideways."""
+    half = width / 2 if x2 > x1 else -width / 2
+    far = half if y2 > y1 else -half
+    pen.path(
+        f"M{x1 - half:.1f} {y1:g}Q{x1 - half:.1f} {y2 + far:.1f} {x2:g} "
+        f"{y2 + far:.1f}V{y2 - far:.1f}Q{x1 + half:.1f} {y2 - far:.1f} "
+        f"{x1 + half:.1f} {y1:g}Z",
+        f"{kind} flow",
+    )
+
+
+def gate(pen, x, y, width, share, across=True) -> None:
+    """A valve: what is solid is closed. The open side is right or below.
+
+    `across` a belt that runs sideways, else across one that runs upright.
+    """
+    shut, edge = width * (1 - share), 9
+    for low, high in ((-edge, shut), (width, width + edge)):
+        start = low - width / 2
+        place = (x - 3.5, y + start, 7, high - low)
+        if not across:
+            place = (x + start, y - 3.5, high - low, 7)
+        sizes = zip(("x", "y", "width", "height"), place, strict=True)
+        pen.put("rect", "solid bare", rx=1.5, **dict(sizes))
 
 
 def seen(page: Page, name: str) -> list[list]:
