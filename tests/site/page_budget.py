@@ -43,7 +43,7 @@ AT_DESK = """() => {
   return {
     height: Math.round(body.getBoundingClientRect().height),
     figure: figure ? top(figure) : Infinity,
-    drawn: body.querySelectorAll("figure.drawn, figure.chart > svg:only-child")
+    drawn: body.querySelectorAll("figure.drawn, figure.chart > svg:not(.chart)")
       .length,
     code: Math.round(100 * tall(".highlight") /
       body.getBoundingClientRect().height),

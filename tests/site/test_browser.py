@@ -429,6 +429,7 @@ class TestByHand:
         page.locator("label[for=__palette_1]").click()
         for route in held:
             route.continue_()
+        page.unroute_all()
         page.locator("body[data-md-color-scheme=slate]").wait_for()
         page.locator("label[for=__palette_0]:visible").wait_for()
         page.reload()

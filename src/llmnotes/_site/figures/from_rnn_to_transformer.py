@@ -1,5 +1,6 @@
 """From the first letter read to the last one written: three roads."""
 
+from llmnotes._site.figures import signs
 from llmnotes._site.figures.drawn import Drawing
 from llmnotes._site.figures.pen import Pen
 from llmnotes._site.figures.signs import MEMORY, QUERY
@@ -57,9 +58,8 @@ def _steps(number: int) -> str:
 
 def _looks(pen, places, y) -> None:
     """A line from everything written to everything read."""
-    for a in places:
-        for b in places:
-            pen.line(a, y + READ, b, y + WRITTEN, f"{QUERY} thin")
+    ends = places, y + READ, places, y + WRITTEN
+    signs.fan(pen, *ends, f"{QUERY} thin")
 
 
 def _chains(pen, places, y, kind) -> None:

@@ -96,15 +96,7 @@ def _scores(pen, x, y, name, bias) -> None:
     size = 60 / side
     if name == "ALiBi":
         pen.text(x - 12, y + 30, "+", "accent bold")
-        for i, row in enumerate(bias):
-            high = max(row)
-            for j, weight in enumerate(row[: i + 1]):
-                pen.put(
-                    "rect", "accent solid bare", x=x + j * size,
-                    y=y + i * size, width=size, height=size,
-                    fill_opacity=weight / high,
-                    shape_rendering="crispEdges",
-                )  # fmt: skip
+        signs.shades(pen, x, y, bias, size, "accent")
     pen.put("rect", "", x=x, y=y, width=60, height=60)
     if name != "ALiBi":
         pen.text(x + 30, y + 30, "scores", "small")
