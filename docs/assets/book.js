@@ -102,24 +102,26 @@ document.addEventListener("keydown", (event) => {
 });
 
 // 6. What scrolls sideways must be reached with Tab; what fits is no stop.
+//    Each frame is measured when it comes into the window, not before: what is
+//    far below is not even laid out.
 (function () {
-  const scrollers = "div.arithmatex, .md-typeset__scrollwrap, pre > code";
-  let due = 0;
-  function reach() {
-    due = 0;
-    const boxes = [...document.querySelectorAll(scrollers)];
-    const wide = boxes.map((box) => box.scrollWidth > box.clientWidth);
-    boxes.forEach((box, i) => {
-      if (wide[i]) box.tabIndex = 0;
-      else box.removeAttribute("tabindex");
-    });
+  const seen = new Set();
+  function reach(box) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
   }
-  // A timer and not a frame: a page that is not drawn gets no frames.
-  const soon = () => { due ||= setTimeout(reach); };
-  addEventListener("resize", soon);
-  document.addEventListener("toggle", soon, true);
-  document.addEventListener("change", soon);
-  document.fonts.ready.then(soon);
+  const arrives = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (isIntersecting) seen.add(target);
+      else seen.delete(target);
+    }
+    seen.forEach(reach);
+  });
+  for (const box of document.querySelectorAll(
+    "div.arithmatex, .md-typeset__scrollwrap, pre > code"))
+    arrives.observe(box);
+  addEventListener("resize", () => seen.forEach(reach));
+  document.fonts.addEventListener("loadingdone", () => seen.forEach(reach));
 })();
 
 // 7. Copies a block of code, the folded imports too, without the prompts and

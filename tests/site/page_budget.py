@@ -30,6 +30,8 @@ MOST = {
 }
 LEAST = {"drawn": 1, "label": 11}
 
+# All of it is laid out, also what is far below.
+WHOLE = "* { content-visibility: visible !important }"
 AT_DESK = """() => {
   const body = document.querySelector("article");
   const top = e => Math.round(e.getBoundingClientRect().top + scrollY);
@@ -41,7 +43,7 @@ AT_DESK = """() => {
   return {
     height: Math.round(body.getBoundingClientRect().height),
     figure: figure ? top(figure) : Infinity,
-    drawn: body.querySelectorAll("figure.drawn, figure.chart > svg:only-child")
+    drawn: body.querySelectorAll("figure.drawn, figure.chart > svg:not(.chart)")
       .length,
     code: Math.round(100 * tall(".highlight") /
       body.getBoundingClientRect().height),
@@ -80,6 +82,7 @@ def measured() -> dict[str, dict]:
         for url in serving.chapters():
             page.set_viewport_size(DESK)
             page.goto(f"{base}{url}")
+            page.add_style_tag(content=WHOLE)
             row = page.evaluate(AT_DESK)
             page.set_viewport_size(PHONE)
             found[url] = row | page.evaluate(ON_PHONE)

@@ -26,7 +26,7 @@ CLOSELY = [GALLERY, ""]
 LONG = [
     "transformer/gpt/",
     "kernels/flash_attention/",
-    "results/kernels/attention_speed/",
+    "results/transformer/attention/",
 ]
 ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
 DESK = {"width": 1280, "height": 900}
@@ -69,10 +69,19 @@ addEventListener("DOMContentLoaded", () => {
   document.head.append(still);
 });
 """
-# The faces are there, and book.js has made reachable whatever scrolls.
+# A page is laid out as it is scrolled; here all of it is looked at.
+UNROLLED = """document.head.append(Object.assign(
+  document.createElement("style"),
+  {textContent: "* { content-visibility: visible !important }"}))"""
+# The faces are there, and book.js has made reachable whatever scrolls: it
+# measures what comes into the window, so a tall one shows all.
 SETTLED = """() => document.fonts.status === "loaded" &&
-  [...document.querySelectorAll("div.arithmatex, .md-typeset__scrollwrap")]
+  [...document.querySelectorAll(
+    "div.arithmatex, .md-typeset__scrollwrap, pre > code")]
+    .filter(e => e.checkVisibility() &&
+      e.getBoundingClientRect().top < innerHeight)
     .every(e => (e.scrollWidth > e.clientWidth) === (e.tabIndex === 0))"""
+TALL = 40_000  # px, more than any page
 
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
@@ -208,10 +217,13 @@ def look_at(page: Page, seen: Visit, base: str, closely: bool) -> Visit:
     listen(page, seen, base)
     arrive(page, seen.url)
     seen.shifts = page.evaluate("window.shifts")
+    page.evaluate(UNROLLED)
+    page.set_viewport_size({**DESK, "height": TALL})
+    settle(page)
     seen.counts = page.evaluate(COUNTS)
     seen.faint["light"] = page.evaluate(FAINT)
     # The second look is at a phone's width, where more has to scroll.
-    page.set_viewport_size(PHONE)
+    page.set_viewport_size({**PHONE, "height": TALL})
     settle(page)
     width = "document.documentElement.scrollWidth - innerWidth"
     seen.sideways = page.evaluate(width)
@@ -221,7 +233,7 @@ def look_at(page: Page, seen: Visit, base: str, closely: bool) -> Visit:
         seen.axe["dark"] = asked(page, "colour")
     else:
         page.evaluate(THIN_OUT)
-    page.set_viewport_size(DESK)
+    page.set_viewport_size({**DESK, "height": TALL})
     turn(page, "default")
     seen.axe["light"] = asked(page, "all" if closely else "all but colour")
     return seen
@@ -389,14 +401,80 @@ class TestByHand:
         with page.expect_request(re.compile("search/index.json")):
             page.locator(".find input").focus()
 
-    def test_a_jump_to_a_section_arrives(self, page):
-        arrive(page, "contributing/#style")
+    def test_only_our_own_small_scripts_are_fetched(self, page):
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        arrive(page, GALLERY)
+        scripts = {u.rpartition("/")[2] for u in asked if ".js" in u}
+        assert scripts <= {"book.js", "cards.js", "search.js", "figures.js"}
+        assert "book.js" in scripts
+
+    def test_no_script_changes_what_the_browser_brings(self, page):
+        """A function of the browser's own says "[native code]"."""
+        arrive(page, GALLERY)
+        changed = page.evaluate("""() => [
+          fetch, Worker, XMLHttpRequest, XMLHttpRequest.prototype.open,
+          XMLHttpRequest.prototype.send, EventTarget.prototype
+          .addEventListener, Element.prototype.attachShadow, history.pushState
+        ].filter(f => !String(f).includes("[native code]")).map(String)""")
+        assert changed == []
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_the_first_click_turns_the_palette(self, late, page):
+        """Also one that comes before the script that keeps it."""
+        if late:
+            page.route("**/book.js", lambda route: held.append(route))
+        held = []
+        page.goto("contributing/", wait_until="commit")
+        page.locator("label[for=__palette_1]").click()
+        for route in held:
+            route.continue_()
+        page.unroute_all()
+        page.locator("body[data-md-color-scheme=slate]").wait_for()
+        page.locator("label[for=__palette_0]:visible").wait_for()
+        page.reload()
+        page.locator("body[data-md-color-scheme=slate]").wait_for()
+
+    def test_the_contents_mark_the_section_that_is_read(self, page):
+        arrive(page, "contributing/")
+        page.locator("#style").evaluate("e => e.scrollIntoView()")
+        marked = ".md-nav--secondary .md-nav__link--active[href='#style']"
+        page.locator(marked).wait_for()
+        assert (
+            page.locator(
+                ".md-nav--secondary .md-nav__link--active[href^='#']"
+            ).count()
+            == 1
+        )
+
+    @pytest.mark.parametrize(
+        "place", ["contributing/#style", "transformer/attention/#sources"]
+    )
+    def test_a_jump_to_a_section_arrives(self, place, page):
+        arrive(page, place)
         page.wait_for_function(
-            "scrollY > 0 && (top => 0 <= top && top < 200)"
-            "(document.querySelector('#style').getBoundingClientRect().top)",
+            "id => scrollY > 0 && (top => 0 <= top && top < 200)"
+            "(document.getElementById(id).getBoundingClientRect().top)",
+            arg=place.partition("#")[2],
             polling=50,
             timeout=10_000,
         )
+
+    def test_what_scrolls_can_be_reached_once_it_is_seen(self, open_page):
+        page = open_page(viewport=PHONE)
+        arrive(page, "transformer/attention/")
+        wide = page.evaluate("""() => [
+          ...document.querySelectorAll(".highlight > pre > code")
+        ].findLastIndex(e => e.textContent.split("\\n")
+          .some(line => line.length > 78))""")
+        block = page.locator(".highlight > pre > code").nth(wide)
+        assert block.get_attribute("tabindex") is None
+        block.evaluate("e => e.scrollIntoView()")
+        page.locator(".highlight > pre > code[tabindex='0']").nth(0).wait_for()
+        page.wait_for_function(
+            "e => e.tabIndex === 0", arg=block.element_handle()
+        )
+        page.context.close()
 
     def test_the_keyboard_reaches_text_and_palette(self, page):
         arrive(page, "contributing/")

@@ -57,15 +57,11 @@ def test_a_page_of_three_sections_has_them_folded_under_its_title(two):
     first = two.html("basics__first", two.pages["basics__first"])
     fold = first[first.index('<details class="on-page"') :]
     assert first.index("</h1>") < first.index('class="on-page"')
-    assert (
-        re.findall(r'<a href="(#\w+)">([^<]+)</a>', fold)[:3]
-        == [
-            ("#a", "A"),
-            ("#b-b", "B &amp; b"),
-            ("#c", "C"),
-        ]
-        or "B &amp; b" in fold
-    )
+    assert re.findall(r'<li><a href="#([\w-]+)">([^<]+)</a></li>', fold) == [
+        ("a", "A"),
+        ("b-b", "B &amp; b"),
+        ("c", "C"),
+    ]
     last = two.html("later__last", two.pages["later__last"])
     assert "on-page" not in last
 
@@ -125,14 +121,11 @@ def test_home_leads_to_every_chapter_and_names_every_other():
 @pytest.mark.parametrize("url", serving.chapters())
 def test_the_way_on_says_in_one_line_what_comes(url):
     (nav,) = of_class(built.page(url).root, "steps", "nav")
+    assert len(nav) in (1, 2)
     for link in nav.iter("a"):
-        there = built.page(built.page(url).local(link.get("href")))
-        about = [
-            e.get("content")
-            for e in there.root.iter("meta")
-            if e.get("name") == "description"
-        ]
-        assert text(link).strip().endswith(about[0])
+        there = serving.source(built.page(url).local(link.get("href")))
+        about = book.front(there).get("description", "")
+        assert text(link).strip().endswith(" ".join(about.split()))
 
 
 def test_a_lost_reader_can_search_and_sees_every_chapter():

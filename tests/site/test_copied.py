@@ -26,6 +26,13 @@ def blocks_of(url: str, language: str = "python") -> list[str]:
     return ["".join(map(copied, block.iter("code"))) for block in found]
 
 
+def claimed_of(url: str) -> list[str]:
+    """The blocks that stand folded in a list of claims."""
+    lists = of_class(built.page(url).article, "claims")
+    found = (b for one in lists for b in of_class(one, "language-python"))
+    return ["".join(map(copied, block.iter("code"))) for block in found]
+
+
 def copied(code) -> str:
     return text(code, lambda e: bool(classes(e) & {"gp", "go"}))
 
@@ -43,7 +50,10 @@ def fences_of(url: str) -> list[str]:
 
 @pytest.mark.parametrize("url", PAGES, ids=lambda url: url or "home")
 def test_every_python_block_is_the_source_of_the_package(url):
-    assert blocks_of(url) == fences_of(url)
+    claimed = claimed_of(url)
+    assert [b for b in blocks_of(url) if b not in claimed] == [
+        block for block in fences_of(url) if block not in claimed
+    ]
     assert fences_of(url) or url not in ALWAYS
 
 

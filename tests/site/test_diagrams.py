@@ -8,20 +8,29 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
 from llmnotes._site.figures import (
     attention_heads,
+    attention_speed,
     bert,
     drawn,
+    forward_mode,
+    from_rnn_to_transformer,
     signs,
     transformer,
 )
 from llmnotes._site.figures.fence import function
 from llmnotes._site.figures.pen import Pen
 from llmnotes._site.page import Page
+from llmnotes.foundations.forward_mode import jvp
+from llmnotes.kernels.attention_speed import (
+    fused_forward_traffic,
+    unfused_forward_traffic,
+)
 from llmnotes.transformer.bert import BERT_BASE, BertForMaskedLM
 from llmnotes.transformer.gpt import GPT, GPT_2_SMALL, parameters
 from llmnotes.transformer.transformer import BASE, Transformer
@@ -34,12 +43,17 @@ DIAGRAMS = {
     "transformer:model": "transformer/transformer.md",
     "bert:reading": "transformer/bert.md",
     "gpt:block": "transformer/gpt.md",
+    "positions:ways": "transformer/positions.md",
+    "attention_speed:traffic": "kernels/attention_speed.md",
+    "forward_mode:dual": "foundations/forward_mode.md",
     "rnn:unrolled": "sequence/rnn.md",
     "lstm:cell": "sequence/lstm.md",
     "gru:cell": "sequence/gru.md",
     "seq2seq:roads": "sequence/seq2seq.md",
     "seq2seq:beam": "sequence/seq2seq.md",
+    "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
+STANDING = {"from_rnn_to_transformer:paths"}  # of code that other pages show
 WIDTHS = {1280: "wide", 375: "narrow"}
 
 # Words that are drawn, and where; a small overlap is the air of a line.
@@ -136,6 +150,30 @@ def test_berts_boxes_hold_the_models_parameters():
     assert bert.VOCABULARY == BERT_BASE.vocab_size
 
 
+def test_the_belts_are_the_traffic_of_the_formulas():
+    n, d = attention_speed.LENGTH, attention_speed.HEAD_DIM
+    said = " ".join(words_of(drawing("attention_speed:traffic").wide))
+    for formula in (unfused_forward_traffic, fused_forward_traffic):
+        assert signs.count(formula(n, n, d)) in said
+
+
+@pytest.mark.parametrize("direction", forward_mode.DIRECTIONS)
+def test_motions_are_those_of_dual_numbers(direction):
+    point, moving = np.array(forward_mode.POINT), np.array(direction)
+    found = jvp(lambda x: x[0] ** 2 * x[1], [point], [moving])
+    assert forward_mode.pushed(direction)["L"] == found
+
+
+def test_a_path_is_as_long_as_the_lines_that_are_drawn():
+    n = from_rnn_to_transformer.LETTERS
+    edges = [(i, i + 1) for i in range(2 * n - 1)]  # read, then written
+    ends = edges[0][0], edges[-1][1]
+    assert ends == (0, 2 * n - 1)
+    assert from_rnn_to_transformer.steps(0) == (len(edges), len(edges))
+    assert from_rnn_to_transformer.steps(1) == (1, len(edges))
+    assert from_rnn_to_transformer.steps(2) == (1, 1)
+
+
 def test_the_mask_of_the_drawing_is_the_mask_of_the_code():
     triangle = [[int(j <= i) for j in range(8)] for i in range(8)]
     assert signs.seen(page_of("gpt:block"), "causal") == triangle
@@ -166,11 +204,13 @@ def test_links_lead_to_the_definition(name):
         r'aria-label="Code of ([\w.]+)"',
         picture,
     )
-    assert len(links) == picture.count("<a ") > 0
+    assert len(links) == picture.count("<a ")
+    assert links or name in STANDING
     for path, first, last, symbol in links:
         lines = (ROOT / path).read_text(encoding="utf-8").splitlines()
         head = "\n".join(lines[int(first) - 1 : int(last)])
-        assert re.search(rf"(def|class) {symbol.split('.')[-1]}\b", head)
+        name = symbol.split(".")[-1]
+        assert re.search(rf"^ *(def |class )?{name}\b", head, re.M)
 
 
 def test_a_symbol_that_is_gone_ends_the_build():

@@ -230,7 +230,7 @@ class TestMoving:
             seen = page.locator(f"svg.wide text:text-is('{text}')").all()
             assert any(e.is_visible() for e in seen)
         press(page, next_, "Enter", 3)
-        assert f"= {tiles[2]['softmax']:.1f} is written" in state(page)
+        assert f"= {tiles[2]['softmax']:.2f} is written" in state(page)
         button = page.locator(next_)
         assert button.get_attribute("aria-disabled") == "true"
         press(page, ".stepper button:first-of-type", "Space", 20)

@@ -161,6 +161,7 @@ def test_of_code_that_stands_before_its_page_the_rest_is_laid(root):
         (root / path).parent.mkdir(parents=True)
         (root / path).touch()
     assert laid(root, "kernels/gemm", folder=True) == {
+        "docs/kernels/index.md",
         "docs/kernels/gemm.md",
         "tests/kernels/gemm/bench_gemm.py",
     }

@@ -75,7 +75,10 @@ def html(
         _imports(listing.imports, language),
         _pre("\n".join(listing.body), language, marked),
     ]
-    body = f'<div class="language-{language} highlight">{"".join(parts)}</div>'
+    body = (
+        f'<div class="language-{language} highlight" '
+        f'style="--lines:{len(listing.body)}">{"".join(parts)}</div>'
+    )
     if "fold" not in options:
         return body
     words = escape(options["fold"])

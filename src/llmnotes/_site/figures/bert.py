@@ -106,11 +106,9 @@ class _Columns:
         pen = self.pen
         self._name("attention", "attention", "SelfAttention", FAN)
         y, end = self.y + 6, self.y + FAN
-        for kind, asked in ((f"{QUERY} thin", False), (QUERY, True)):
-            for a in self.middles:
-                for j, b in enumerate(self.middles):
-                    if (j == ASKED) == asked:
-                        pen.line(a, y, b, end, kind)
+        asked = self.middles[ASKED]
+        signs.fan(pen, self.middles, y, self.middles, end, f"{QUERY} thin")
+        signs.fan(pen, self.middles, y, [asked], end, QUERY)
         for x in self.middles:
             pen.dot(x, y, 4, QUERY)
             signs.plus(pen, x, end)

@@ -17,6 +17,9 @@ LENGTH = TILE * TILES
 LAST = 2 * TILES + 1  # the frame in which the row is written
 ROW = 2  # of the matrix: the one that is shown
 CELL, GAP, SQUARE = 20, 5, 19  # px: of strips, between tiles, of the matrix
+# The ways from the keys past the matrix, and under it to the output.
+PAST = [(162, 94), (179, 94), (179, 23), (332, 23), (332, 50), (352, 50)]
+UNDER = [(352, 210), (36, 210), (36, 158)]
 
 
 def row(page) -> Drawing:
@@ -25,10 +28,10 @@ def row(page) -> Drawing:
     wide, narrow = Pen(640, 228), Pen(339, 452)
     _slow(wide, 0, 0, tiles)
     _fast(wide, 352, 0, tiles)
-    _ways(wide, (312, 70), (352, 70))
+    _ways(wide, PAST, UNDER)
     _slow(narrow, 4, 0, tiles)
     _fast(narrow, 26, 222, tiles)
-    _ways(narrow, (98, 176), (98, 246))
+    _ways(narrow, [(103, 124), (103, 248)], [(40, 248), (40, 158)])
     return Drawing(
         wide=wide,
         narrow=narrow,
@@ -66,7 +69,7 @@ def _words(tiles) -> list[str]:
             f"The maximum is {m};{shrink if i else ''} ℓ = {ell}, Õ = {acc}.",
         ]
     _, ell, acc = map(_short, _state(tiles, TILES))
-    output = _short(tiles[-1]["output"])
+    output = f"{tiles[-1]['output']:.2f}"
     return [*words, f"Õ / ℓ = {acc} / {ell} = {output} is written, once."]
 
 
@@ -85,7 +88,7 @@ def _slow(pen: Pen, x, y, tiles) -> None:
             _cell(pen, x, j, middle, name)
     end = {"frame": LAST, "default": 4}
     with pen.group(**end):
-        output = _short(tiles[-1]["output"])
+        output = f"{tiles[-1]['output']:.2f}"
         pen.text(x + 58, y + 142, output, "c2 bold", anchor="start")
     _matrix(pen, x + 196, y + 35)
 
@@ -123,7 +126,7 @@ def _matrix(pen: Pen, x, y) -> None:
 
 
 def _fast(pen: Pen, x, y, tiles) -> None:
-    pen.text(x, y + 12, "fast memory", "soft", anchor="start")
+    pen.text(x + 287, y + 12, "fast memory", "soft", anchor="end")
     pen.box(x, y + 26, 287, 200, kind="floor")
     left = x + 14
     pen.text(left, y + 50, "scores s", anchor="start")
@@ -158,12 +161,9 @@ def _registers(pen: Pen, x, y, state) -> None:
         pen.box(left, y + 14, 78, 34, _short(value), "c3 tint large")
 
 
-def _ways(pen: Pen, out, into) -> None:
+def _ways(pen: Pen, into, out) -> None:
     """The ways between the memories, each shown while it is used."""
-    across = out[1] == into[1]
     with pen.group(frame=range(1, LAST, 2), default=4):
-        pen.arrow(*out, *into, "c1 thick")
-    dx, dy = (0, 72) if across else (-60, 0)
+        pen.elbow(into, "c1")
     with pen.group(frame=LAST, default=4):
-        start, end = (into[0] + dx, into[1] + dy), (out[0] + dx, out[1] + dy)
-        pen.arrow(*start, *end, "c2 thick")
+        pen.elbow(out, "c2")

@@ -123,6 +123,25 @@ def _at(row: list, i: int) -> bool:
     return 0 <= i < len(row) and bool(row[i])
 
 
+def fan(pen, above, y1, below, y2, kind="") -> None:
+    """A line from each of these places to each of those, as one mark."""
+    lines = (f"M{a:g} {y1:g}L{b:g} {y2:g}" for a in above for b in below)
+    pen.path("".join(lines), kind)
+
+
+def shades(pen, x, y, cells, size, kind="") -> None:
+    """A triangle of cells, as dark as their share of the row's largest."""
+    by_shade = {}
+    for i, row in enumerate(cells):
+        for j, weight in enumerate(row[: i + 1]):
+            shade = f"{weight / max(row):.2f}"
+            place = f"M{x + j * size:g} {y + i * size:g}h{size:g}v{size:g}"
+            by_shade.setdefault(shade, []).append(f"{place}h-{size:g}z")
+    for shade, places in by_shade.items():
+        more = {"fill_opacity": shade, "shape_rendering": "crispEdges"}
+        pen.path("".join(places), f"{kind} solid bare", **more)
+
+
 def flow(pen, x1, y1, w1, x2, y2, w2, kind=MEMORY) -> None:
     """A belt from one place to another, from one width to another."""
     mid = (x1 + x2) / 2
