@@ -125,18 +125,18 @@ def test_at_forty_the_transformer_still_is_perfect_and_one_vector_is_not():
     assert max(sizes) < 1.01 * min(sizes)
 
 
-def test_the_lstms_gates_help_for_a_while_and_the_grus_not_at_all():
+def test_the_same_gru_gets_through_and_the_higher_rate_was_the_better():
     table = claimed(
         "transformer/transformer_lengths:accuracy",
-        "The LSTM's gates help for a while, the GRU's not at all, and neither "
-        "decides.",
-        "The one vector was the wall, not the recurrence as such",
+        "The same GRU, allowed to look back, gets through",
+        "wherever something was lost, the higher of the two rates, 0.003, was "
+        "the better one",
     )
-    for length in (10, 20):
-        plain = table("right", model="RNN", length=length)
-        assert table("right", model="LSTM", length=length) > plain + 0.1
-        assert table("right", model="GRU", length=length) < plain + 0.03
     assert table("right", model=GRU, length=40) > 0.9
+    assert table("right", model="GRU", length=40) < 0.3
+    lost = [row for row in table.rows if row["right"] < 1]
+    assert len(lost) > 3 * len(BLIND)
+    assert {row["rate"] for row in lost} == {0.003}
 
 
 def test_on_one_thread_the_transformer_is_the_slowest_of_all():
