@@ -81,3 +81,57 @@ def test_gpt_is_behind_at_every_step_and_still_falling():
         assert table("loss", model="GPT", step=step) > max(others)
     falls = table("loss", model="GPT", step=1000)
     assert table("loss", model="GPT", step=1200) < falls
+
+
+def test_the_written_run_passes_the_counts_of_pairs_after_100_steps():
+    table = claimed(
+        "transformer/gpt_writing:loss",
+        "It starts at 4.17, where all characters are alike, is at 2.67 after "
+        "50 steps, passes what counting pairs reaches between 100 and 250 "
+        "steps, and ends at 1.74 after 4,000.",
+    )
+    pairs = claimed("transformer/gpt:baselines")
+    counted = pairs("validation", model="counts of pairs")
+    assert table("loss", step=100) > counted > table("loss", step=250)
+    ends = [round(table("loss", step=step), 2) for step in (0, 50, 4000)]
+    assert ends == [4.17, 2.67, 1.74]
+
+
+def test_what_is_written_turns_from_noise_to_words():
+    table = claimed(
+        "transformer/gpt_writing:texts",
+        "At step 0 it is noise; at 50 it has the letters and the gaps of "
+        'English; at 500 words such as "thy" and "this"; at 4,000 lines made '
+        "of English words",
+    )
+    longest = {
+        step: max(map(len, table("text", step=step).split()))
+        for step in (0, 50)
+    }
+    assert longest[50] < longest[0]
+    assert {"thy", "this"} <= set(table("text", step=500).split())
+    assert {"death", "father", "hath"} <= set(table("text", step=4000).split())
+
+
+def test_after_what_s_the_likeliest_character_is_h():
+    table = claimed(
+        "transformer/gpt_writing:next",
+        'Bars for the likeliest next characters after "What s": h has 30 '
+        "percent, o 16, t 13, a 11, e 9, and then fewer and fewer.",
+    )
+    opening = "Second Murderer:\nWhat s"
+    chances = dict(
+        zip(
+            table.every("character", opening=opening),
+            table.every("chance", opening=opening),
+            strict=True,
+        )
+    )
+    first = sorted(chances, key=chances.get, reverse=True)[:5]
+    assert [(c, round(100 * chances[c])) for c in first] == [
+        ("h", 30),
+        ("o", 16),
+        ("t", 13),
+        ("a", 11),
+        ("e", 9),
+    ]
