@@ -43,8 +43,8 @@ AT_DESK = """() => {
   return {
     height: Math.round(body.getBoundingClientRect().height),
     figure: figure ? top(figure) : 99999,
-    drawn: body.querySelectorAll(
-      "figure.drawn, figure.chart > svg:not(.chart)").length,
+    drawn: body.querySelectorAll("figure.drawn," +
+      "figure.chart:not(.drawn):has(> svg:not(.chart))").length,
     code: Math.round(100 * tall(".highlight") /
       body.getBoundingClientRect().height),
     text: top(text),
