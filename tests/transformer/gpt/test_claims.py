@@ -34,11 +34,12 @@ def test_one_head_of_the_last_layer_forms_a_column_on_the_capital():
 def test_attention_loses_on_short_texts_and_few_steps():
     table = claimed(
         "transformer/gpt_recurrent:losses",
-        "Attention loses.",
-        "We had expected GPT to be level with the gated ones and the RNN to "
-        "be last, and were wrong about all but the GRU.",
-        "On short texts and few steps, a recurrence of the same size is hard "
-        "to beat.",
+        "On Shakespeare, 64 letters at a time, the recurrences are ahead",
+        "Among the three recurrences nothing is decided: they lie within 0.1",
+        "What GPT is behind them is more than that.",
+        "all four models did better at the higher of two rates",
+        "On short pieces of text and for few steps, recurrences of the same "
+        "size were ahead of GPT, in one run each.",
         "at equal size the RNN is twice as wide as the LSTM",
         "(again within one per cent)",
     )
@@ -46,8 +47,9 @@ def test_attention_loses_on_short_texts_and_few_steps():
         model: table("loss", model=model, best="yes")
         for model in ("GRU", "RNN", "LSTM", "GPT")
     }
-    assert sorted(loss, key=loss.get) == ["GRU", "RNN", "LSTM", "GPT"]
-    assert loss["GPT"] > loss["LSTM"] + 0.1
+    apart = max(loss["GRU"], loss["RNN"], loss["LSTM"]) - min(loss.values())
+    assert apart < 0.1 < loss["GPT"] - loss["LSTM"]
+    assert set(table.every("rate", best="yes")) == {3e-3}
     wide = {m: table("width", model=m, best="yes") for m in ("RNN", "LSTM")}
     assert 1.9 < wide["RNN"] / wide["LSTM"] < 2.1
     sizes = table.every("parameters")
@@ -67,7 +69,9 @@ def test_each_keeps_its_better_rate():
 def test_gpt_is_behind_at_every_step_and_still_falling():
     table = claimed(
         "transformer/gpt_recurrent:curves",
-        "attention has to find that out first, and has hardly begun",
+        "GPT was expected to catch up after some hundred steps, and has not "
+        "after 1,200.",
+        "and attention has to find that out first.",
     )
     for step in sorted(set(table.every("step"))):
         others = [
