@@ -257,7 +257,7 @@ def _bars(axes, chart: Chart) -> None:
             text = f"{text}  {chart.names.get(name, name)}" if many else text
             axes.annotate(
                 text,
-                (y, place),
+                (max(y, 0), place),  # of a bar to the left, beside zero
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center_baseline",
@@ -273,7 +273,11 @@ def _bars(axes, chart: Chart) -> None:
     axes.set_xlabel(words(chart.y))
     if axes.get_xscale() == "linear":
         _ticks(axes.xaxis, [])
-        axes.set_xlim(left=0)
+        lowest = min(y for _, ys in chart.series.values() for y in ys)
+        if lowest < 0:
+            axes.axvline(0, color=INK, linewidth=0.8)
+        else:
+            axes.set_xlim(left=0)
     _format(axes.xaxis, chart.y["unit"])
 
 
