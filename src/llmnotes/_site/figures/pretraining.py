@@ -88,7 +88,7 @@ def _round(pen, x, y, unit, rounds) -> None:
             with pen.group(frame=done, default=LAST):
                 words = f"{name}\n{values[i]:.2f}"
                 pen.text(*at, words, f"{kind} halo", anchor)
-    pen.text(x - unit * 0.98, y + 84, "before", "small", "middle")
+    pen.text(x - unit * 0.98, y + 74, "before", "small", "middle")
 
 
 def _spoke(pen, x, y, size, turn, kind) -> None:
