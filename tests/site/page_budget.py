@@ -42,9 +42,9 @@ AT_DESK = """() => {
   const text = body.querySelector("p:not(.standfirst, .chapter)");
   return {
     height: Math.round(body.getBoundingClientRect().height),
-    figure: figure ? top(figure) : Infinity,
-    drawn: body.querySelectorAll("figure.drawn, figure.chart > svg:not(.chart)")
-      .length,
+    figure: figure ? top(figure) : 99999,
+    drawn: body.querySelectorAll("figure.drawn," +
+      "figure.chart:not(.drawn):has(> svg:not(.chart))").length,
     code: Math.round(100 * tall(".highlight") /
       body.getBoundingClientRect().height),
     text: top(text),

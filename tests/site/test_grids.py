@@ -24,3 +24,12 @@ def test_marks_get_room_and_only_then():
     plain, marked = grids.svg(weights), grids.svg(weights, "<text/>")
     assert 'viewBox="-1 -1 34 34"' in plain
     assert 'viewBox="-30 -18 63 51"' in marked
+
+
+def test_where_picks_the_grids_that_are_shown():
+    columns = [{"name": name, "unit": ""} for name in ("head", "i", "j", "w")]
+    rows = [[head, 0, 0, w] for head, w in (("a", 0.1), ("b", 0.2), ("c", 1))]
+    result = {"columns": columns, "rows": rows}
+    given = {"by": "head", "where": "head=a|c"}
+    assert grids._names(result, given) == ["a", "c"]
+    assert grids._names(result, {"by": "head"}) == ["a", "b", "c"]

@@ -10,7 +10,8 @@
     ```
 
 `value` is between 0 (empty) and the largest of its grid (filled); there is
-one grid per value of `by`, if given. The numbers follow in <details>.
+one grid per value of `by`, if given, and `where` picks some of them, as in a
+results fence. The numbers follow in <details>.
 
 With `marks: yes` the last word of each value of x and y stands at its column
 and row: of "3 e" the e.
@@ -23,7 +24,7 @@ from llmnotes._site.page import PageError, page_of
 
 CELL = 16
 NEEDED = {"grid", "x", "y", "value", "alt"}
-OPTIONS = NEEDED | {"by", "caption", "format", "marks"}
+OPTIONS = NEEDED | {"by", "caption", "format", "marks", "where"}
 OPTIONS |= {"prediction", "outcome"}  # as of the results fence
 
 
@@ -46,7 +47,9 @@ def fence(source, language, css_class, options, md, **_):
 def _figure(page, result: dict, given: dict) -> str:
     pictures, data = [], []
     for name in _names(result, given):
-        where = f"{given['by']}={name}" if "by" in given else ""
+        picked = [given.get("where", "")]
+        picked += [f"{given['by']}={name}"] if name else []
+        where = ", ".join(filter(None, picked))
         columns, rows = _matrix(result, given, where)
         title = f"<span>{escape(name)}</span>" if name else ""
         marks = _marks(columns, rows) if given.get("marks") == "yes" else ""
@@ -69,7 +72,8 @@ def _names(result: dict, given: dict) -> list[str]:
     if "by" not in given:
         return [""]
     column = tables.column(result, given["by"])
-    return list(dict.fromkeys(str(row[column]) for row in result["rows"]))
+    rows = tables.rows_where(result, given.get("where", ""))
+    return list(dict.fromkeys(str(row[column]) for row in rows))
 
 
 def _matrix(result: dict, given: dict, where: str):

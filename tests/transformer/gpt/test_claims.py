@@ -34,11 +34,12 @@ def test_one_head_of_the_last_layer_forms_a_column_on_the_capital():
 def test_attention_loses_on_short_texts_and_few_steps():
     table = claimed(
         "transformer/gpt_recurrent:losses",
-        "Attention loses.",
-        "We had expected GPT to be level with the gated ones and the RNN to "
-        "be last, and were wrong about all but the GRU.",
-        "On short texts and few steps, a recurrence of the same size is hard "
-        "to beat.",
+        "On Shakespeare, 64 letters at a time, the recurrences are ahead",
+        "Among the three recurrences nothing is decided: they lie within 0.1",
+        "What GPT is behind them is more than that.",
+        "all four models did better at the higher of two rates",
+        "On short pieces of text and for few steps, recurrences of the same "
+        "size were ahead of GPT, in one run each.",
         "at equal size the RNN is twice as wide as the LSTM",
         "(again within one per cent)",
     )
@@ -46,8 +47,9 @@ def test_attention_loses_on_short_texts_and_few_steps():
         model: table("loss", model=model, best="yes")
         for model in ("GRU", "RNN", "LSTM", "GPT")
     }
-    assert sorted(loss, key=loss.get) == ["GRU", "RNN", "LSTM", "GPT"]
-    assert loss["GPT"] > loss["LSTM"] + 0.1
+    apart = max(loss["GRU"], loss["RNN"], loss["LSTM"]) - min(loss.values())
+    assert apart < 0.1 < loss["GPT"] - loss["LSTM"]
+    assert set(table.every("rate", best="yes")) == {3e-3}
     wide = {m: table("width", model=m, best="yes") for m in ("RNN", "LSTM")}
     assert 1.9 < wide["RNN"] / wide["LSTM"] < 2.1
     sizes = table.every("parameters")
@@ -67,7 +69,9 @@ def test_each_keeps_its_better_rate():
 def test_gpt_is_behind_at_every_step_and_still_falling():
     table = claimed(
         "transformer/gpt_recurrent:curves",
-        "attention has to find that out first, and has hardly begun",
+        "GPT was expected to catch up after some hundred steps, and has not "
+        "after 1,200.",
+        "and attention has to find that out first.",
     )
     for step in sorted(set(table.every("step"))):
         others = [
@@ -77,3 +81,57 @@ def test_gpt_is_behind_at_every_step_and_still_falling():
         assert table("loss", model="GPT", step=step) > max(others)
     falls = table("loss", model="GPT", step=1000)
     assert table("loss", model="GPT", step=1200) < falls
+
+
+def test_the_written_run_passes_the_counts_of_pairs_after_100_steps():
+    table = claimed(
+        "transformer/gpt_writing:loss",
+        "It starts at 4.17, where all characters are alike, is at 2.67 after "
+        "50 steps, passes what counting pairs reaches between 100 and 250 "
+        "steps, and ends at 1.74 after 4,000.",
+    )
+    pairs = claimed("transformer/gpt:baselines")
+    counted = pairs("validation", model="counts of pairs")
+    assert table("loss", step=100) > counted > table("loss", step=250)
+    ends = [round(table("loss", step=step), 2) for step in (0, 50, 4000)]
+    assert ends == [4.17, 2.67, 1.74]
+
+
+def test_what_is_written_turns_from_noise_to_words():
+    table = claimed(
+        "transformer/gpt_writing:texts",
+        "At step 0 it is noise; at 50 it has the letters and the gaps of "
+        'English; at 500 words such as "thy" and "this"; at 4,000 lines made '
+        "of English words",
+    )
+    longest = {
+        step: max(map(len, table("text", step=step).split()))
+        for step in (0, 50)
+    }
+    assert longest[50] < longest[0]
+    assert {"thy", "this"} <= set(table("text", step=500).split())
+    assert {"death", "father", "hath"} <= set(table("text", step=4000).split())
+
+
+def test_after_what_s_the_likeliest_character_is_h():
+    table = claimed(
+        "transformer/gpt_writing:next",
+        'Bars for the likeliest next characters after "What s": h has 30 '
+        "percent, o 16, t 13, a 11, e 9, and then fewer and fewer.",
+    )
+    opening = "Second Murderer:\nWhat s"
+    chances = dict(
+        zip(
+            table.every("character", opening=opening),
+            table.every("chance", opening=opening),
+            strict=True,
+        )
+    )
+    first = sorted(chances, key=chances.get, reverse=True)[:5]
+    assert [(c, round(100 * chances[c])) for c in first] == [
+        ("h", 30),
+        ("o", 16),
+        ("t", 13),
+        ("a", 11),
+        ("e", 9),
+    ]

@@ -125,25 +125,37 @@ def test_at_forty_the_transformer_still_is_perfect_and_one_vector_is_not():
     assert max(sizes) < 1.01 * min(sizes)
 
 
-def test_the_lstms_gates_help_for_a_while_and_the_grus_not_at_all():
+def test_of_two_grus_the_one_that_looks_back_is_far_ahead():
     table = claimed(
         "transformer/transformer_lengths:accuracy",
-        "The LSTM's gates help for a while, the GRU's not at all, and neither "
-        "decides.",
-        "The one vector was the wall, not the recurrence as such",
+        "It is not the recurrence as such that fails here; it is the one "
+        "vector at its end, as this training fills it.",
+        "RNN and GRU fall at 10 already.",
     )
-    for length in (10, 20):
-        plain = table("right", model="RNN", length=length)
-        assert table("right", model="LSTM", length=length) > plain + 0.1
-        assert table("right", model="GRU", length=length) < plain + 0.03
-    assert table("right", model=GRU, length=40) > 0.9
+    for length in (20, 40):
+        plain = table("right", model="GRU", length=length)
+        assert table("right", model=GRU, length=length) > plain + 0.5
+    for model in ("RNN", "GRU"):
+        assert table("right", model=model, length=10) < 0.9
+
+
+def test_without_attention_the_higher_rate_is_the_better_from_ten_on():
+    table = claimed(
+        "transformer/transformer_lengths:accuracy",
+        "from ten letters on the three without attention did better at the "
+        "higher one, where our search ended.",
+    )
+    for model in BLIND:
+        for length in (10, 20, 40):
+            assert table("rate", model=model, length=length) == 3e-3
 
 
 def test_on_one_thread_the_transformer_is_the_slowest_of_all():
     table = claimed(
         "transformer/transformer_lengths:time",
-        "On one thread of a CPU, and this narrow, the Transformer is the "
-        "slowest of all",
+        "on one thread of a CPU the Transformer is the slowest at every "
+        "length.",
+        "It is the slowest of all",
     )
     for length in (5, 10, 20, 40):
         slowest = max(table.every("seconds", length=length))
