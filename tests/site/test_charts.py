@@ -1,5 +1,6 @@
 """A result fence becomes a chart, a table or a listing, or fails."""
 
+import dataclasses
 import re
 import shutil
 import xml.etree.ElementTree as etree
@@ -89,6 +90,21 @@ def test_every_kind_is_drawn_small(kind):
     etree.fromstring(svg)
     assert len(svg) < (30_000 if kind == "bar" else 15_000)
     assert all(f"var(--c{i})" in svg for i in range(1, 7))
+
+
+def test_a_bar_below_zero_is_drawn_to_the_left():
+    column = {"name": "n", "unit": ""}
+    bars = {}
+    for value in (2, -2):
+        chart = drawing.Chart({"": (["a", "b"], [3, value])}, column, column)
+        chart = dataclasses.replace(chart, kind="bar")
+        svg = drawing.svg(chart, "id", "alt")
+        bars[value] = re.findall(r'<path d="([^"]*)"[^>]*var\(--c1\)', svg)
+    left = [re.findall(r"[ML] ?([\d.]+)", bar) for bar in bars[-2]]
+    edges = [sorted(set(map(float, xs))) for xs in left]
+    assert len(edges) == 2
+    assert edges[1][-1] == edges[0][0] > edges[1][0]  # they meet at zero
+    assert len(bars[2]) == 2 and bars[2] != bars[-2]
 
 
 def test_the_lines_of_a_scatter_use_up_no_colour():

@@ -18,9 +18,12 @@ from llmnotes._site.figures import (
     attention_speed,
     bert,
     drawn,
+    flash_attention_cuda,
     forward_mode,
     from_rnn_to_transformer,
+    pretraining,
     signs,
+    training_step,
     transformer,
 )
 from llmnotes._site.figures.fence import function
@@ -30,6 +33,10 @@ from llmnotes.foundations.forward_mode import jvp
 from llmnotes.kernels.attention_speed import (
     fused_forward_traffic,
     unfused_forward_traffic,
+)
+from llmnotes.kernels.flash_attention_cuda.tiling import (
+    SHARED_LIMIT,
+    forward_tiling,
 )
 from llmnotes.transformer.bert import BERT_BASE, BertForMaskedLM
 from llmnotes.transformer.gpt import GPT, GPT_2_SMALL, parameters
@@ -43,7 +50,11 @@ DIAGRAMS = {
     "transformer:model": "transformer/transformer.md",
     "bert:reading": "transformer/bert.md",
     "gpt:block": "transformer/gpt.md",
+    "pretraining:muon": "transformer/pretraining.md",
+    "training_step:operations": "transformer/training_step.md",
+    "training_step:meetings": "transformer/training_step.md",
     "positions:ways": "transformer/positions.md",
+    "flash_attention_cuda:block": "kernels/flash_attention_cuda.md",
     "attention_speed:traffic": "kernels/attention_speed.md",
     "forward_mode:dual": "foundations/forward_mode.md",
     "rnn:unrolled": "sequence/rnn.md",
@@ -162,6 +173,34 @@ def test_motions_are_those_of_dual_numbers(direction):
     point, moving = np.array(forward_mode.POINT), np.array(direction)
     found = jvp(lambda x: x[0] ** 2 * x[1], [point], [moving])
     assert forward_mode.pushed(direction)["L"] == found
+
+
+def test_the_thread_block_has_the_tiles_of_the_code():
+    figure, tiling = flash_attention_cuda, forward_tiling(64)
+    shapes = tiling.q_tile, tiling.k_tile, tiling.k_tile, tiling.p_tile
+    assert tuple(figure.SHAPES[name] for name in "QKVP") == shapes
+    assert sum(map(figure.size, figure.SHAPES)) == tiling.forward_shared
+    assert figure.LIMIT == SHARED_LIMIT and figure.SIDE == tiling.side
+    assert figure.CELLS == (np.prod(tiling.q_cells), np.prod(tiling.p_cells))
+    said = " ".join(words_of(drawing("flash_attention_cuda:block").wide))
+    assert signs.count(tiling.forward_shared) in said
+
+
+def test_a_fused_block_is_one_of_the_operations_drawn():
+    rows = {"recorded": 135, "layers": 4}, {"recorded": 15, "layers": 4}
+    assert training_step.inside(*rows) == 31
+    with pytest.raises(ValueError, match="2 operations more"):
+        training_step.inside({"recorded": 137, "layers": 4}, rows[1])
+
+
+def test_the_ellipse_is_rounder_after_five_rounds_and_all_rise():
+    spread = pretraining.spread(page_of("pretraining:muon"))
+    pairs = [(v[pretraining.FIRST], v[pretraining.OTHER]) for v in spread]
+    assert pairs[0][0] > 30 * pairs[0][1]
+    assert 0.7 < pairs[-1][0] / pairs[-1][1] < 1.4
+    high, low = pretraining.HIGH, pretraining.LOW
+    for before, after in zip(spread[0], spread[-1], strict=True):
+        assert low < after < high or before < 0.002
 
 
 def test_a_path_is_as_long_as_the_lines_that_are_drawn():

@@ -169,12 +169,12 @@ def _format(axis, unit: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _ticks(axis, values) -> None:
-    """Put ticks where a reader expects them on a logarithmic axis."""
+def _ticks(axis, values, most: int = 5) -> None:
+    """Put ticks where a reader expects them; `most` steps if linear."""
     from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 
     if axis.get_scale() != "log":
-        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
         return
     low, high = min(values), max(values)
     if all(math.log2(v).is_integer() for v in values):
@@ -257,23 +257,27 @@ def _bars(axes, chart: Chart) -> None:
             text = f"{text}  {chart.names.get(name, name)}" if many else text
             axes.annotate(
                 text,
-                (y, place),
+                (max(y, 0), place),  # of a bar to the left, beside zero
                 xytext=(4, 0),
                 textcoords="offset points",
                 va="center_baseline",
             )
     middle = (len(chart.series) - 1) / 2 * height
-    axes.set_yticks(
-        [p + middle for p in range(len(places))],
-        [chart.names.get(str(p), tables.number(p)) for p in places],
-    )
+    names = [chart.names.get(str(p), tables.number(p)) for p in places]
+    axes.set_yticks([p + middle for p in range(len(places))], names)
     axes.tick_params(axis="y", length=0)
     axes.invert_yaxis()
     axes.set_xscale("log" if "log" in chart.scale else "linear")
     axes.set_xlabel(words(chart.y))
     if axes.get_xscale() == "linear":
-        _ticks(axes.xaxis, [])
-        axes.set_xlim(left=0)
+        narrow = max(map(len, names)) > 24  # little is left for the bars
+        _ticks(axes.xaxis, [], 2 if narrow else 5)
+        lowest = min(y for _, ys in chart.series.values() for y in ys)
+        if lowest < 0:
+            axes.axvline(0, color=INK, linewidth=0.8)
+            axes.spines["left"].set_visible(False)
+        else:
+            axes.set_xlim(left=0)
     _format(axes.xaxis, chart.y["unit"])
 
 
