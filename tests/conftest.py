@@ -13,6 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 import torch  # first: a numba kernel launched before it slows SDPA 4-6x
+from hypothesis import settings
+
+# How long an example takes depends on who else uses the machine.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 QUIET = 20  # percent of the CPU that others may use before a race starts
 
