@@ -12,4 +12,5 @@ pytest_plugins = [
     "tests.texts",
     "tests.recording",
     "tests.sharing",
+    "tests.site.browsing",
 ]

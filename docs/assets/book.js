@@ -55,7 +55,8 @@
       "md-header__title--active", title.getBoundingClientRect().bottom < 48);
     let current = null;
     for (const [link, heading] of entries)
-      if (heading?.getBoundingClientRect().top < 120) current = link;
+      if (heading?.getBoundingClientRect().top < innerHeight / 4)
+        current = link;
     if (current === marked) return;
     marked?.classList.remove("md-nav__link--active");
     current?.classList.add("md-nav__link--active");

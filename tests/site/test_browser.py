@@ -10,16 +10,24 @@ A page is loaded once, into a `Visit`; the tests read what it found. Nothing
 depends on timing: all motion is stilled, and states are waited for.
 """
 
-import os
 import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urldefrag
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.site import built, changed, serving, test_copied
+from tests.site.browsing import (
+    DESK,
+    PHONE,
+    TALL,
+    UNROLLED,
+    arrive,
+    draw,
+    settle,
+)
 
 GALLERY = "gallery/"
 CLOSELY = [GALLERY, ""]
@@ -29,9 +37,6 @@ LONG = [
     "results/transformer/attention/",
 ]
 ALWAYS = [*CLOSELY, *LONG, *serving.notebooks()]
-DESK = {"width": 1280, "height": 900}
-PHONE = {"width": 375, "height": 800}
-
 # Formulas are there twice, as MathML and as a hidden drawing: axe reads the
 # MathML. On a long page it reads some rows of a table and the first of many
 # code blocks; what is left out is made like what the gallery shows.
@@ -55,33 +60,6 @@ AXE_ASKS = {
     # The palette changes colours and nothing else.
     "colour": {"resultTypes": ["violations"], "runOnly": ["color-contrast"]},
 }
-
-AT_FIRST = """
-window.shifts = 0;
-new PerformanceObserver(list => {
-  for (const e of list.getEntries())
-    if (!e.hadRecentInput) window.shifts += e.value;
-}).observe({type: "layout-shift", buffered: true});
-addEventListener("DOMContentLoaded", () => {
-  const still = document.createElement("style");
-  still.textContent = `*, ::before, ::after { animation: none !important;
-    transition: none !important; scroll-behavior: auto !important }`;
-  document.head.append(still);
-});
-"""
-# A page is laid out as it is scrolled; here all of it is looked at.
-UNROLLED = """document.head.append(Object.assign(
-  document.createElement("style"),
-  {textContent: "* { content-visibility: visible !important }"}))"""
-# The faces are there, and book.js has made reachable whatever scrolls: it
-# measures what comes into the window, so a tall one shows all.
-SETTLED = """() => document.fonts.status === "loaded" &&
-  [...document.querySelectorAll(
-    "div.arithmatex, .md-typeset__scrollwrap, pre > code")]
-    .filter(e => e.checkVisibility() &&
-      e.getBoundingClientRect().top < innerHeight)
-    .every(e => (e.scrollWidth > e.clientWidth) === (e.tabIndex === 0))"""
-TALL = 40_000  # px, more than any page
 
 # Contrast of every text and every full line of the drawings with the page.
 # A canvas resolves whatever colour syntax the browser hands out to numbers.
@@ -154,48 +132,6 @@ class Visit:
 
 
 @pytest.fixture(scope="session")
-def base():
-    with serving.serve(built.home()) as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = serving.chromium()
-    if not path and os.environ.get("CI"):
-        pytest.fail("CI needs Chromium; set CHROMIUM to its path")
-    if not path:
-        pytest.skip("no Chromium found; set CHROMIUM to its path")
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=path, args=serving.FLAGS)
-        yield found
-        found.close()
-
-
-@pytest.fixture(scope="session")
-def open_page(browser, base):
-    """Open a page, stilled; `close` it afterwards."""
-
-    def opened(**options) -> Page:
-        context = browser.new_context(
-            base_url=base,
-            reduced_motion="reduce",
-            **{"viewport": DESK, "color_scheme": "light", **options},
-        )
-        context.add_init_script(AT_FIRST)
-        return context.new_page()
-
-    return opened
-
-
-@pytest.fixture
-def page(open_page):
-    page = open_page(permissions=["clipboard-read", "clipboard-write"])
-    yield page
-    page.context.close()
-
-
-@pytest.fixture(scope="session")
 def visits():
     """The visits made so far, by address."""
     return {}
@@ -237,17 +173,6 @@ def look_at(page: Page, seen: Visit, base: str, closely: bool) -> Visit:
     turn(page, "default")
     seen.axe["light"] = asked(page, "all" if closely else "all but colour")
     return seen
-
-
-def arrive(page: Page, url: str) -> None:
-    """Load a page, and wait until it has settled."""
-    page.goto(url, wait_until="networkidle")
-    settle(page)
-
-
-def settle(page: Page) -> None:
-    """Wait for a state, not for a frame: Chromium may owe us one forever."""
-    page.wait_for_function(SETTLED, polling=50, timeout=30_000)
 
 
 def turn(page: Page, scheme: str) -> None:
@@ -438,6 +363,7 @@ class TestByHand:
     def test_the_contents_mark_the_section_that_is_read(self, page):
         arrive(page, "contributing/")
         page.locator("#style").evaluate("e => e.scrollIntoView()")
+        draw(page)
         marked = ".md-nav--secondary .md-nav__link--active[href='#style']"
         page.locator(marked).wait_for()
         assert (
@@ -465,11 +391,12 @@ class TestByHand:
         arrive(page, "transformer/attention/")
         wide = page.evaluate("""() => [
           ...document.querySelectorAll(".highlight > pre > code")
-        ].findLastIndex(e => e.textContent.split("\\n")
-          .some(line => line.length > 78))""")
+        ].findLastIndex(e => !e.closest("details:not([open])") &&
+          e.textContent.split("\\n").some(line => line.length > 60))""")
         block = page.locator(".highlight > pre > code").nth(wide)
         assert block.get_attribute("tabindex") is None
         block.evaluate("e => e.scrollIntoView()")
+        draw(page)
         page.locator(".highlight > pre > code[tabindex='0']").nth(0).wait_for()
         page.wait_for_function(
             "e => e.tabIndex === 0", arg=block.element_handle()

@@ -2,11 +2,7 @@
 
 import pytest
 
-from tests.site import test_browser
-
-# Fixtures: one browser, and a page of it.
-base, browser = test_browser.base, test_browser.browser
-open_page, page = test_browser.open_page, test_browser.page
+from tests.site.browsing import PHONE
 
 CARD = ".card:popover-open"
 
@@ -41,7 +37,7 @@ def test_the_card_leads_to_the_table(gallery):
 
 
 def test_the_card_stays_inside_a_phone(gallery):
-    gallery.set_viewport_size(test_browser.PHONE)
+    gallery.set_viewport_size(PHONE)
     for number in gallery.locator("article a.num").all():
         number.click()
         box = gallery.locator(CARD).bounding_box()

@@ -4,14 +4,12 @@ Words are measured in Chromium, on a page with nothing but one figure and the
 style sheet, at the widths of a desk and of a phone and in every frame.
 """
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import sync_playwright
 
 from llmnotes._site.figures import (
     attention_heads,
@@ -41,7 +39,6 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
 from llmnotes.transformer.bert import BERT_BASE, BertForMaskedLM
 from llmnotes.transformer.gpt import GPT, GPT_2_SMALL, parameters
 from llmnotes.transformer.transformer import BASE, Transformer
-from tests.site import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "https://example.org/r"
@@ -263,19 +260,6 @@ def test_without_a_repository_the_names_are_no_links():
     with signs.linked(pen, page, "transformer.gpt.model:MLP"):
         pen.text(5, 5, "MLP")
     assert "<a " not in pen.svg()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = serving.chromium()
-    if not path and os.environ.get("CI"):
-        pytest.fail("CI needs Chromium; set CHROMIUM to its path")
-    if not path:
-        pytest.skip("no Chromium found; set CHROMIUM to its path")
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path=path, args=serving.FLAGS)
-        yield found
-        found.close()
 
 
 def alone(name):

@@ -17,12 +17,8 @@ from llmnotes._site.figures.rope import wedge
 from llmnotes.transformer.attention import attention, attention_weights
 from llmnotes.transformer.gpt import next_distribution
 from llmnotes.transformer.rope import angles, rotate_interleaved
-from tests.site import built, serving, test_browser
-from tests.site.test_browser import arrive
-
-# Fixtures: one browser, and a page of it.
-base, browser = test_browser.base, test_browser.browser
-open_page, page = test_browser.open_page, test_browser.page
+from tests.site import built, serving
+from tests.site.browsing import arrive
 
 GOOD = "draw: gallery:marks\nalt: Boxes & dots\ncaption: The `point`.\n"
 

@@ -86,5 +86,7 @@ def test_no_page_leaks_the_options_of_a_figure(path):
 
 
 def test_a_page_of_results_holds_the_tables_of_its_part(with_results):
-    plain = llms.plain("```results\npart: basics\n```", with_results.root)
+    plain = llms.plain(
+        "```results\nfile: basics/first\n```", with_results.root
+    )
     assert "| 512 | flash | 0.00256 |" in plain and "```" not in plain

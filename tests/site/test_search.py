@@ -8,9 +8,7 @@ import pytest
 from llmnotes._site import searching
 from tests.site import built, serving
 from tests.site.built import text
-from tests.site.test_browser import base, browser, open_page
 
-__all__ = ["base", "browser", "open_page"]  # fixtures
 SIZE = 700_000  # bytes of the index, uncompressed
 
 # What readers type, and a page that should be among the first three.
