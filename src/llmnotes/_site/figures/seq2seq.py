@@ -35,7 +35,8 @@ def _words(said: str, weights: dict) -> str:
     most = max(weights, key=weights.get)
     return (
         f"Written: “{_last(said)}”, number {said.split()[0]}. Most is taken "
-        f"at character {most.split()[0]}, “{_last(most)}”: {weights[most]:.0%}."
+        f"at character {most.split()[0]}, “{_last(most)}”: "
+        f"{weights[most]:.0%}."
     )
 
 
