@@ -34,8 +34,9 @@ def _words(said: str, weights: dict) -> str:
     """Say where this character is looked up."""
     most = max(weights, key=weights.get)
     return (
-        f"Written: {_last(said)} (number {said.split()[0]}). Most is taken "
-        f"at character {most.split()[0]}, {_last(most)}: {weights[most]:.0%}."
+        f"Written: “{_last(said)}”, number {said.split()[0]}. Most is taken "
+        f"at character {most.split()[0]}, “{_last(most)}”: "
+        f"{weights[most]:.0%}."
     )
 
 
@@ -114,8 +115,8 @@ def _attention(pen, page, looks) -> None:
                         style=f"stroke-width:{max(0.6, 9 * weight):.1f}px",
                     )  # fmt: skip
             pen.put(
-                "rect", f"{QUERY} thick", x=x - 11, y=TWO + DEEP + 8,
-                width=22, height=19, rx=3,
+                "rect", f"{QUERY} thick", x=x - 9, y=TWO + DEEP + 8,
+                width=18, height=19, rx=3,
             )  # fmt: skip
     _both(pen, looks, TWO)
     pen.text(

@@ -5,7 +5,8 @@ plus     = where something is added to what was there
 cells    = a matrix, drawn to scale
 mask     = who sees whom: a filled cell says that the row sees the column
 flow     = a belt as wide as the number it carries
-valve    = a gate across a belt, open by as much as it lets through
+gate     = a valve across a belt, open by as much as it lets through
+fan      = a line from each of some places to each of others
 """
 
 import contextlib
