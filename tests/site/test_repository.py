@@ -164,7 +164,7 @@ def test_without_one_the_words_stay_and_links_lead_to_copies(nobodys):
 
 def test_without_one_code_by_symbol_links_to_a_copy(nobodys):
     html = nobodys.html("page", '# T\n\n```python\n--8<-- "one:ONE"\n```\n')
-    assert '<a href="../source/src/one.py.txt"><code>ONE</code>' in html
+    assert '<a href="../source/src/one.py.txt" title="ONE in src/one' in html
 
 
 def test_a_link_to_a_file_that_is_not_there_ends_the_build(two_files):
