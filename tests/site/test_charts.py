@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmnotes._site import charts, drawing, tables
+from llmnotes._site import charts, drawing, provenance, tables
 
 CHART = """chart: basics/first:speed
 x: n
@@ -162,7 +162,7 @@ def test_a_chart_alone_carries_its_numbers_below_one_short_line(page):
     ],
 )
 def test_the_short_line_says_what_the_numbers_are(result, kind, said):
-    assert said in tables.brief(result | kind, None)
+    assert said in provenance.brief(result | kind, None)
 
 
 def test_a_chart_with_a_table_has_no_second_table(shared):
@@ -317,7 +317,7 @@ def test_hostile_words_stay_words(result):
     result = result | {"title": bad, "prediction": bad, "command": bad}
     columns = [{"name": "n", "unit": bad, "label": bad}]
     html = tables.table(columns, [[bad]], bad, {})
-    html += tables.prediction(result) + tables.provenance(result, None)
+    html += provenance.prediction(result) + provenance.line(result, None)
     tags = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, _: tags.append(tag)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmnotes._site import results, tables
+from llmnotes._site import provenance, results
 
 FILES = sorted(results.ROOT.glob("*/*.json"))
 
@@ -111,9 +111,9 @@ def test_a_spread_of_a_column_that_is_not_there_is_refused(tmp_path):
 
 def test_one_seed_says_that_the_spread_was_not_measured():
     one, three = a_trained_result(), a_trained_result() | {"seeds": [0, 1, 2]}
-    text = tables.provenance_text(one)
+    text = provenance.whole(one)
     assert text.endswith(", one seed (0); spread not measured.")
-    assert tables.provenance_text(three).endswith(", 3 seeds (0 to 2).")
+    assert provenance.whole(three).endswith(", 3 seeds (0 to 2).")
     assert "trained again" in text
 
 

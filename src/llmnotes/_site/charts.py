@@ -33,7 +33,7 @@ results of a chapter. A chart without a table carries its data in <details>.
 import hashlib
 from pathlib import Path
 
-from llmnotes._site import drawing, fences, results, tables
+from llmnotes._site import drawing, fences, provenance, results, svgs, tables
 from llmnotes._site.kept import kept
 from llmnotes._site.page import PageError, page_of
 
@@ -108,8 +108,8 @@ def surround(page, md, reference, result, given, body) -> str:
         return body
     outcome = given.get("outcome", "")
     if mode == "fold":
-        return body + tables.folded(result, outcome)
-    return tables.prediction(result) + body + tables.outcome(outcome)
+        return body + provenance.folded(result, outcome)
+    return provenance.prediction(result) + body + provenance.outcome(outcome)
 
 
 def _mode(result: dict, given: dict) -> str:
@@ -151,7 +151,7 @@ def _table(page, given: dict) -> str:
     # A figure above may have its own caption: a table keeps the title.
     title = given.get("caption") if "chart" not in given else None
     shown = tables.table(columns, rows, title or result["title"], forms, best)
-    return shown + tables.brief(result, _data(page, given["table"]))
+    return shown + provenance.brief(result, _data(page, given["table"]))
 
 
 def _figure(page, given: dict) -> str:
@@ -160,8 +160,8 @@ def _figure(page, given: dict) -> str:
         raise LookupError("a chart needs `alt`: what it shows, in words")
     chart = _chart(result, given)
     identity = _identity(given)
-    version = Path(drawing.__file__).read_text(encoding="utf-8")
-    key = (chart, identity, given["alt"], version)
+    programs = [Path(m.__file__).read_text("utf-8") for m in (drawing, svgs)]
+    key = (chart, identity, given["alt"], *programs)
     drawn = kept(
         page.root, key, lambda: drawing.both(chart, identity, given["alt"])
     )
@@ -238,8 +238,8 @@ def _data_below(page, result: dict, given: dict) -> str:
 
 def below(page, reference: str, result: dict, shown: str) -> str:
     """Return the line below a figure; it opens the figure's numbers."""
-    line = f"Numbers · {tables.short(result)}"
-    file = tables.brief(result, _data(page, reference))
+    line = f"Numbers · {provenance.short(result)}"
+    file = provenance.brief(result, _data(page, reference))
     return (
         f'<details class="data"><summary>{line}</summary>'
         f"{shown}{file}</details>"
@@ -253,7 +253,7 @@ def _listing(page, given: dict) -> str:
     forms = _pairs(given.get("format", ""))
     name = given.get("caption") or result["title"]
     shown = tables.listing(columns, rows, name, forms)
-    return shown + tables.brief(result, _data(page, given["text"]))
+    return shown + provenance.brief(result, _data(page, given["text"]))
 
 
 def _overview(page, chapter: str) -> str:
@@ -261,9 +261,9 @@ def _overview(page, chapter: str) -> str:
     found = results.of_chapter(chapter, page.root / results.ROOT)
     return "".join(
         f'<section id="{anchor(f"{chapter}:{name}")}" class="result">'
-        + tables.prediction(result)
+        + provenance.prediction(result)
         + _whole(result)
-        + tables.provenance(result, _data(page, chapter))
+        + provenance.line(result, _data(page, chapter))
         + "</section>"
         for name, result in found.items()
     )

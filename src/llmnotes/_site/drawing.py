@@ -6,18 +6,14 @@ their end, in the order in which they end, pushed apart where they would
 touch. The same data gives the same bytes.
 """
 
-import functools
 import io
 import itertools
 import math
-import re
 from dataclasses import dataclass, field
-from html import escape
 
-from llmnotes._site import tables
+from llmnotes._site import svgs, tables
+from llmnotes._site.svgs import INK, SERIES
 
-INK = "#c0ffee"  # becomes currentColor
-SERIES = [f"#c{i}c0c0" for i in range(1, 7)]  # become --c1 … --c6
 MARKERS = "os^DvP"
 UNIT = 72  # to an inch
 SI_UNITS = {"s", "B", "FLOP", "FLOP/s", "B/s", "Hz"}
@@ -100,7 +96,7 @@ def svg(chart: Chart, identity: str, alt: str, sheet: Sheet = WIDE) -> str:
             out, format="svg", transparent=True, metadata={"Date": None}
         )
         pyplot.close(figure)
-    return clean(out.getvalue(), identity, alt, sheet.name)
+    return svgs.clean(out.getvalue(), identity, alt, sheet.name)
 
 
 def _height(chart: Chart, sheet: Sheet) -> float:
@@ -124,8 +120,9 @@ def _tick(value, unit: str) -> str:
         return tables.number(value, "si", unit)
     if value == round(value):
         return tables.number(round(value))
-    text = tables.number(value)
-    return text.rstrip("0") if "·" not in text else text
+    digits, dot, power = tables.number(value).partition("·")
+    digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return power if power and digits == "1" else digits + dot + power
 
 
 def _lines(axes, chart: Chart, sheet: Sheet) -> None:
@@ -279,50 +276,3 @@ def _bars(axes, chart: Chart) -> None:
         else:
             axes.set_xlim(left=0)
     _format(axes.xaxis, chart.y["unit"])
-
-
-def clean(text: str, identity: str, alt: str, name: str = "") -> str:
-    """Make matplotlib's file an element of the page, and small."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.S)
-    for i, color in enumerate(SERIES, 1):
-        text = text.replace(color, f"var(--c{i})")
-    text = text.replace(INK, "currentColor")
-    text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r" *font-family: [^;\"]*;?", "", text)
-    text = _ids(text, identity)
-    text = re.sub(r"<defs>\s*</defs>", "", text)
-    text = re.sub(r'<path d="[^"]*" style="fill: none"/>', "", text)
-    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)
-    text = re.sub(r"(\d\.\d)\d{2,}(?=[^<>]*>)", r"\1", text)
-    while (shorter := re.sub(r"<g/>|<g>\s*</g>", "", text)) != text:
-        text = shorter
-    text = text.replace("xlink:href", "href").replace("; ", ";")
-    text = text.replace(": ", ":").replace('style=""', "")
-    text = re.sub(r"[ \n]*\n\s*", "\n", text).replace(">\n<", "><")
-    head = re.search(r'viewBox="[^"]*"', text)[0]
-    words, kind = escape(alt), f"chart {name}".strip()
-    return (
-        f'<svg class="{kind}" role="img" aria-label="{words}" {head} '
-        f'style="font-family:inherit"><title>{words}</title>'
-        + text[text.index(">") + 1 :].strip()
-    )
-
-
-def _ids(text: str, identity: str) -> str:
-    """Keep only ids that something refers to, made unique on the page."""
-    used = set(re.findall(r'(?:href="#|url\(#)([\w.]+)', text))
-
-    @functools.cache
-    def new(old):
-        return f"{identity}-{sorted(used).index(old)}"
-
-    text = re.sub(
-        r' id="([\w.]+)"',
-        lambda m: f' id="{new(m[1])}"' if m[1] in used else "",
-        text,
-    )
-    return re.sub(
-        r'(href="#|url\(#)([\w.]+)', lambda m: m[1] + new(m[2]), text
-    )

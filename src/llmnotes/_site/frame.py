@@ -17,7 +17,7 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 
-from llmnotes._site import book, results, symbols, tables
+from llmnotes._site import book, provenance, results, symbols
 from llmnotes._site.book import Chapter, Graph, graph
 from llmnotes._site.fences import blocks
 from llmnotes._site.page import Page, page_of
@@ -139,7 +139,7 @@ def runs_of(chapter: Chapter) -> list[str]:
     found = [
         r for key in keys for r in results.of_chapter(key, folder).values()
     ]
-    return list(dict.fromkeys(map(tables.machine, found)))
+    return list(dict.fromkeys(map(provenance.machine, found)))
 
 
 def _in_folder(path: Path, chapter: Chapter) -> Path:

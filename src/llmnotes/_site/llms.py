@@ -16,6 +16,7 @@ from llmnotes._site import (
     grids,
     numbers,
     overviews,
+    provenance,
     results,
     symbols,
     tables,
@@ -88,7 +89,7 @@ def _table(result: dict) -> str:
     rows += [list(map(tables.number, row)) for row in result["rows"]]
     lines = [f"| {' | '.join(row)} |" for row in rows]
     head = f"Table: {result['title']}"
-    return "\n".join([head, "", *lines, "", tables.provenance_text(result)])
+    return "\n".join([head, "", *lines, "", provenance.whole(result)])
 
 
 class PlainPreprocessor(Preprocessor):

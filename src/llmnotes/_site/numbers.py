@@ -20,7 +20,7 @@ from html import escape
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import results, tables
+from llmnotes._site import provenance, results, tables
 from llmnotes._site.charts import anchor
 from llmnotes._site.page import page_of
 
@@ -127,7 +127,7 @@ def _link(page, text: str, shown: str, table: str, result: dict) -> str:
     said = {
         "title": result["title"],
         "rows": rows_of(text),
-        "run": tables.provenance_text(result),
+        "run": provenance.whole(result),
     }
     data = "".join(f' data-{k}="{escape(v)}"' for k, v in said.items())
     number = escape(shown)

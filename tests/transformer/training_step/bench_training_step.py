@@ -1,7 +1,6 @@
 """What a quick training step is made of, and how quick it is."""
 
 import contextlib
-import functools
 import statistics
 
 import pytest
@@ -18,8 +17,7 @@ from tests.transformer.pretraining.plain_torch_gpt import (
     TwoThreads,
     adamw,
 )
-
-SEED = 0
+from tests.transformer.training_step.steps import SEED, watched
 
 
 class Counter(TorchDispatchMode):
@@ -34,22 +32,7 @@ class Counter(TorchDispatchMode):
 
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_operations_of_a_step(record):
-    ids, _ = shakespeare()
-    config = train.TrainConfig(batch_size=16, block=32)
-    task, rows = train.LanguageModelling(ids, ids, config), []
-    batch = task.batch(0)
-    for name, cls in (
-        ("plain PyTorch", PlainGPT),
-        ("our GPT, fused", FusedGPT),
-    ):
-        torch.manual_seed(SEED)
-        model = cls(MINI.shape)
-        optimizer = adamw(model, config)
-        step = functools.partial(train.update, model, optimizer, task, batch)
-        step(config, 0)  # makes the optimizer's state
-        with Counter() as counter:
-            step(config, 1)
-        rows.append((name, counter.count))
+    rows = [(name, seen.count) for name, seen, _ in watched(Counter)]
     record(
         "operations",
         kind="tolerance",

@@ -1,18 +1,13 @@
 """The operations that the drawing of a training step shows, sorted."""
 
-import functools
 from collections import Counter
 
 import pytest
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmnotes import train
-from llmnotes.transformer.training_step import FusedGPT
-from tests.transformer.gpt.training_runs import MINI, shakespeare
-from tests.transformer.pretraining.plain_torch_gpt import PlainGPT, adamw
+from tests.transformer.gpt.training_runs import MINI
+from tests.transformer.training_step.steps import SEED, watched
 
-SEED = 0
 PRODUCTS = {"mm", "addmm", "bmm"}
 # What looks at the same numbers in another way, and computes nothing.
 VIEWS = set(
@@ -51,24 +46,10 @@ def recorded(loss) -> int:
 
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_operations_by_sort(record):
-    ids, _ = shakespeare()
-    config = train.TrainConfig(batch_size=16, block=32)
-    task, rows = train.LanguageModelling(ids, ids, config), []
-    batch = task.batch(0)
-    for name, cls in (
-        ("plain PyTorch", PlainGPT),
-        ("our GPT, fused", FusedGPT),
-    ):
-        torch.manual_seed(SEED)
-        model = cls(MINI.shape)
-        optimizer = adamw(model, config)
-        step = functools.partial(train.update, model, optimizer, task, batch)
-        step(config, 0)  # makes the optimizer's state
-        with Sorter() as sorter:
-            step(config, 1)
-        sorts = (sorter.found[s] for s in ("product", "other", "view"))
-        graph = recorded(task.loss(model, batch))
-        rows.append((name, MINI.shape.n_layer, graph, *sorts))
+    rows = []
+    for name, seen, loss in watched(Sorter):
+        sorts = (seen.found[s] for s in ("product", "other", "view"))
+        rows.append((name, MINI.shape.n_layer, recorded(loss), *sorts))
     record(
         "sorts",
         kind="tolerance",

@@ -8,15 +8,15 @@ on white and become the page's own.
 import re
 from html import unescape
 
-from llmnotes._site import drawing
+from llmnotes._site import svgs
 
 COLOURS = {
-    "#808080": drawing.INK,
-    "#0072b2": drawing.SERIES[0],
-    "#d55e00": drawing.SERIES[1],
-    "#009e73": drawing.SERIES[2],
-    "#cc79a7": drawing.SERIES[3],
-    "#e69f00": drawing.SERIES[4],
+    "#808080": svgs.INK,
+    "#0072b2": svgs.SERIES[0],
+    "#d55e00": svgs.SERIES[1],
+    "#009e73": svgs.SERIES[2],
+    "#cc79a7": svgs.SERIES[3],
+    "#e69f00": svgs.SERIES[4],
 }
 SVG = "image/svg+xml"
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -83,7 +83,7 @@ def _figure(cell, svg: str, identity: str) -> str:
         raise CellError('a cell that draws needs words: `# %% alt="…"`')
     for mine, stand_in in COLOURS.items():
         svg = svg.replace(mine, stand_in)
-    drawn = drawing.clean(svg, identity, alt)
+    drawn = svgs.clean(svg, identity, alt)
     return f"{FIGURE} data-search-exclude>{drawn}</figure>"
 
 
