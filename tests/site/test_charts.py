@@ -323,3 +323,19 @@ def test_hostile_words_stay_words(result):
     parser.handle_starttag = lambda tag, _: tags.append(tag)
     parser.feed(html)
     assert "script" not in tags
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        (1e-6, "10⁻⁶"),
+        (5e-7, "5·10⁻⁷"),
+        (2.5e-5, "2.5·10⁻⁵"),
+        (0.5, "0.5"),
+        (-0.25, "−0.25"),
+        (1500.0, "1,500"),
+        (0, "0"),
+    ],
+)
+def test_a_tick_says_no_digit_too_many(value, shown):
+    assert drawing._tick(value, "") == shown

@@ -1,5 +1,6 @@
 """A grid is a picture of weights, with marks beside it where asked for."""
 
+import re
 import xml.etree.ElementTree as etree
 
 from llmnotes._site import grids
@@ -33,3 +34,14 @@ def test_where_picks_the_grids_that_are_shown():
     given = {"by": "head", "where": "head=a|c"}
     assert grids._names(result, given) == ["a", "c"]
     assert grids._names(result, {"by": "head"}) == ["a", "b", "c"]
+
+
+def test_where_picks_rows_and_columns_too(shared):
+    fence = (
+        "# T\n\n```grid\ngrid: basics/first:speed\nx: n\ny: method\n"
+        "value: seconds\nwhere: n=512|2048\nalt: Two by two.\n```\n"
+    )
+    heads = re.findall(
+        r'<th scope="col"[^>]*>([^<]+)<', shared.html("p", fence)
+    )
+    assert heads[1:] == ["512 ", "2,048 "]
