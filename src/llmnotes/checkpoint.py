@@ -9,8 +9,8 @@ renamed, so that a folder called step-... is always whole; a crash leaves at
 most a folder called .part. The last two checkpoints are kept.
 
 Sources
-1. safetensors: a JSON header and raw tensors. Unlike pickle, a file from a
-   stranger cannot run code, and one that was cut short is recognised.
+- safetensors: a JSON header and raw tensors. Unlike pickle, a file from a
+  stranger cannot run code, and one that was cut short is recognised.
 """
 
 import json

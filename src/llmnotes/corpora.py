@@ -1,9 +1,9 @@
 """Texts to train on: one that Python brings, one to download, your own.
 
 Sources
-1. "python_reference": the language reference inside CPython's own
-   `pydoc_data.topics`. Its words differ a little between Python versions.
-2. "tiny_shakespeare": Karpathy 2015, char-rnn, `tinyshakespeare/input.txt`.
+- "python_reference": the language reference inside CPython's own
+  `pydoc_data.topics`. Its words differ a little between Python versions.
+- "tiny_shakespeare": Karpathy 2015, char-rnn, `tinyshakespeare/input.txt`.
 """
 
 import hashlib

@@ -8,8 +8,8 @@
 is that of `llmnotes.pictures`.
 
 Sources
-1. Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"
-   (Philox: random numbers as a pure function of a key).
+- Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"
+  (Philox: random numbers as a pure function of a key).
 """
 
 import numpy as np

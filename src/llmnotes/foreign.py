@@ -12,9 +12,9 @@
               under the first, the second or both
 
 Sources
-1. `transformers` 5: `PreTrainedConfig`, `PreTrainedModel.save_pretrained`.
-2. safetensors: a JSON header and raw tensors; a file that was cut short is
-   recognised.
+- `transformers` 5: `PreTrainedConfig`, `PreTrainedModel.save_pretrained`.
+- safetensors: a JSON header and raw tensors; a file that was cut short is
+  recognised.
 """
 
 import json

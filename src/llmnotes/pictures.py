@@ -5,9 +5,9 @@ images = grey values from 0 to 1, examples × rows × columns
 labels = the class of each
 
 Sources
-1. "digits": Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten
-   Digits", UCI Machine Learning Repository; the 1,797 of its test part, which
-   scikit-learn brings.
+- "digits": Alpaydin & Kaynak 1998, "Optical Recognition of Handwritten
+  Digits", UCI Machine Learning Repository; the 1,797 of its test part, which
+  scikit-learn brings.
 """
 
 import numpy as np

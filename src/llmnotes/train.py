@@ -8,10 +8,10 @@ A language model is any `nn.Module` that maps token numbers (batch, length)
 to logits (batch, length, vocab).
 
 Sources
-1. Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization",
-   arXiv 1711.05101 (AdamW).
-2. Brown et al. 2020, "GPT-3", arXiv 2005.14165, appendix B (β₂ = 0.95,
-   λ = 0.1, clipping at 1.0, warm-up and cosine for language models).
+- Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization",
+  arXiv 1711.05101 (AdamW).
+- Brown et al. 2020, "GPT-3", arXiv 2005.14165, appendix B (β₂ = 0.95,
+  λ = 0.1, clipping at 1.0, warm-up and cosine for language models).
 """
 
 import math
@@ -53,10 +53,12 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 
 def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW [1] that shrinks matrices and leaves vectors alone.
+    """AdamW that shrinks matrices and leaves vectors alone.
 
     Biases and the gains of a norm have a job at their size; pulling them
     towards zero only distorts it.
+
+    Source: Loshchilov & Hutter 2019.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     decay = config.weight_decay

@@ -11,7 +11,7 @@
 No torch in here: a wrong number is refused at once, not after its import.
 
 Sources
-1. Loshchilov & Hutter 2017, "SGDR", arXiv 1608.03983 (the cosine).
+- Loshchilov & Hutter 2017, "SGDR", arXiv 1608.03983 (the cosine).
 """
 
 import math
@@ -82,10 +82,12 @@ class TrainConfig:
         self.check("accumulate", divides, expected)
 
     def rate(self, step: int) -> float:
-        """η_t: up in a line over `warmup` steps, then down to the minimum [1].
+        """η_t: up in a line over `warmup` steps, then down to the minimum.
 
         Steps count from 0. The first step's rate is above zero, else that
         step would do nothing; the last step's is the minimum.
+
+        Source: Loshchilov & Hutter 2017.
         """
         peak, low = self.learning_rate, self.min_learning_rate
         if step < self.warmup:

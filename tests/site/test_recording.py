@@ -162,7 +162,7 @@ def test_processes_report_what_they_left_out():
 
 
 def test_training_is_compared_within_its_spread(project):
-    about = "seeds=range(3), spread={'n': 0.5}"
+    about = "seeds=range(3), spread={'n': 0.5}, example='one'"
     project.bench(value=1, kind="trained", about=about)
     project.run("--results=write")
     assert project.file()["one"]["seeds"] == [0, 1, 2]

@@ -90,9 +90,86 @@ def test_a_tolerance_result_without_a_tolerance_is_refused(tmp_path):
 
 
 def a_trained_result(**changes):
-    result = a_result(kind="trained", seeds=[0], spread={"n": 0.1}, **changes)
+    about = {"seeds": [0], "spread": {"n": 0.1}, "example": "one model"}
+    result = a_result(kind="trained", **{**about, **changes})
     del result["seed"], result["tolerance"]
     return result
+
+
+def a_race(**changes):
+    """A trained result that ranks two models fairly, but for `changes`."""
+    names = ("model", "n", "lowest", "highest")
+    grid = {"tried": [1e-3, 1e-2, 1e-1], "best": 1e-2}
+    race = {
+        "column": "model",
+        "baseline": "a",
+        "starts": {"a": "normal", "b": "even"},
+        "rates": {"a · far": dict(grid), "a · near": grid, "b": dict(grid)},
+        "chosen_on": "half of the text",
+        "reported_on": "the other half",
+    }
+    about = {
+        "seeds": [0, 1, 2],
+        "columns": [{"name": name, "unit": ""} for name in names],
+        "rows": [["a", 1.0, 0.5, 1.5], ["b", 2.0, 1.5, 2.5]],
+        "race": {**race, **changes.pop("race", {})},
+    }
+    result = a_trained_result(**{**about, **changes})
+    del result["example"]
+    return result
+
+
+def test_a_fair_race_is_written_and_says_what_it_was_tuned_on(tmp_path):
+    results.write("part/slug", "one", a_race(), tmp_path)
+    kept = results.load("part/slug:one", tmp_path)
+    assert kept["race"]["baseline"] == "a"
+    said = provenance.whole(kept)
+    assert "Rates chosen on half of the text, 3 tried" in said
+    assert "a · far 0.01" in said and "reported on the other half" in said
+
+
+EDGE = {"tried": [1e-3, 1e-2, 1e-1], "best": 1e-1}
+SHORT = {"tried": [1e-3, 1e-2], "best": 1e-2}
+WIDER = {"tried": [1e-4, 1e-3, 1e-2, 1e-1], "best": 1e-2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [0, 1]}, "got 2 seeds, expected 3 or more"),
+        (
+            {
+                "columns": [
+                    {"name": n, "unit": ""} for n in ("model", "n", "x", "y")
+                ]
+            },
+            "show no spread",
+        ),
+        ({"race": {"rates": {"a": EDGE, "b": EDGE}}}, "edge of its grid"),
+        ({"race": {"rates": {"a": SHORT, "b": SHORT}}}, "tried"),
+        ({"race": {"rates": {"a": WIDER, "b": EDGE}}}, "different sizes"),
+        ({"race": {"rates": {"a": WIDER, "c": WIDER}}}, "race.rates: got"),
+        ({"race": {"reported_on": "half of the text"}}, "what is reported"),
+        ({"race": {"starts": {"a": "x", "c": "y"}}}, "race.starts"),
+        ({"race": {"baseline": "c"}}, "'c' is no contestant"),
+        ({"race": {"column": "who"}}, "no column 'who'"),
+        ({"example": "one model"}, "either a race or an example"),
+    ],
+)
+def test_an_unfair_race_is_refused(changes, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        results.write("part/slug", "one", a_race() | changes
+                      if "race" not in changes else a_race(**changes),
+                      tmp_path)  # fmt: skip
+
+
+def test_what_is_trained_is_a_race_or_an_example(tmp_path):
+    result = a_trained_result()
+    del result["example"]
+    with pytest.raises(ValueError, match="either a race or an example"):
+        results.write("part/slug", "one", result, tmp_path)
+    with pytest.raises(ValueError, match="only trained results"):
+        results.write("part/slug", "one", a_result(example="x"), tmp_path)
 
 
 @pytest.mark.parametrize("field", ["seeds", "spread"])
@@ -112,8 +189,8 @@ def test_a_spread_of_a_column_that_is_not_there_is_refused(tmp_path):
 def test_one_seed_says_that_the_spread_was_not_measured():
     one, three = a_trained_result(), a_trained_result() | {"seeds": [0, 1, 2]}
     text = provenance.whole(one)
-    assert text.endswith(", one seed (0); spread not measured.")
-    assert provenance.whole(three).endswith(", 3 seeds (0 to 2).")
+    assert ", one seed (0); spread not measured. An example: one" in text
+    assert ", 3 seeds (0 to 2)." in provenance.whole(three)
     assert "trained again" in text
 
 

@@ -370,6 +370,7 @@ def bench_length_extension(record):
     record(
         "length",
         kind="trained",
+        example="one model, stretched after its training",
         seeds=(SEED,),
         spread={"loss": 0.3},
         title="Loss by position of a model trained on 64 positions",
@@ -414,6 +415,7 @@ def bench_what_hurts_beyond_training(record):
     record(
         "causes",
         kind="trained",
+        example="one model, changed after its training",
         seeds=(SEED,),
         spread={"near": 0.05, "far": 0.3},
         title="What hurts plain RoPE beyond 64, and YaRN within",

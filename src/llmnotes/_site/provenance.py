@@ -46,7 +46,7 @@ def whole(result: dict) -> str:
     kind = KINDS[result["kind"]].format(**result)
     return (
         f"{kind}. {_machine(run)}; {run['date']}, "
-        f"commit {run['commit']}{_seeds(result)}."
+        f"commit {run['commit']}{_seeds(result)}.{_fairness(result)}"
     )
 
 
@@ -76,6 +76,22 @@ def _seeds(result: dict) -> str:
     if not others:
         return f", one seed ({first}); spread not measured"
     return f", {len(result['seeds'])} seeds ({first} to {others[-1]})"
+
+
+def _fairness(result: dict) -> str:
+    """Say how a race was made fair, or what an example is one of."""
+    if "example" in result:
+        return f" An example: {result['example']}."
+    if "race" not in result:
+        return ""
+    race = result["race"]
+    best = ", ".join(f"{k} {v['best']:g}" for k, v in race["rates"].items())
+    tried = len(next(iter(race["rates"].values()))["tried"])
+    starts = "; ".join(f"{k}: {v}" for k, v in race["starts"].items())
+    return (
+        f" Rates chosen on {race['chosen_on']}, {tried} tried for each: "
+        f"{best}; reported on {race['reported_on']}. Starts: {starts}."
+    )
 
 
 def _count(n: int, what: str) -> str:

@@ -4,10 +4,19 @@ exact      = integers or strings; CI recomputes and compares for equality
 tolerance  = floats; CI recomputes and compares to a relative tolerance
 trained    = losses, accuracies, ... of models trained with `seeds`; the
              weekly run trains again, and a column named in `spread` may
-             differ by so much (null: it is shown and not compared)
+             differ by so much (null: it is shown and not compared). It is a
+             `race` or an `example`
 timing     = seconds, bytes of a process, ...; shown with their machine,
              validated in CI, never compared
+
+race       = what a ranking owes its contestants: three seeds or more with
+             their spread, a standard start of each, a rate of each that lies
+             inside its grid, grids of one size, and the choice made on other
+             data than the report
+example    = what a trained model is shown for that is ranked with nothing
 """
+
+from collections.abc import Iterator
 
 import jsonschema
 
@@ -61,6 +70,49 @@ _CONFIRMED = {
         "fingerprint": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
     },
 }
+_GRID = {
+    "type": "object",
+    "required": ["tried", "best"],
+    "additionalProperties": False,
+    "properties": {
+        "tried": {
+            "type": "array",
+            "minItems": 3,
+            "uniqueItems": True,
+            "items": {"type": "number"},
+        },
+        "best": {"type": "number"},
+    },
+}
+_TEXT = {"type": "string", "minLength": 1}
+_RACE = {
+    "type": "object",
+    "required": [
+        "column",
+        "baseline",
+        "starts",
+        "rates",
+        "chosen_on",
+        "reported_on",
+    ],
+    "additionalProperties": False,
+    "properties": {
+        "column": _TEXT,
+        "baseline": _TEXT,
+        "starts": {
+            "type": "object",
+            "minProperties": 2,
+            "additionalProperties": _TEXT,
+        },
+        "rates": {
+            "type": "object",
+            "minProperties": 2,
+            "additionalProperties": _GRID,
+        },
+        "chosen_on": _TEXT,
+        "reported_on": _TEXT,
+    },
+}
 # What a kind must say besides.
 _NEEDS = {
     "exact": ["seed"],
@@ -102,6 +154,8 @@ _RESULT = {
                 "exclusiveMinimum": 0,
             },
         },
+        "race": _RACE,
+        "example": _TEXT,
         "run": _RUN,
         "confirmed": _CONFIRMED,
         "columns": {"type": "array", "minItems": 1, "items": _COLUMN},
@@ -145,6 +199,8 @@ def validate(data: dict) -> dict:
         raise ValueError(f"{error.json_path}: {error.message}") from None
     for name, result in data["results"].items():
         names = [column["name"] for column in result["columns"]]
+        for wrong in unfair(result):
+            raise ValueError(f"$.results.{name}: {wrong}")
         if unknown := set(result.get("spread", ())) - set(names):
             raise ValueError(
                 f"$.results.{name}.spread: no column {min(unknown)!r}; "
@@ -157,3 +213,53 @@ def validate(data: dict) -> dict:
                     f"expected {len(names)}"
                 )
     return data
+
+
+def unfair(result: dict) -> Iterator[str]:
+    """Say in what a trained result falls short of a fair race."""
+    race, example = result.get("race"), result.get("example")
+    if result["kind"] != "trained":
+        if race or example:
+            yield "only trained results are a race or an example"
+        return
+    if (race is None) == (example is None):
+        yield "a trained result is either a race or an example"
+    if race:
+        yield from _unspread(result)
+        yield from _unequal(race, result)
+
+
+def _unspread(result: dict) -> Iterator[str]:
+    """At least three seeds, and how far apart they came out."""
+    if len(result["seeds"]) < 3:
+        yield f"race: got {len(result['seeds'])} seeds, expected 3 or more"
+    names = {column["name"] for column in result["columns"]}
+    if not ({"seed"} <= names or {"lowest", "highest"} <= names):
+        yield "race: its columns show no spread: seed, or lowest and highest"
+
+
+def _unequal(race: dict, result: dict) -> Iterator[str]:
+    """The same care for each contestant."""
+    names = [column["name"] for column in result["columns"]]
+    if race["column"] not in names:
+        yield f"race.column: no column {race['column']!r}"
+        return
+    j = names.index(race["column"])
+    runners = {row[j] for row in result["rows"]}
+    if runners != set(race["starts"]):
+        yield (
+            f"race.starts: got {sorted(race['starts'])}, expected the "
+            f"contestants {sorted(runners)}"
+        )
+    if race["baseline"] not in runners:
+        yield f"race.baseline: {race['baseline']!r} is no contestant"
+    if race["chosen_on"] == race["reported_on"]:
+        yield "race: its rates are chosen on what is reported"
+    tuned = {who.partition(" · ")[0] for who in race["rates"]}
+    if tuned != runners:
+        yield f"race.rates: got {sorted(tuned)}, expected {sorted(runners)}"
+    if len({len(grid["tried"]) for grid in race["rates"].values()}) > 1:
+        yield "race.rates: the grids have different sizes"
+    for who, grid in race["rates"].items():
+        if not min(grid["tried"]) < grid["best"] < max(grid["tried"]):
+            yield f"race.rates: {who}: the best is at the edge of its grid"

@@ -104,7 +104,7 @@ MODULE = '''\
     name = paper's symbol (meaning)
 
 Sources
-1. Author year, "Title", arXiv number, section.
+- Author year, "Title", arXiv number, section.
 """
 
 from jaxtyping import Float
@@ -114,7 +114,7 @@ from torch import Tensor
 def {slug}(
     x: Float[Tensor, "batch d_model"],
 ) -> Float[Tensor, "batch d_model"]:
-    """Say what comes out, with shapes, units, errors raised and source [1]."""
+    """Say what comes out, with shapes, units, errors raised, source."""
     return x
 '''
 

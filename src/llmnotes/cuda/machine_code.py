@@ -9,9 +9,9 @@ The compiler (NVVM), the linker (nvJitLink) and the disassembler (nvdisasm)
 come as wheels with llmnotes[cuda]; none of them asks for a driver.
 
 Sources
-1. NVIDIA, CUDA C++ Programming Guide, table "Technical Specifications per
-   Compute Capability".
-2. NVIDIA, CUDA Binary Utilities, nvdisasm.
+- NVIDIA, CUDA C++ Programming Guide, table "Technical Specifications per
+  Compute Capability".
+- NVIDIA, CUDA Binary Utilities, nvdisasm.
 """
 
 import collections
@@ -28,7 +28,7 @@ WHEELS = ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """What one multiprocessor has to share out [1]."""
+    """What one multiprocessor has to share out."""
 
     warps: int
     blocks: int
@@ -107,7 +107,8 @@ def occupancy(chip: Chip, registers: int, shared: int, threads: int):
     """Resident blocks, share of the warps, and the resource that runs out.
 
     Registers are given to warps in units of 256 from four equal banks,
-    shared memory to blocks in units of 128 bytes [1].
+    shared memory to blocks in units of 128 bytes, by NVIDIA's
+    CUDA C++ Programming Guide.
     """
     warps = -(-threads // 32)
     per_warp = -(-registers * 32 // 256) * 256

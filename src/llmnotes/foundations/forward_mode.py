@@ -8,13 +8,13 @@ r"""Forward mode: how a result moves when its inputs move in one direction.
     jvp     = J·ẋ, one column's worth of a Jacobian; grad = Jᵀ·1, one row's
 
 Sources
-1. Wengert 1964, "A simple automatic derivative evaluation program",
-   Communications of the ACM 7.
-2. Pearlmutter 1994, "Fast exact multiplication by the Hessian", Neural
-   Computation 6.
-3. Siskind & Pearlmutter 2005, "Perturbation confusion and referential
-   transparency", IFL.
-4. Baydin et al. 2018, arXiv 1502.05767, §3.1.
+- Wengert 1964, "A simple automatic derivative evaluation program",
+  Communications of the ACM 7.
+- Pearlmutter 1994, "Fast exact multiplication by the Hessian", Neural
+  Computation 6.
+- Siskind & Pearlmutter 2005, "Perturbation confusion and referential
+  transparency", IFL.
+- Baydin et al. 2018, arXiv 1502.05767, §3.1.
 """
 
 import functools
@@ -271,8 +271,10 @@ def _gradient(function, x):
 
 
 def hvp(function, x, direction):
-    """Hessian times direction: how the gradient moves along it [2].
+    """Hessian times direction: how the gradient moves along it.
 
     The reverse pass runs on dual numbers; no Hessian is formed.
+
+    Source: Pearlmutter 1994.
     """
     return jvp(grad(function), [x], [direction])[1]

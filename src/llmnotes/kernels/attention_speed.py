@@ -9,10 +9,10 @@ r"""A fair race of attentions: the contestants, the referee and the counts.
     roof              = the most flops per second that an intensity allows
 
 Sources
-1. Rabe & Staats 2021, "Self-attention Does Not Need O(n²) Memory",
-   arXiv 2112.05682, §2-4 and figure 1.
-2. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithms 0 and 3.
-3. Williams, Waterman & Patterson 2009, "Roofline", CACM 52(4).
+- Rabe & Staats 2021, "Self-attention Does Not Need O(n²) Memory",
+  arXiv 2112.05682, §2-4 and figure 1.
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithms 0 and 3.
+- Williams, Waterman & Patterson 2009, "Roofline", CACM 52(4).
 """
 
 import torch
@@ -58,7 +58,8 @@ def summarise(
     """Return Σ exp(s - peak)·v, Σ exp(s - peak) and peak of one chunk.
 
     The peak cancels in the end, so it may be a constant to autograd; that
-    spares autograd from keeping the sums it scales [1, figure 1].
+    spares autograd from keeping the sums it scales (Rabe & Staats 2021,
+    figure 1).
     """
     wide = torch.promote_types(query.dtype, torch.float32)
     query, key, value = (x.to(wide) for x in (query, key, value))
@@ -72,7 +73,10 @@ def summarise(
 
 
 def merge(one: tuple, two: tuple) -> tuple[Tensor, Tensor, Tensor]:
-    """Bring two summaries to their common peak and add them [1, §2]."""
+    """Bring two summaries to their common peak and add them.
+
+    Source: Rabe & Staats 2021, §2.
+    """
     peak = torch.maximum(one[2], two[2])
     a, b = (one[2] - peak).exp(), (two[2] - peak).exp()
     return one[0] * a + two[0] * b, one[1] * a + two[1] * b, peak
@@ -109,7 +113,7 @@ def memory_efficient_attention(
     query_chunk: int = 256,
     key_chunk: int = 512,
 ) -> Float[Tensor, "... query value_dim"]:
-    """softmax(QKᵀ·scale)V with query_chunk·key_chunk scores at a time [1].
+    """softmax(QKᵀ·scale)V with query_chunk·key_chunk scores at a time.
 
     Tensors are (..., heads, length, head_dim); key and value may have fewer
     heads, a divisor of query's. Chunks of keys that no query of the chunk
@@ -117,6 +121,8 @@ def memory_efficient_attention(
     is in float32 or wider, as the paper's is in full precision.
 
     Raises `ValueError` naming the argument that does not fit.
+
+    Source: Rabe & Staats 2021.
     """
     check_heads(query, key, value)
     check_sizes(query_chunk=query_chunk, key_chunk=key_chunk)
@@ -284,23 +290,30 @@ def fused_backward_traffic(query: int, key: int, head_dim: int) -> int:
 
 
 def unfused_forward_traffic(query: int, key: int, head_dim: int) -> int:
-    """Add S and P, each written once and read once [2, algorithm 0].
+    """Add S and P, each written once and read once.
 
     Causal or not: a program of whole-matrix steps forms the whole matrix.
+
+    Source: Dao et al. 2022, algorithm 0.
     """
     return fused_forward_traffic(query, key, head_dim) + 4 * query * key
 
 
 def unfused_backward_traffic(query: int, key: int, head_dim: int) -> int:
-    """Add P read twice, dP and dS written, dP once and dS twice read [2]."""
+    """Add P read twice, dP and dS written, dP once and dS twice read.
+
+    Source: Dao et al. 2022.
+    """
     return fused_backward_traffic(query, key, head_dim) + 7 * query * key
 
 
 def roof(intensity: float, peak: float, bandwidth: float) -> float:
-    """Return the flops per second that no program can exceed [3].
+    """Return the flops per second that no program can exceed.
 
     `intensity` is in flops per byte, `peak` in flops/s, `bandwidth` in
     bytes/s. Left of peak/bandwidth memory is the limit, right of it the
     arithmetic.
+
+    Source: Williams et al. 2009.
     """
     return min(peak, intensity * bandwidth)

@@ -7,19 +7,20 @@ r"""Gated recurrent unit: a state that is kept or rewritten, unit by unit.
     projected             = x_t Uᵀ + b  (all three parts, side by side)
 
 Sources
-1. Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder
-   for Statistical Machine Translation", arXiv 1406.1078.
-2. Chung et al. 2014, "Empirical Evaluation of Gated Recurrent Neural Networks
-   on Sequence Modeling", arXiv 1412.3555.
+- Cho et al. 2014, "Learning Phrase Representations using RNN Encoder-Decoder
+  for Statistical Machine Translation", arXiv 1406.1078.
+- Chung et al. 2014, "Empirical Evaluation of Gated Recurrent Neural Networks
+  on Sequence Modeling", arXiv 1412.3555.
+- Feng et al. 2024, "Were RNNs All We Needed?", arXiv 2410.01201: minGRU.
 """
 
 import torch
 import torch.nn.functional as F
 from einops import einsum
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from llmnotes.checks import checked
+from llmnotes.checks import check_sizes, checked
 from llmnotes.sequence.rnn import Recurrent, State
 from llmnotes.sequence.rnn.checks import check_gates
 
@@ -44,7 +45,10 @@ def gru_step_reset_before(
     weight_hh: Float[Tensor, "gates hidden"],
     bias_hh: Float[Tensor, "gates"],
 ) -> Float[Tensor, "batch hidden"]:
-    """One step; the reset gate acts on the state, *before* the matrix [1]."""
+    """One step; the reset gate acts on the state, *before* the matrix.
+
+    Source: Cho et al. 2014.
+    """
     size = 2 * h.shape[-1]  # rows of the two gates
     x_gates, x_n = projected[:, :size], projected[:, size:]
     h_gates = F.linear(h, weight_hh[:size], bias_hh[:size])
@@ -158,3 +162,71 @@ class ResetBeforeGRU(Recurrent):
     ) -> State:
         """One step of `gru_step_reset_before`; see `Recurrent.step`."""
         return (gru_step_reset_before(projected, *state, weight_hh, bias_hh),)
+
+
+def set_update_bias(model: GRU, bias: float) -> GRU:
+    """Begin with states that last: all update gates near σ(bias).
+
+    PyTorch adds two biases; `bias` is their sum, and the second one is 0.
+    """
+    hidden = model.hidden_size
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.startswith("bias"):
+                update = parameter[hidden : 2 * hidden]
+                update.fill_(bias if name.startswith("bias_ih") else 0.0)
+    return model
+
+
+def linear_scan(
+    keep: Float[Tensor, "batch length hidden"],
+    add: Float[Tensor, "batch length hidden"],
+) -> Float[Tensor, "batch length hidden"]:
+    """h_t = keep_t ∘ h_{t-1} + add_t from h_0 = 0, in ⌈log₂ length⌉ rounds.
+
+    Two steps in a row are again such a step, with keep·keep' in the place of
+    keep. After round k every position has taken in 2^k steps.
+    """
+    reach, length = 1, keep.shape[1]
+    while reach < length:
+        before = F.pad(add, (0, 0, reach, 0))[:, :length]
+        add = add + keep * before
+        keep = keep * F.pad(keep, (0, 0, reach, 0), value=1.0)[:, :length]
+        reach *= 2
+    return add
+
+
+class MinGRU(nn.Module):
+    """A GRU whose gate and candidate do not see the state (Feng et al. 2024).
+
+    h_t = (1 - z_t)∘h_{t-1} + z_t∘n_t, where z_t = σ(x_t U_zᵀ + b_z) and
+    n_t = x_t U_nᵀ + b_n depend on the input alone: so all steps of a layer
+    are one `linear_scan`. Raises `ValueError` if a size is below 1.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1):
+        super().__init__()
+        check_sizes(
+            input_size=input_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+        )
+        widths = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(
+            nn.Linear(width, 2 * hidden_size) for width in widths
+        )
+
+    def forward(
+        self, x: Float[Tensor, "batch length input"]
+    ) -> tuple[
+        Float[Tensor, "batch length hidden"],
+        Float[Tensor, "layers batch hidden"],
+    ]:
+        """Return the outputs of the last layer, and the last state of all."""
+        last = []
+        for layer in self.layers:
+            gate, candidate = layer(x).chunk(2, -1)
+            z = gate.sigmoid()
+            x = linear_scan(1 - z, z * candidate)
+            last.append(x[:, -1])
+        return x, torch.stack(last)

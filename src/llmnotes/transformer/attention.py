@@ -8,9 +8,9 @@ r"""Scaled dot-product attention: every query takes a weighted mean of values.
     heads, kv_heads   = h, number of key/value heads (GQA: kv_heads < h)
 
 Sources
-1. Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.2.
-2. Shazeer 2019, "Fast Transformer Decoding", arXiv 1911.02150 (multi-query).
-3. Ainslie et al. 2023, "GQA", arXiv 2305.13245 (grouped-query).
+- Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.2.
+- Shazeer 2019, "Fast Transformer Decoding", arXiv 1911.02150 (multi-query).
+- Ainslie et al. 2023, "GQA", arXiv 2305.13245 (grouped-query).
 """
 
 import math
@@ -162,13 +162,14 @@ def attention(
     causal: bool = False,
     scale: float | None = None,
 ) -> Float[Tensor, "... query value_dim"]:
-    """softmax(QKᵀ·scale + mask) V [1, eq. 1].
+    """softmax(QKᵀ·scale + mask) V (Vaswani et al. 2017, eq. 1).
 
     Tensors are (..., heads, length, head_dim); key and value may have fewer
-    heads, a divisor of query's [2, 3]. `mask` broadcasts to (..., heads,
-    query, key): bool, True where a query may attend, or float, added to the
-    scores. `causal` lets query i see keys 0..i. `scale` defaults to
-    1/√head_dim. A query that may see no key gets zeros.
+    heads, a divisor of query's (Shazeer 2019; Ainslie et al. 2023). `mask`
+    broadcasts to (..., heads, query, key): bool, True where a query may
+    attend, or float, added to the scores. `causal` lets query i see keys
+    0..i. `scale` defaults to 1/√head_dim. A query that may see no key gets
+    zeros.
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
@@ -189,10 +190,12 @@ def multi_head_attention(
     w_o: Float[Tensor, "heads value_dim d_model"],
     **options,
 ) -> Float[Tensor, "batch query d_model"]:
-    """The paper's multi-head attention, one matrix per head [1, §3.2.2].
+    """The paper's multi-head attention, one matrix per head.
 
     `context` is x itself in self-attention, another sequence in
     cross-attention. `options` go to `attention`.
+
+    Source: Vaswani et al. 2017, §3.2.2.
     """
     project = "batch t d_model, h d_model width -> batch h t width"
     query = einsum(x, w_q, project)
@@ -225,13 +228,15 @@ def as_projected(query: Tensor, key: Tensor, value: Tensor) -> Heads:
 
 
 class MultiHeadAttention(nn.Module):
-    """`heads` attentions side by side on learned projections [1, §3.2.2].
+    """`heads` attentions side by side on learned projections.
 
     The per-head matrices are stored as four `nn.Linear` layers, head after
     head along the output axis. `kv_heads` (default: heads) makes it grouped
-    [3] or, at 1, multi-query [2].
+    (Ainslie et al. 2023) or, at 1, multi-query (Shazeer 2019).
 
     Raises `ValueError` if heads does not divide d_model or kv_heads heads.
+
+    Source: Vaswani et al. 2017, §3.2.2.
     """
 
     def __init__(

@@ -9,13 +9,13 @@
     buckets         = relative positions that share one learned number
 
 Sources
-1. Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.5.
-2. Gehring et al. 2017, "Convolutional Sequence to Sequence Learning", arXiv
-   1705.03122, §3.1 (learned positions).
-3. Raffel et al. 2019, "Exploring the Limits of Transfer Learning" (T5),
-   arXiv 1910.10683, §2.1 (relative positions in buckets).
-4. Press, Smith and Lewis 2021, "Train Short, Test Long" (ALiBi), arXiv
-   2108.12409, §3.
+- Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.5.
+- Gehring et al. 2017, "Convolutional Sequence to Sequence Learning", arXiv
+  1705.03122, §3.1 (learned positions).
+- Raffel et al. 2019, "Exploring the Limits of Transfer Learning" (T5),
+  arXiv 1910.10683, §2.1 (relative positions in buckets).
+- Press, Smith and Lewis 2021, "Train Short, Test Long" (ALiBi), arXiv
+  2108.12409, §3.
 """
 
 import math
@@ -34,9 +34,11 @@ def check_even(name: str, width: int) -> None:
 
 
 def frequencies(width: int, base: float = 10000.0) -> Float[Tensor, "half"]:
-    """base^(-2i/width) for i = 0 … width/2-1, in float64 [1].
+    """base^(-2i/width) for i = 0 … width/2-1, in float64.
 
     Raises `ValueError` if width is not even or base not above 1.
+
+    Source: Vaswani et al. 2017.
     """
     check_even("width", width)
     if not base > 1:
@@ -58,11 +60,13 @@ def sinusoidal(
     base: float = 10000.0,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "length d_model"]:
-    """PE(pos, 2i) = sin(ω_i·pos), PE(pos, 2i+1) = cos(ω_i·pos) [1].
+    """PE(pos, 2i) = sin(ω_i·pos), PE(pos, 2i+1) = cos(ω_i·pos).
 
     Row 0 is position `start`. Computed in float64, returned in `dtype`.
 
     Raises `ValueError` if d_model is not even.
+
+    Source: Vaswani et al. 2017.
     """
     check_even("d_model", d_model)
     position = torch.arange(start, start + length, dtype=torch.float64)
@@ -89,18 +93,22 @@ def add_positions(
     x: Float[Tensor, "... length d_model"],
     encoding: Float[Tensor, "length d_model"],
 ) -> Float[Tensor, "... length d_model"]:
-    """x·√d_model + PE: once, on the embedded input, never in a layer [1].
+    """x·√d_model + PE: once, on the embedded input, never in a layer.
 
     The root makes embeddings of unit norm as long as the positions, whose
     norm is √(d_model/2).
+
+    Source: Vaswani et al. 2017.
     """
     return x * math.sqrt(x.shape[-1]) + encoding
 
 
 class LearnedPositions(nn.Module):
-    """A table of `length` learned vectors, one added at each position [2].
+    """A table of `length` learned vectors, one added at each position.
 
     Raises `ValueError` for a position that the table does not have.
+
+    Source: Gehring et al. 2017.
     """
 
     def __init__(self, length: int, d_model: int):
@@ -142,7 +150,8 @@ def lag_buckets(
     """Bucket of a lag: the near past exactly, the far past by its logarithm.
 
     Half of the buckets hold one lag each; the others grow until `max_lag`,
-    and the last holds all beyond. The future falls into bucket 0 [3].
+    and the last holds all beyond. The future falls into bucket 0 (Raffel et
+    al. 2019).
 
     Raises `ValueError` unless 2 ≤ buckets and buckets/2 < max_lag.
     """
@@ -153,7 +162,7 @@ def lag_buckets(
             f"least 2 and fewer than twice max_lag"
         )
     lag = lag.clamp(min=0)
-    ratio = (lag.clamp(min=1).float() / exact).log()  # float32, as in [3]
+    ratio = (lag.clamp(min=1).float() / exact).log()  # float32, as T5
     growing = ratio / math.log(max_lag / exact) * (buckets - exact)
     far = (exact + growing.long()).clamp(max=buckets - 1)
     return torch.where(lag < exact, lag, far)
@@ -162,16 +171,21 @@ def lag_buckets(
 def two_sided_buckets(
     lag: Int[Tensor, "*shape"], buckets: int = 32, max_lag: int = 128
 ) -> Int[Tensor, "*shape"]:
-    """Half of the buckets for the past, half for the future [3]."""
+    """Half of the buckets for the past, half for the future.
+
+    Source: Raffel et al. 2019.
+    """
     future = (lag < 0).long() * (buckets // 2)
     return future + lag_buckets(lag.abs(), buckets // 2, max_lag)
 
 
 class RelativeBias(nn.Module):
-    """One learned number per head and bucket, added to the scores [3].
+    """One learned number per head and bucket, added to the scores.
 
     For a decoder: the buckets cover the past. Returns (heads, query, key),
     a float mask for `attention`.
+
+    Source: Raffel et al. 2019.
     """
 
     def __init__(self, heads: int, buckets: int = 32, max_lag: int = 128):
@@ -189,12 +203,14 @@ class RelativeBias(nn.Module):
 
 
 def alibi_slopes(heads: int) -> Float[Tensor, "heads"]:
-    """2^(-8/n), 2^(-16/n), … for n heads, n a power of two [4].
+    """2^(-8/n), 2^(-16/n), … for n heads, n a power of two.
 
     For any other n: those of the next smaller power, then every other one
     of the next larger.
 
     Raises `ValueError` if heads is below 1.
+
+    Source: Press et al. 2021.
     """
     check_sizes(heads=heads)
     power = 2 ** int(math.log2(heads))
@@ -209,10 +225,12 @@ def alibi_slopes(heads: int) -> Float[Tensor, "heads"]:
 def alibi_bias(
     heads: int, query: int, key: int | None = None
 ) -> Float[Tensor, "heads query key"]:
-    """-slope·|lag|: a float mask that nothing has to learn [4].
+    """-slope·|lag|: a float mask that nothing has to learn.
 
     `key` defaults to `query`; otherwise the last query stands at the last
     key. It does not hide the future: pass `causal=True` as well.
+
+    Source: Press et al. 2021.
     """
     lag = lags(query, query if key is None else key)
     return -alibi_slopes(heads)[:, None, None] * lag.abs()

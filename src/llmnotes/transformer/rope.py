@@ -9,11 +9,11 @@
     trained_length = L (positions seen in training)
 
 Sources
-1. Su et al. 2021, "RoFormer", arXiv 2104.09864, §3.2-3.4 (sections, because
-   equation numbers differ between versions).
-2. Chen et al. 2023, "Extending Context Window of Large Language Models via
-   Positional Interpolation", arXiv 2306.15595, §2.3.
-3. Peng et al. 2023, "YaRN", arXiv 2309.00071, §3.1 (NTK-aware), §3.2-3.4.
+- Su et al. 2021, "RoFormer", arXiv 2104.09864, §3.2-3.4 (sections, because
+  equation numbers differ between versions).
+- Chen et al. 2023, "Extending Context Window of Large Language Models via
+  Positional Interpolation", arXiv 2306.15595, §2.3.
+- Peng et al. 2023, "YaRN", arXiv 2309.00071, §3.1 (NTK-aware), §3.2-3.4.
 """
 
 import math
@@ -65,9 +65,11 @@ def angles(
     base: float = 10000.0,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "... length half"]:
-    """Angles of plain RoPE at any positions, cached ones or new ones [1].
+    """Angles of plain RoPE at any positions, cached ones or new ones.
 
     Raises `ValueError` if head_dim is not even.
+
+    Source: Su et al. 2021.
     """
     check_even("head_dim", head_dim)
     return angles_at(positions, frequencies(head_dim, base), dtype)
@@ -78,12 +80,14 @@ def rotate_interleaved(
     x: Float[Tensor, "... length head_dim"],
     angles: Angles[Tensor, "... length half"],
 ) -> Float[Tensor, "... length head_dim"]:
-    """Turn the pairs (x_0, x_1), (x_2, x_3), … as the paper does [1, §3.2].
+    """Turn the pairs (x_0, x_1), (x_2, x_3), … as the paper does.
 
     Computed in the dtype of the angles or x, whichever is finer; returned
     in x's.
 
     Raises `ValueError` naming the argument that does not fit.
+
+    Source: Su et al. 2021, §3.2.
     """
     check_width(x, angles)
     cos, sin = angles.cos(), angles.sin()
@@ -148,7 +152,7 @@ def interleaved_to_half_split(head_dim: int) -> Int[Tensor, "head_dim"]:
 def decay_bound(
     lags: Int[Tensor, "lags"], frequencies: Float[Tensor, "half"]
 ) -> Float[Tensor, "lags"]:
-    """Mean over i of |Σ_{j<i} e^(i·lag·θ_j)|, the bound of [1, §3.4.3]."""
+    """Mean over i of |Σ_{j<i} e^(i·lag·θ_j)|: Su et al. 2021, §3.4.3."""
     turn = angles_at(lags, frequencies, torch.float64)
     return torch.polar(torch.ones_like(turn), turn).cumsum(-1).abs().mean(-1)
 
@@ -162,7 +166,10 @@ def check_factor(factor: float) -> None:
 def position_interpolation(
     head_dim: int, factor: float, base: float = 10000.0
 ) -> Float[Tensor, "half"]:
-    """θ_i/s: squeeze all positions into the range seen in training [2]."""
+    """θ_i/s: squeeze all positions into the range seen in training.
+
+    Source: Chen et al. 2023.
+    """
     check_even("head_dim", head_dim)
     check_factor(factor)
     return frequencies(head_dim, base) / factor
@@ -171,11 +178,13 @@ def position_interpolation(
 def ntk(
     head_dim: int, factor: float, base: float = 10000.0
 ) -> Float[Tensor, "half"]:
-    """θ_i·s^(-i/(d/2-1)): a larger base, base·s^(d/(d-2)) [3, §3.1].
+    """θ_i·s^(-i/(d/2-1)): a larger base, base·s^(d/(d-2)).
 
     The fastest pair keeps its frequency, the slowest is interpolated.
 
     Raises `ValueError` if head_dim is below 4.
+
+    Source: Peng et al. 2023, §3.1.
     """
     check_even("head_dim", head_dim)
     check_factor(factor)
@@ -188,9 +197,11 @@ def ntk(
 def yarn_mix(
     head_dim: int, trained_length: int, base: float, fast: float, slow: float
 ) -> Float[Tensor, "half"]:
-    """How much of each pair YaRN interpolates: 0 if fast, 1 if slow [3].
+    """How much of each pair YaRN interpolates: 0 if fast, 1 if slow.
 
     Between, it rises linearly with the pair's index, as in the authors' code.
+
+    Source: Peng et al. 2023.
     """
 
     def index_at(turns):
@@ -212,12 +223,14 @@ def yarn(
     fast: float = 32.0,
     slow: float = 1.0,
 ) -> Float[Tensor, "half"]:
-    """Keep the fast pairs, interpolate the slow ones, mix between [3, §3.2].
+    """Keep the fast pairs, interpolate the slow ones, mix between.
 
     A pair is fast that turns more than `fast` times in `trained_length`
     positions, slow that turns less than `slow` times. Use with `yarn_scale`.
 
     Raises `ValueError` naming the argument that is out of range.
+
+    Source: Peng et al. 2023, §3.2.
     """
     check_even("head_dim", head_dim)
     check_factor(factor)
@@ -230,6 +243,9 @@ def yarn(
 
 
 def yarn_scale(factor: float) -> float:
-    """0.1·ln s + 1: YaRN multiplies queries and keys by it [3, §3.4]."""
+    """0.1·ln s + 1: YaRN multiplies queries and keys by it.
+
+    Source: Peng et al. 2023, §3.4.
+    """
     check_factor(factor)
     return 0.1 * math.log(factor) + 1

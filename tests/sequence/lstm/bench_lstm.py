@@ -154,6 +154,8 @@ def bench_where_the_forget_gate_starts(record):
     record(
         "forget_bias",
         kind="trained",
+        example="what the start of the gate changes at one rate; a ranking "
+        "would tune each",
         seeds=SEEDS,
         spread={"recalled": 0.15, "least": 0.3},
         title=(
@@ -199,6 +201,7 @@ def bench_gains_of_trained_memories(record, lag=20):
     record(
         "learned",
         kind="trained",
+        example="the gains inside one network, before and after it learns",
         seeds=(0,),
         spread={"gain": None, "forget": 0.1},
         title=f"Gains and forget gates before and after learning lag {lag}",

@@ -17,6 +17,7 @@ from llmnotes.sequence.lstm import (
     lstm_parameters,
     lstm_step_gradient,
     open_gates,
+    set_chrono_bias,
     set_forget_bias,
 )
 
@@ -270,6 +271,25 @@ def test_the_two_biases_of_the_forget_gate_sum_to_what_was_asked(bias):
             model, f"bias_hh_{end}"
         )
         assert (total[HIDDEN : 2 * HIDDEN] == bias).all()
+
+
+def test_chrono_memories_last_from_one_step_to_the_longest_wait():
+    torch.manual_seed(0)
+    model = set_chrono_bias(LSTM(INPUT, 1000, 2), 200)
+    for layer in "01":
+        sums = getattr(model, f"bias_ih_l{layer}") + getattr(
+            model, f"bias_hh_l{layer}"
+        )
+        i, f, _, _ = sums.detach().chunk(4)
+        torch.testing.assert_close(i, -f)
+        lasting = 1 / (1 - f.sigmoid())  # steps until 1/e is left, about
+        assert 2 <= lasting.min() < 4 and 196 < lasting.max() <= 200
+        assert lasting.mean() == pytest.approx(101, abs=6)  # drawn evenly
+
+
+def test_a_wait_below_two_is_refused():
+    with pytest.raises(ValueError, match="longest: got 1, expected"):
+        set_chrono_bias(LSTM(INPUT, HIDDEN), 1)
 
 
 WRONG = {

@@ -114,6 +114,7 @@ def bench_one_vector_is_too_small(record):
     record(
         "length",
         kind="trained",
+        example="one seed at one rate: where each begins to fail, no ranking",
         seeds=(SEED,),
         spread={"exact": 0.2},
         title="Sequences of 8 symbols written backwards without a mistake",
@@ -164,6 +165,7 @@ def bench_dates(record):
     record(
         "dates",
         kind="trained",
+        example="one seed at one rate: how far each gets, no ranking",
         seeds=(SEED,),
         spread={"tokens": 0.03, "greedy": 0.1, "beam": 0.1},
         title="1,000 held-out days after 1,500 steps of 64 dates",
@@ -215,6 +217,7 @@ def bench_answers(record):
     record(
         "answers",
         kind="trained",
+        example="what one model of each kind writes",
         seeds=(SEED,),
         spread={
             "source": None,
@@ -254,6 +257,7 @@ def bench_where_it_looks(record):
     record(
         "alignment",
         kind="trained",
+        example="where one model of each kind looks",
         seeds=(SEED,),
         spread={"weight": None},
         title=f"What is read (across) for what is written (down): {text!r}",
@@ -334,6 +338,7 @@ def bench_stopping_early(record):
     record(
         "beams",
         kind="trained",
+        example="what a beam does to one unsure model",
         seeds=(SEED,),
         spread={"length": 2.0, "ended": 0.2, "score": 3.0},
         title="Beams over 16 symbols, for a model without attention",

@@ -320,6 +320,7 @@ def bench_masked_accuracy(record):
     record(
         "masked",
         kind="trained",
+        example="how one small model learns to fill gaps",
         seeds=(SEED,),
         spread={"accuracy": 0.02},
         title="Hidden characters guessed right, validation text",
@@ -346,6 +347,7 @@ def grid(record, model, other):
     record(
         "heads",
         kind="trained",
+        example="where the heads of one small model look",
         seeds=(SEED,),
         spread={"weight": None},
         title="Attention weights of the first layer, tiny masked model",

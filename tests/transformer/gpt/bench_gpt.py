@@ -240,6 +240,7 @@ def bench_what_heads_look_at(record, prompt="First Citizen:\n"):
     record(
         "heads",
         kind="trained",
+        example="where the heads of one small model look",
         seeds=(SEED,),
         spread={"weight": None},
         title=f"Who looks at whom in {shown(prompt)!r}, after 1,000 steps",

@@ -74,6 +74,7 @@ def bench_a_small_gpt_learns_to_write(record):
     record(
         "loss",
         kind="trained",
+        example="how one small model learns to write",
         seeds=[SEED],
         spread={"loss": 0.05},
         title="Validation loss of miniGPT, every 50 steps",
@@ -89,6 +90,7 @@ def bench_a_small_gpt_learns_to_write(record):
     record(
         "texts",
         kind="trained",
+        example="what one small model writes",
         seeds=[SEED],
         spread={"text": None},
         title=f"What it writes at temperature {TEMPERATURE}",
@@ -103,6 +105,7 @@ def bench_a_small_gpt_learns_to_write(record):
     record(
         "next",
         kind="trained",
+        example="what one small model expects next",
         seeds=[SEED],
         spread={"chance": None, "character": None},
         title="The next character after two openings, likeliest first",

@@ -310,6 +310,8 @@ def bench_length_beyond_training(record):
     record(
         "beyond",
         kind="trained",
+        example="one seed at one rate: what happens beyond the trained "
+        "length, no ranking",
         seeds=(SEED,),
         spread={"loss": 0.2},
         title="Loss by position of models trained on 64 positions",
@@ -346,6 +348,7 @@ def bench_a_window_of_the_trained_length(record):
     record(
         "window",
         kind="trained",
+        example="one seed at one rate: what a window changes, no ranking",
         seeds=(SEED,),
         spread={"trained": 0.05, "far": 0.2, "window": 0.1},
         title="The same models, each query limited to the last 64 keys",
@@ -388,6 +391,7 @@ def bench_size_of_the_learned_rows(record):
     record(
         "sizes",
         kind="trained",
+        example="the rows that one model learned",
         seeds=(SEED,),
         spread={"size": 0.02},
         title="Size of an entry of the learned vectors after training",

@@ -52,6 +52,7 @@ def bench_losses(record):
     record(
         "losses",
         kind="trained",
+        example="one seed of each recipe; the ablation has three",
         seeds=(SEED,),
         spread={"loss": 0.03},
         title="Validation loss of the same parameters and steps, two recipes",
@@ -80,6 +81,7 @@ def bench_every_ingredients_share(record, steps=300, seeds=(0, 1, 2)):
     record(
         "ablation",
         kind="trained",
+        example="three seeds at the recipe's rates; a ranking would tune each",
         seeds=seeds,
         spread={"loss": 0.05, "spread": 0.1, "cost": 0.05},
         title=f"The recipe without one ingredient each, {steps} steps",
@@ -160,6 +162,7 @@ def bench_the_record(record):
     record(
         "record",
         kind="trained",
+        example="one seed of each; a ranking would need three",
         seeds=(SEED,),
         spread={"steps": 100, "seconds": None, "ratio": None},
         title=f"Training time until the validation loss is {TARGET:.2f}",

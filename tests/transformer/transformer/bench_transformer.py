@@ -230,6 +230,7 @@ def bench_warm_up(record, steps=150, peak=3e-3, window=15):
     record(
         "warm_up",
         kind="trained",
+        example="one seed: what the first steps look like, no ranking",
         seeds=(SEED,),
         spread={"loss": 0.2},
         title=f"Loss over the first {steps} steps of a model 6 + 6 deep",
@@ -284,6 +285,7 @@ def bench_dates(record, seeds=(0, 1)):
     record(
         "curves",
         kind="trained",
+        example="two seeds at one rate, no ranking",
         seeds=seeds,
         spread={"match": 0.3},
         title="Unseen days written right, over the steps of training",
@@ -300,6 +302,7 @@ def bench_dates(record, seeds=(0, 1)):
     record(
         "dates",
         kind="trained",
+        example="two seeds at one rate, no ranking",
         seeds=seeds,
         spread={"steps": None, "match": 0.03},
         title=f"The date task at equal parameters, {STEPS} steps of {BATCH}",
@@ -331,6 +334,7 @@ def bench_smoothing(record):
     record(
         "smoothing",
         kind="trained",
+        example="one seed: what smoothing changes, no ranking",
         seeds=(SEED,),
         spread={"match": 0.02, "surprise": 0.02},
         title="The date task with and without label smoothing",
@@ -370,6 +374,7 @@ def bench_where_the_decoder_looks(record):
     record(
         "looks",
         kind="trained",
+        example="where one model looks",
         seeds=(SEED,),
         spread={"weight": None},
         title=f"What is read (across) for what is written (down): {text!r}",

@@ -6,12 +6,12 @@ r"""Reverse mode: the gradient of a result with respect to all it came from.
     upstream       = v̄ = ∂L/∂v of the node v, summed over the edges out of v
 
 Sources
-1. Linnainmaa 1976, "Taylor expansion of the accumulated rounding error",
-   BIT 16 (reverse mode).
-2. Rumelhart, Hinton & Williams 1986, "Learning representations by
-   back-propagating errors", Nature 323.
-3. Baydin et al. 2018, "Automatic differentiation in machine learning: a
-   survey", arXiv 1502.05767, §3.2.
+- Linnainmaa 1976, "Taylor expansion of the accumulated rounding error",
+  BIT 16 (reverse mode).
+- Rumelhart, Hinton & Williams 1986, "Learning representations by
+  back-propagating errors", Nature 323.
+- Baydin et al. 2018, "Automatic differentiation in machine learning: a
+  survey", arXiv 1502.05767, §3.2.
 """
 
 import itertools

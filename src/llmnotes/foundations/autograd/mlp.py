@@ -4,10 +4,10 @@
     logits     = relu(… relu(xW₁ + b₁)W₂ + b₂ …), no relu at the end
 
 Sources
-1. He et al. 2015, "Delving Deep into Rectifiers", arXiv 1502.01852, §2.2
-   (how it starts).
-2. "Adam: A Method for Stochastic Optimization", 2014, arXiv 1412.6980,
-   algorithm 1.
+- He et al. 2015, "Delving Deep into Rectifiers", arXiv 1502.01852, §2.2
+  (how it starts).
+- Kingma & Ba 2014, "Adam: A Method for Stochastic Optimization", arXiv
+  1412.6980, algorithm 1.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,10 @@ from llmnotes.progress_bar import bar
 def initialise(
     widths: Sequence[int], rng: np.random.Generator, dtype=np.float32
 ) -> list[Tensor]:
-    """Weights of variance 2/inputs, which relu needs [1]; biases of zero."""
+    """Weights of variance 2/inputs, which relu needs; biases of zero.
+
+    Source: He et al. 2015.
+    """
     parameters = []
     for inputs, outputs in zip(widths, widths[1:], strict=False):
         weight = rng.standard_normal((inputs, outputs)) * (2 / inputs) ** 0.5
@@ -53,7 +56,10 @@ def cross_entropy(
 
 
 class Adam:
-    """Steps as long as a gradient is steady, short where it wavers [2]."""
+    """Steps as long as a gradient is steady, short where it wavers.
+
+    Source: Kingma & Ba 2014.
+    """
 
     def __init__(
         self,

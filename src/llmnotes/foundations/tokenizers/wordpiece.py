@@ -6,10 +6,10 @@
     [CLS], [SEP] = stand before a text and after it (and after a second one)
 
 Sources
-1. Devlin et al. 2018, "BERT", arXiv 1810.04805, §3 (30,000 pieces).
-2. Wu et al. 2016, "Google's Neural Machine Translation System",
-   arXiv 1609.08144, §4.1 (wordpieces, longest match first).
-3. Hugging Face `tokenizers`: BertNormalizer, BertPreTokenizer, WordPiece.
+- Devlin et al. 2018, "BERT", arXiv 1810.04805, §3 (30,000 pieces).
+- Wu et al. 2016, "Google's Neural Machine Translation System",
+  arXiv 1609.08144, §4.1 (wordpieces, longest match first).
+- Hugging Face `tokenizers`: BertNormalizer, BertPreTokenizer, WordPiece.
 """
 
 import re
@@ -93,7 +93,7 @@ def words(text: str) -> list[str]:
 def pieces(word: str, vocabulary: dict[str, int]) -> list[str]:
     """The longest known piece, then the longest that continues, and so on.
 
-    One gap makes the whole word [UNK]: nothing of it is kept [2].
+    One gap makes the whole word [UNK]: nothing of it is kept (Wu et al. 2016).
     """
     if len(word) > LONGEST_WORD:
         return [UNK]

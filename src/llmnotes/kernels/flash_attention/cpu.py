@@ -15,7 +15,7 @@ and V only Q is ever rearranged, each block of it once.
     BLOCK_Q, BLOCK_K = B_r, B_c (queries and keys of a tile)
 
 Sources
-1. Dao 2023, "FlashAttention-2", arXiv 2307.08691, Alg. 1 and 2.
+- Dao 2023, "FlashAttention-2", arXiv 2307.08691, Alg. 1 and 2.
 """
 
 import math

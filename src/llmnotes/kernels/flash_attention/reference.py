@@ -12,10 +12,10 @@ r"""FlashAttention in plain torch: exact attention, one tile at a time.
     block_q, block_k     = B_r, B_c (rows and columns of a tile)
 
 Sources
-1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, Alg. 1 and 4.
-2. Dao 2023, "FlashAttention-2", arXiv 2307.08691, Alg. 1 and 2.
-3. Milakov and Gimelshein 2018, "Online normalizer calculation for softmax",
-   arXiv 1805.02867, Alg. 3.
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, Alg. 1 and 4.
+- Dao 2023, "FlashAttention-2", arXiv 2307.08691, Alg. 1 and 2.
+- Milakov and Gimelshein 2018, "Online normalizer calculation for softmax",
+  arXiv 1805.02867, Alg. 3.
 """
 
 import math
@@ -67,9 +67,11 @@ def tile_scores(q, k, rows, columns, causal, scale):
 
 
 def online_softmax(m, ell, acc, s, v, seen):
-    """Take one more tile of scores into a softmax under way [3].
+    """Take one more tile of scores into a softmax under way.
 
     What was summed with the old maximum shrinks by exp(m_old - m_new).
+
+    Source: Milakov & Gimelshein 2018.
     """
     m_new = torch.maximum(m, s.amax(-1, keepdim=True))
     p = torch.exp(s - m_new)
@@ -80,7 +82,10 @@ def online_softmax(m, ell, acc, s, v, seen):
 
 
 def attend_rows(q, k, v, rows, causal, scale, block_k):
-    """O and L of one block of queries: one pass over the keys [2, Alg. 1]."""
+    """O and L of one block of queries: one pass over the keys.
+
+    Source: Dao 2023, Alg. 1.
+    """
     q_tile = wide(q[..., rows, :])
     m = torch.full_like(q_tile[..., :1], -torch.inf)
     ell = torch.zeros_like(m)
@@ -95,7 +100,7 @@ def attend_rows(q, k, v, rows, causal, scale, block_k):
 
 
 def forward(q, k, v, *, causal, scale, block_q=64, block_k=64):
-    """FlashAttention-2: queries outside, keys inside [2, Alg. 1].
+    """FlashAttention-2: queries outside, keys inside (Dao 2023, Alg. 1).
 
     Returns O and L. Blocks of queries do not depend on each other, so each
     could run on its own core; a row of O is written once.
@@ -110,10 +115,12 @@ def forward(q, k, v, *, causal, scale, block_q=64, block_k=64):
 
 
 def forward_keys_outside(q, k, v, *, causal, scale, block_q=64, block_k=64):
-    """FlashAttention-1: keys outside, queries inside [1, Alg. 1].
+    """FlashAttention-1: keys outside, queries inside.
 
     The same O and L, but m, ℓ and O of every query are read, rescaled and
     written back once per block of keys, and the blocks wait for each other.
+
+    Source: Dao et al. 2022, Alg. 1.
     """
     o = wide(q.new_zeros(*q.shape[:-1], v.shape[-1]))
     ell = torch.zeros_like(o[..., 0])
@@ -135,7 +142,10 @@ def forward_keys_outside(q, k, v, *, causal, scale, block_q=64, block_k=64):
 
 
 def backward(q, k, v, o, lse, do, *, causal, scale, block_q=64, block_k=64):
-    """dQ, dK, dV; every tile of P is computed anew from L [2, Alg. 2]."""
+    """dQ, dK, dV; every tile of P is computed anew from L.
+
+    Source: Dao 2023, Alg. 2.
+    """
     delta = (wide(do) * wide(o)).sum(-1)
     dq, dk, dv = (torch.zeros_like(wide(x)) for x in (q, k, v))
     for columns in blocks(k.shape[-2], block_k):

@@ -12,8 +12,8 @@ kernels recompute S and dP once more (7 products instead of 5) and give the
 same bits every time.
 
 Sources
-1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithm 4.
-2. Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithm 2.
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithm 4.
+- Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithm 2.
 """
 
 import functools

@@ -17,8 +17,8 @@ The kernel comes first and its device functions after it, since numba gives
 inlined code the line of the kernel's `def` unless it stands further down.
 
 Sources
-1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithms 1-4.
-2. Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithms 1 and 2.
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithms 1-4.
+- Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithms 1 and 2.
 """
 
 import functools

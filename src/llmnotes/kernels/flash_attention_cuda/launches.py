@@ -9,7 +9,7 @@ way in and back on the way out, since the array interface that torch and
 numba share has no name for it.
 
 Sources
-1. Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithms 1 and 2.
+- Dao 2023, "FlashAttention-2", arXiv 2307.08691, algorithms 1 and 2.
 """
 
 import math
@@ -62,7 +62,7 @@ def flash_attention(
     causal: bool = False,
     scale: float | None = None,
 ) -> Float[Tensor, "batch heads query head_dim"]:
-    """softmax(QKᵀ·scale) V on the GPU, without the N × N matrix [1].
+    """softmax(QKᵀ·scale) V on the GPU, without the N × N matrix (Dao 2023).
 
     Takes CUDA tensors of one dtype: fp32, fp16 or bf16, head_dim at most
     128; under NUMBA_ENABLE_CUDASIM=1 CPU tensors, run by numba's simulator.

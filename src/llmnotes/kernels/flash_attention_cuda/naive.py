@@ -8,7 +8,7 @@ The baseline of the chapter: each kernel is what one reads off the formula,
 and between two of them the whole matrix travels to memory and back.
 
 Source
-1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithm 0.
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, algorithm 0.
 """
 
 import math

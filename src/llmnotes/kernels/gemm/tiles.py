@@ -10,9 +10,9 @@ LLVM instructions; the kernels above stay plain Python loops.
     WIDTH   = VECTORS·LANES, the columns of a tile
 
 Sources
-1. Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix
-   Multiplication", §4 (why the tile of C lives in registers).
-2. LLVM Language Reference, `llvm.fmuladd`.
+- Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix
+  Multiplication", §4 (why the tile of C lives in registers).
+- LLVM Language Reference, `llvm.fmuladd`.
 """
 
 import operator

@@ -11,8 +11,8 @@ have found, and moves its share of the parameters, which lie in memory that
 all processes see. Per step they wait for each other three times.
 
 Sources
-1. Rajbhandari et al. 2019, "ZeRO", arXiv 1910.02054, §5.1: every process
-   keeps the optimizer's state of its own share (P_os).
+- Rajbhandari et al. 2019, "ZeRO", arXiv 1910.02054, §5.1: every process
+  keeps the optimizer's state of its own share (P_os).
 """
 
 import contextlib

@@ -11,5 +11,6 @@ from llmnotes.sequence.lstm.model import (
     lstm_step,
     lstm_step_gradient,
     open_gates,
+    set_chrono_bias,
     set_forget_bias,
 )

@@ -10,9 +10,9 @@
 matrix product. Both are `LSTM` with another scan.
 
 Sources
-1. Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
-2. Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
-   Computation 9(8).
+- Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
+- Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
+  Computation 9(8).
 """
 
 import functools

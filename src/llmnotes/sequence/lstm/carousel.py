@@ -6,9 +6,9 @@
               gradient that the paper of 1997 follows
 
 Sources
-1. Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
-   Computation 9(8): §3.2, the constant error carousel; appendix A.1, the
-   truncated gradient.
+- Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
+  Computation 9(8): §3.2, the constant error carousel; appendix A.1, the
+  truncated gradient.
 """
 
 import torch

@@ -11,8 +11,8 @@ given.
     dstacked = gradients by the four sums
 
 Sources
-1. Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
-   Computation 9(8).
+- Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
+  Computation 9(8).
 """
 
 import numpy as np

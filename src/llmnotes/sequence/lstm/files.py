@@ -9,8 +9,8 @@ network is ours. It says of every 32 ms of sound how likely it is speech.
     state     = h, c of one LSTM cell, carried from chunk to chunk
 
 Sources
-1. Silero Team, "Silero VAD", github.com/snakers4/silero-vad, the file
-   silero_vad.jit of the wheel `silero-vad` 6.2 (MIT).
+- Silero Team, "Silero VAD", github.com/snakers4/silero-vad, the file
+  silero_vad.jit of the wheel `silero-vad` 6.2 (MIT).
 """
 
 import importlib.util

@@ -9,12 +9,14 @@ r"""Long short-term memory: a state that is added to, behind learned gates.
                      before their σ and tanh
 
 Sources
-1. Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
-   Computation 9(8): no forget gate; the constant error carousel.
-2. Gers, Schmidhuber & Cummins 2000, "Learning to Forget: Continual
-   Prediction with LSTM", Neural Computation 12(10): the forget gate.
-3. Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of
-   Recurrent Network Architectures", ICML: a forget bias of 1.
+- Hochreiter & Schmidhuber 1997, "Long Short-Term Memory", Neural
+  Computation 9(8): no forget gate; the constant error carousel.
+- Gers, Schmidhuber & Cummins 2000, "Learning to Forget: Continual
+  Prediction with LSTM", Neural Computation 12(10): the forget gate.
+- Jozefowicz, Zaremba & Sutskever 2015, "An Empirical Exploration of
+  Recurrent Network Architectures", ICML: a forget bias of 1.
+- Tallec & Ollivier 2018, "Can recurrent neural networks warp time?",
+  arXiv 1804.11188: memories that last from 1 step to the longest wait.
 """
 
 import torch
@@ -22,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.checks import checked
+from llmnotes.checks import check_sizes, checked
 from llmnotes.sequence.rnn import Recurrent, State
 from llmnotes.sequence.rnn.checks import check_gates
 
@@ -108,9 +110,11 @@ class LSTM(Recurrent):
 
 
 def set_forget_bias(model: LSTM, bias: float = 1.0) -> LSTM:
-    """Begin with memories that last: all forget gates near σ(bias) [2, 3].
+    """Begin with memories that last: all forget gates near σ(bias).
 
     PyTorch adds two biases; `bias` is their sum, and the second one is 0.
+
+    Source: Gers et al. 2000; Jozefowicz et al. 2015.
     """
     hidden = model.hidden_size
     with torch.no_grad():
@@ -118,6 +122,29 @@ def set_forget_bias(model: LSTM, bias: float = 1.0) -> LSTM:
             if name.startswith("bias"):
                 forget = parameter[hidden : 2 * hidden]
                 forget.fill_(bias if name.startswith("bias_ih") else 0.0)
+    return model
+
+
+@torch.no_grad()
+def set_chrono_bias(model: LSTM, longest: int) -> LSTM:
+    """Begin with memories of all lengths, from 1 to `longest` steps.
+
+    A gate near σ(b) with b = ln(T - 1) keeps a memory for about T steps: T is
+    drawn evenly from 2 to `longest` for each unit. What a unit forgets little
+    of it also takes in little of: the input gate's bias is -b. Raises
+    `ValueError` if `longest` is below 2.
+
+    Source: Tallec & Ollivier 2018.
+    """
+    check_sizes(2, longest=longest)
+    hidden = model.hidden_size
+    for name, parameter in model.named_parameters():
+        if name.startswith("bias"):
+            parameter[: 2 * hidden] = 0.0
+        if name.startswith("bias_ih"):
+            lasting = parameter.new_empty(hidden).uniform_(1, longest - 1)
+            parameter[hidden : 2 * hidden] = lasting.log()
+            parameter[:hidden] = -lasting.log()
     return model
 
 
@@ -143,7 +170,10 @@ def lstm_1997_step(
     weight_hh: Float[Tensor, "gates hidden"],
     bias_hh: Float[Tensor, "gates"],
 ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
-    """One step as in 1997: the memory is added to, and nothing fades [1]."""
+    """One step as in 1997: the memory is added to, and nothing fades.
+
+    Source: Hochreiter & Schmidhuber 1997.
+    """
     stacked = projected + F.linear(h, weight_hh, bias_hh)
     i, g, o = stacked.chunk(3, dim=-1)
     c = c + i.sigmoid() * g.tanh()
@@ -160,9 +190,11 @@ def lstm_1997_cell(
     bias_ih: Float[Tensor, "gates"],
     bias_hh: Float[Tensor, "gates"],
 ) -> tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]:
-    """Three gates i, g, o and no forget gate: c_t = c + i∘g [1].
+    """Three gates i, g, o and no forget gate: c_t = c + i∘g.
 
     Raises `ValueError` naming the argument that does not fit the others.
+
+    Source: Hochreiter & Schmidhuber 1997.
     """
     check_gates(3, h, weight_ih)
     projected = F.linear(x, weight_ih, bias_ih)

@@ -8,12 +8,12 @@ r"""Recurrent network: one small step, applied at every position of a sequence.
     states                = tensors that are handed on: h, or h and c
 
 Sources
-1. Elman 1990, "Finding Structure in Time", Cognitive Science 14(2).
-2. Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
-3. Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks",
-   IEEE Trans. Signal Processing 45(11).
-4. Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent
-   neural networks", arXiv 1211.5063.
+- Elman 1990, "Finding Structure in Time", Cognitive Science 14(2).
+- Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
+- Schuster & Paliwal 1997, "Bidirectional Recurrent Neural Networks",
+  IEEE Trans. Signal Processing 45(11).
+- Pascanu, Mikolov & Bengio 2013, "On the difficulty of training recurrent
+  neural networks", arXiv 1211.5063.
 """
 
 import functools
@@ -43,7 +43,10 @@ def rnn_step(
     weight_hh: Float[Tensor, "hidden hidden"],
     bias_hh: Float[Tensor, "hidden"],
 ) -> Float[Tensor, "batch hidden"]:
-    """The part of a step that must wait for the step before: h_t [1]."""
+    """The part of a step that must wait for the step before: h_t.
+
+    Source: Elman 1990.
+    """
     return torch.tanh(projected + F.linear(h, weight_hh, bias_hh))
 
 
@@ -56,7 +59,7 @@ def rnn_cell(
     bias_ih: Float[Tensor, "hidden"],
     bias_hh: Float[Tensor, "hidden"],
 ) -> Float[Tensor, "batch hidden"]:
-    """One step: h_t = tanh(x_t Uᵀ + b + h_{t-1} Wᵀ + b') [1]."""
+    """One step: h_t = tanh(x_t Uᵀ + b + h_{t-1} Wᵀ + b') (Elman 1990)."""
     return rnn_step(F.linear(x, weight_ih, bias_ih), h, weight_hh, bias_hh)
 
 
@@ -260,7 +263,10 @@ class RNNScan(torch.autograd.Function):
 
 
 class RNN(Recurrent):
-    """The plain recurrent network, equal to `nn.RNN` with tanh [1]."""
+    """The plain recurrent network, equal to `nn.RNN` with tanh.
+
+    Source: Elman 1990.
+    """
 
     def step(
         self,

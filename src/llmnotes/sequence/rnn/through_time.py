@@ -7,10 +7,10 @@
     lag         = steps between a state and the later one it acts on
 
 Sources
-1. Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
-2. Bengio, Simard & Frasconi 1994, "Learning Long-Term Dependencies with
-   Gradient Descent is Difficult", IEEE Trans. Neural Networks 5(2).
-3. Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063: §2 and algorithm 1.
+- Werbos 1990, "Backpropagation Through Time", Proc. IEEE 78(10).
+- Bengio, Simard & Frasconi 1994, "Learning Long-Term Dependencies with
+  Gradient Descent is Difficult", IEEE Trans. Neural Networks 5(2).
+- Pascanu, Mikolov & Bengio 2013, arXiv 1211.5063: §2 and algorithm 1.
 """
 
 from collections.abc import Sequence
@@ -27,11 +27,13 @@ def backward_through_time(
     weight_hh: Float[Tensor, "hidden hidden"],
     d_outputs: Float[Tensor, "length batch hidden"],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of a scan of `rnn_step`, from the last step to the first [1].
+    """Gradients of a scan of `rnn_step`, from the last step to the first.
 
     Each state acts twice: on the loss, through its output, and on the next
     state. Its gradient is the sum of the two. Returns those of projected,
     h0, weight_hh and bias_hh.
+
+    Source: Werbos 1990.
     """
     slopes = 1 - outputs**2
     d_h, d_projected = torch.zeros_like(h0), []
@@ -50,7 +52,10 @@ def step_jacobians(
     outputs: Float[Tensor, "length hidden"],
     weight_hh: Float[Tensor, "hidden hidden"],
 ) -> Float[Tensor, "length hidden hidden"]:
-    """How each state moves with the one before: diag(1 - h_t²) W [3]."""
+    """How each state moves with the one before: diag(1 - h_t²) W.
+
+    Source: Pascanu et al. 2013.
+    """
     slope = 1 - outputs**2
     return rearrange(slope, "length hidden -> length hidden 1") * weight_hh
 
@@ -70,10 +75,12 @@ def singular_values_by_lag(
 def clip_by_norm(
     gradients: Sequence[Tensor], max_norm: float
 ) -> tuple[list[Tensor], Tensor]:
-    """Shorten all gradients by one factor if together they are too long [3].
+    """Shorten all gradients by one factor if together they are too long.
 
     Returns them and their common norm before. Raises `ValueError` if
     max_norm is not above 0.
+
+    Source: Pascanu et al. 2013.
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm: got {max_norm}, expected above 0")

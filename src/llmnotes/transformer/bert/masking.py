@@ -7,8 +7,8 @@
 Of those, 80 % become [MASK], 10 % a random token, and 10 % stay as they are.
 
 Sources
-1. Devlin et al. 2018, "BERT", arXiv 1810.04805, §3.1 and appendix A.1.
-2. Taylor 1953, "Cloze Procedure": the task, as a test of readability.
+- Devlin et al. 2018, "BERT", arXiv 1810.04805, §3.1 and appendix A.1.
+- Taylor 1953, "Cloze Procedure": the task, as a test of readability.
 """
 
 from collections.abc import Sequence
@@ -32,12 +32,14 @@ def hide(
     seed: int,
     step: int,
 ) -> tuple[Int[Tensor, "batch length"], Int[Tensor, "batch length"]]:
-    """Inputs and labels, a pure function of the arguments [1, A.1].
+    """Inputs and labels, a pure function of the arguments.
 
     Each token is chosen with chance `share`, those in `never` not at all;
     random tokens are drawn from 0..vocab_size-1.
 
     Raises `ValueError` unless 0 < share <= 1.
+
+    Source: Devlin et al. 2018, A.1.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share: got {share}, expected 0 < share <= 1")

@@ -11,11 +11,11 @@ Names of attributes follow BERT's checkpoints, as Hugging Face writes them:
 `encoder.layer.0.attention.self.query.weight` and so on.
 
 Sources
-1. Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers
-   for Language Understanding", arXiv 1810.04805, §3 and appendix A.
-2. Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.1
-   (the encoder, and the norm after the sum).
-3. Hendrycks and Gimpel 2016, "GELU", arXiv 1606.08415.
+- Devlin et al. 2018, "BERT: Pre-training of Deep Bidirectional Transformers
+  for Language Understanding", arXiv 1810.04805, §3 and appendix A.
+- Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.1
+  (the encoder, and the norm after the sum).
+- Hendrycks and Gimpel 2016, "GELU", arXiv 1606.08415.
 """
 
 from dataclasses import dataclass, fields
@@ -165,7 +165,7 @@ class AddNorm(nn.Module):
         x: Float[Tensor, "batch length input"],
         residual: Float[Tensor, "batch length d_model"],
     ) -> Float[Tensor, "batch length d_model"]:
-        """Normalise the sum: post-norm, as in 2017 [2]."""
+        """Normalise the sum: post-norm, as in 2017 (Vaswani et al. 2017)."""
         return self.LayerNorm(residual + self.dropout(self.dense(x)))
 
 
@@ -186,18 +186,23 @@ class Layer(nn.Module):
         x: Float[Tensor, "batch length d_model"],
         visible: Bool[Tensor, "#batch 1 #query key"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
-        """GELU is the exact one, x·Φ(x), not GPT-2's tanh [3]."""
+        """GELU is the exact one, x·Φ(x), not GPT-2's tanh.
+
+        Source: Hendrycks & Gimpel 2016.
+        """
         x = self.attention["output"](self.attention["self"](x, visible), x)
         return self.output(F.gelu(self.intermediate["dense"](x)), x)
 
 
 class Bert(nn.Module):
-    """Embeddings and L layers [1]: a vector for each token, in its context.
+    """Embeddings and L layers: a vector for each token, in its context.
 
     `model(ids, mask, types)` is the last layer's output. `mask` is True
     where a token is real; without it, all are. `types` are zeros by default.
 
     Raises `ValueError` for ids, mask or types that do not fit.
+
+    Source: Devlin et al. 2018.
     """
 
     def __init__(self, config: BertConfig):
@@ -285,10 +290,12 @@ class Predictions(nn.Module):
 
 
 class BertForMaskedLM(nn.Module):
-    """BERT that fills in hidden tokens [1, §3.1]; logits of every token.
+    """BERT that fills in hidden tokens; logits of every token.
 
     The decoder's matrix is the token embedding again, so it has no entry of
     its own in the state dict.
+
+    Source: Devlin et al. 2018, §3.1.
     """
 
     encoder = Bert

@@ -5,7 +5,7 @@
     cosine = dot product of two vectors of length 1
 
 Sources
-1. Reimers and Gurevych 2019, "Sentence-BERT", arXiv 1908.10084, §3 (mean).
+- Reimers and Gurevych 2019, "Sentence-BERT", arXiv 1908.10084, §3 (mean).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,10 @@ def mean_pool(
     hidden: Float[Tensor, "batch length d_model"],
     mask: Bool[Tensor, "batch length"],
 ) -> Float[Tensor, "batch d_model"]:
-    """Return the mean over real tokens, [CLS] and [SEP] among them [1]."""
+    """Return the mean over real tokens, [CLS] and [SEP] among them.
+
+    Source: Reimers & Gurevych 2019.
+    """
     real = mask[:, :, None].to(hidden.dtype)
     return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
 

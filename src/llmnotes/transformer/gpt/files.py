@@ -1,9 +1,9 @@
 """GPT-2 on disk, as Hugging Face writes it.
 
 Sources
-1. `transformers` 5: `GPT2Config`, `GPT2LMHeadModel.save_pretrained`.
-2. OpenAI's first release of GPT-2, whose names lack the prefix
-   `transformer.` and whose mask lies among the weights as `attn.bias`.
+- `transformers` 5: `GPT2Config`, `GPT2LMHeadModel.save_pretrained`.
+- OpenAI's first release of GPT-2, whose names lack the prefix
+  `transformer.` and whose mask lies among the weights as `attn.bias`.
 """
 
 from dataclasses import asdict

@@ -10,13 +10,13 @@ Names of classes' attributes follow GPT-2's checkpoints, as Hugging Face
 writes them: `transformer.h.0.attn.c_attn.weight` and so on.
 
 Sources
-1. Radford et al. 2018, "Improving Language Understanding by Generative
-   Pre-Training" (GPT-1), §3.1 and §4.1.
-2. Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"
-   (GPT-2), §2.3 and table 2.
-3. Hendrycks and Gimpel 2016, "GELU", arXiv 1606.08415, §2.
-4. Press and Wolf 2016, "Using the Output Embedding to Improve Language
-   Models", arXiv 1608.05859 (weight tying).
+- Radford et al. 2018, "Improving Language Understanding by Generative
+  Pre-Training" (GPT-1), §3.1 and §4.1.
+- Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"
+  (GPT-2), §2.3 and table 2.
+- Hendrycks and Gimpel 2016, "GELU", arXiv 1606.08415, §2.
+- Press and Wolf 2016, "Using the Output Embedding to Improve Language
+  Models", arXiv 1608.05859 (weight tying).
 """
 
 import math
@@ -130,10 +130,12 @@ class Attention(nn.Module):
 
 
 def gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """½x(1 + tanh(√(2/π)(x + 0.044715x³))), GPT-2's approximation [3].
+    """½x(1 + tanh(√(2/π)(x + 0.044715x³))), GPT-2's approximation.
 
     The exact x·Φ(x) differs by at most 4.73e-4, at |x| = 2.70: little, but
     not the function that the published weights were trained with.
+
+    Source: Hendrycks & Gimpel 2016.
     """
     return F.gelu(x, approximate="tanh")
 
@@ -154,7 +156,10 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): GPT-2's order [2]."""
+    """x + attention(norm(x)), then x + mlp(norm(x)): GPT-2's order.
+
+    Source: Radford et al. 2019.
+    """
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -174,7 +179,10 @@ class Block(nn.Module):
 
 
 class PostNormBlock(Block):
-    """norm(x + sublayer(x)), twice: GPT-1's order, and that of 2017 [1]."""
+    """norm(x + sublayer(x)), twice: GPT-1's order, and that of 2017.
+
+    Source: Radford et al. 2018.
+    """
 
     def forward(
         self, x: Float[Tensor, "batch length d_model"]
@@ -185,13 +193,16 @@ class PostNormBlock(Block):
 
 
 class GPT(nn.Module):
-    """Token and position embeddings, L blocks, a norm, and a tied head [2].
+    """Token and position embeddings, L blocks, a norm, and a tied head.
 
     `model(ids)` are the logits of every next token. The head is the token
-    embedding again [4], so it has no entry of its own in the state dict.
+    embedding again (Press & Wolf 2016), so it has no entry of its own in the
+    state dict.
 
     Raises `ValueError` for ids that are not integers (batch, length) or that
     are longer than n_positions.
+
+    Source: Radford et al. 2019.
     """
 
     block = Block
@@ -236,7 +247,10 @@ class GPT(nn.Module):
 
 
 class GPT1(GPT):
-    """GPT-1 [1]: post-norm blocks, hence no norm before the head."""
+    """GPT-1: post-norm blocks, hence no norm before the head.
+
+    Source: Radford et al. 2018.
+    """
 
     block = PostNormBlock
 
@@ -246,10 +260,12 @@ class GPT1(GPT):
 
 
 def initialise(model: nn.Module, residuals: int) -> None:
-    """Matrices from N(0, 0.02²), biases 0, norms 1 [2, §2.3].
+    """Matrices from N(0, 0.02²), biases 0, norms 1.
 
     A layer that adds to the residual stream (`c_proj`) starts smaller by
     1/√residuals, so that the sum of all of them starts at the size of one.
+
+    Source: Radford et al. 2019, §2.3.
     """
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):

@@ -6,12 +6,12 @@
     min_p       = only tokens at least this share as likely as the likeliest
 
 Sources
-1. Fan et al. 2018, "Hierarchical Neural Story Generation", arXiv 1805.04833,
-   §5.4 (top-k).
-2. Holtzman et al. 2019, "The Curious Case of Neural Text Degeneration",
-   arXiv 1904.09751, §3.1 (nucleus, top-p).
-3. Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling", arXiv
-   2407.01082, §3.
+- Fan et al. 2018, "Hierarchical Neural Story Generation", arXiv 1805.04833,
+  §5.4 (top-k).
+- Holtzman et al. 2019, "The Curious Case of Neural Text Degeneration",
+  arXiv 1904.09751, §3.1 (nucleus, top-p).
+- Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling", arXiv
+  2407.01082, §3.
 """
 
 import math
@@ -38,7 +38,10 @@ def keep_top_k(
 def keep_top_p(
     logits: Float[Tensor, "batch vocab"], p: float
 ) -> Float[Tensor, "batch vocab"]:
-    """Keep the fewest likeliest tokens whose probabilities reach p [2]."""
+    """Keep the fewest likeliest tokens whose probabilities reach p.
+
+    Source: Holtzman et al. 2019.
+    """
     if p == 1:  # rounding could make the sum reach 1 before the last token
         return logits
     order = logits.argsort(dim=-1, descending=True, stable=True)
@@ -52,7 +55,10 @@ def keep_top_p(
 def keep_min_p(
     logits: Float[Tensor, "batch vocab"], share: float
 ) -> Float[Tensor, "batch vocab"]:
-    """Keep tokens with at least `share` of the likeliest one's chance [3]."""
+    """Keep tokens with at least `share` of the likeliest one's chance.
+
+    Source: Nguyen et al. 2024.
+    """
     chance = logits.softmax(-1)
     low = chance < share * chance.amax(-1, keepdim=True)
     return logits.masked_fill(low, -torch.inf)

@@ -4,8 +4,8 @@
     ratio    = Muon's learning rate as a multiple of AdamW's
 
 Sources
-1. Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
-   networks", kellerjordan.github.io/posts/muon.
+- Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
+  networks", kellerjordan.github.io/posts/muon.
 """
 
 from collections import defaultdict
@@ -18,11 +18,13 @@ from torch import Tensor, nn
 def orthogonalise(
     g: Float[Tensor, "matrices rows columns"], steps: int = 5
 ) -> Float[Tensor, "matrices rows columns"]:
-    """Push all singular values of g to about 1, keep its directions [1].
+    """Push all singular values of g to about 1, keep its directions.
 
     With g = UΣVᵀ this is roughly UVᵀ. The odd polynomial
     3.4445x - 4.7750x³ + 2.0315x⁵ moves any σ from 0.002 to 1 to between 0.68
     and 1.21 within five rounds, by matrix products alone.
+
+    Source: Jordan et al. 2024.
     """
     wide = g.shape[-2] <= g.shape[-1]
     x = g if wide else g.mT
@@ -35,11 +37,13 @@ def orthogonalise(
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, then every matrix's update made orthogonal [1].
+    """Momentum, then every matrix's update made orthogonal.
 
     A matrix with three times as many rows as columns is c_attn's: queries,
     keys and values are made orthogonal one by one. Equal shapes are stacked,
     so that one product does the work of all layers.
+
+    Source: Jordan et al. 2024.
     """
 
     def __init__(self, params, lr=0.02, momentum=0.95, ratio=1.0):

@@ -10,12 +10,12 @@ that write to the residual stream start at zero, and so does the head: the
 untrained model is exactly the bigram model.
 
 Sources
-1. Peng et al. 2023, "RWKV", arXiv 2305.13048, §3 (token shift); So et al.
-   2021, "Primer", arXiv 2109.08668 (squared ReLU, short convolutions).
-2. Henry et al. 2020, "Query-Key Normalization for Transformers", arXiv
-   2010.04245.
-3. Zhang et al. 2019, "Fixup Initialization", arXiv 1901.09321 (residual
-   branches that start at zero).
+- Peng et al. 2023, "RWKV", arXiv 2305.13048, §3 (token shift); So et al.
+  2021, "Primer", arXiv 2109.08668 (squared ReLU, short convolutions).
+- Henry et al. 2020, "Query-Key Normalization for Transformers", arXiv
+  2010.04245.
+- Zhang et al. 2019, "Fixup Initialization", arXiv 1901.09321 (residual
+  branches that start at zero).
 """
 
 from dataclasses import dataclass

@@ -10,8 +10,8 @@ Arrays are float32 and contiguous. Loops write into arrays they are given.
     cos, sin = of RoPE's angles, (length, half)
 
 Sources
-1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
-   gradient of softmax attention).
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
+  gradient of softmax attention).
 """
 
 import math
@@ -150,7 +150,7 @@ def causal_softmax_loop(p, scale):
 
 @jit
 def softmax_gradient_loop(p, s, scale):
-    """S = p∘(s - Σp∘s)·scale in place [1]."""
+    """S = p∘(s - Σp∘s)·scale in place (Dao et al. 2022)."""
     rows, length, _ = p.shape
     for n in range(rows):
         for i in range(length):

@@ -14,9 +14,9 @@ float32 on the CPU only; elsewhere, and with dropout, a block computes as its
 parent does.
 
 Sources
-1. Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
-   gradient of attention).
-2. Hendrycks and Gimpel 2016, arXiv 1606.08415, §2 (GELU with tanh).
+- Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
+  gradient of attention).
+- Hendrycks and Gimpel 2016, arXiv 1606.08415, §2 (GELU with tanh).
 """
 
 import math

@@ -3,7 +3,7 @@
 Legend: as in `fused`; mix = λ of the token shift, inv = 1/√(mean square).
 
 Sources
-1. Zhang and Sennrich 2019, "RMSNorm", arXiv 1910.07467, eq. 4.
+- Zhang and Sennrich 2019, "RMSNorm", arXiv 1910.07467, eq. 4.
 """
 
 import torch

@@ -4,8 +4,8 @@
     alignment = the weights of every decoder layer on the source
 
 Source
-1. Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.2.3
-   and the appendix.
+- Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3.2.3
+  and the appendix.
 """
 
 import torch

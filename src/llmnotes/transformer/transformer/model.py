@@ -13,9 +13,9 @@ Names of the layers' attributes follow `nn.Transformer`: `self_attn`,
 `multihead_attn` (the cross-attention), `linear1`, `linear2`, `norm1` ….
 
 Sources
-1. Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3-§5.
-2. Press and Wolf 2016, "Using the Output Embedding to Improve Language
-   Models", arXiv 1608.05859 (weight tying).
+- Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §3-§5.
+- Press and Wolf 2016, "Using the Output Embedding to Improve Language
+  Models", arXiv 1608.05859 (weight tying).
 """
 
 from dataclasses import dataclass, fields
@@ -89,12 +89,18 @@ class Layer(nn.Module):
     def feed_forward(
         self, x: Float[Tensor, "batch length d_model"]
     ) -> Float[Tensor, "batch length d_model"]:
-        """max(0, xW₁ + b₁)W₂ + b₂, each position on its own [1, eq. 2]."""
+        """max(0, xW₁ + b₁)W₂ + b₂, each position on its own.
+
+        Source: Vaswani et al. 2017, eq. 2.
+        """
         return self.linear2(self.linear1(x).relu())
 
 
 class EncoderLayer(Layer):
-    """norm(x + sublayer(x)) for self-attention, then for feed-forward [1]."""
+    """norm(x + sublayer(x)) for self-attention, then for feed-forward.
+
+    Source: Vaswani et al. 2017.
+    """
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
@@ -113,7 +119,10 @@ class EncoderLayer(Layer):
 
 
 class DecoderLayer(Layer):
-    """As the encoder's, with attention to the memory in between [1]."""
+    """As the encoder's, with attention to the memory in between.
+
+    Source: Vaswani et al. 2017.
+    """
 
     def __init__(self, config: TransformerConfig):
         super().__init__(config)
@@ -160,7 +169,7 @@ class Memory(NamedTuple):
 
 
 class Transformer(nn.Module):
-    """Encoder and decoder; one matrix embeds both texts and predicts [1, 2].
+    """Encoder and decoder; one matrix embeds both texts and predicts.
 
     `model(source, target_in, source_lengths)` are the logits of the token
     after each of target_in's. Padding stands at the end of a row. The
@@ -169,6 +178,8 @@ class Transformer(nn.Module):
 
     Raises `ValueError` for ids that are no batch of numbers below vocab_size,
     batches that differ, and lengths outside the source.
+
+    Source: Vaswani et al. 2017; Press & Wolf 2016.
     """
 
     encoder_layer, decoder_layer = EncoderLayer, DecoderLayer
@@ -194,7 +205,10 @@ class Transformer(nn.Module):
     def embed(
         self, ids: Int[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length d_model"]:
-        """Embedding·√d_model + position, then dropout [1, §3.4, §5.4]."""
+        """Embedding·√d_model + position, then dropout.
+
+        Source: Vaswani et al. 2017, §3.4, §5.4.
+        """
         x = self.embedding(ids)
         encoding = sinusoidal(*x.shape[1:], dtype=x.dtype).to(x.device)
         return self.dropout(add_positions(x, encoding))

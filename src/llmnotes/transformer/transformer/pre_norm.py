@@ -6,8 +6,8 @@ Names and parameters are those of the post-norm layers, and the encoder and
 the decoder each get one norm more, at their end: `norm`.
 
 Source
-1. Xiong et al. 2020, "On Layer Normalization in the Transformer
-   Architecture", arXiv 2002.04745.
+- Xiong et al. 2020, "On Layer Normalization in the Transformer
+  Architecture", arXiv 2002.04745.
 """
 
 from jaxtyping import Bool, Float
@@ -21,7 +21,7 @@ from llmnotes.transformer.transformer.model import (
 
 
 class PreNormEncoderLayer(EncoderLayer):
-    """x + sublayer(norm(x)): nothing stands between x and the end [1]."""
+    """x + sublayer(norm(x)): nothing stands between x and the end."""
 
     def forward(
         self,
@@ -34,7 +34,7 @@ class PreNormEncoderLayer(EncoderLayer):
 
 
 class PreNormDecoderLayer(DecoderLayer):
-    """The decoder's three sublayers, each reading a normalised x [1]."""
+    """The decoder's three sublayers, each reading a normalised x."""
 
     def forward(
         self,
@@ -55,5 +55,5 @@ class PreNormTransformer(Transformer):
     encoder_layer, decoder_layer = PreNormEncoderLayer, PreNormDecoderLayer
 
     def last_norm(self) -> nn.Module:
-        """The norm that pre-norm needs after the last layer [1]."""
+        """The norm that pre-norm needs after the last layer."""
         return nn.LayerNorm(self.config.d_model)

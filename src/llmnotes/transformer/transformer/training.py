@@ -5,10 +5,10 @@ r"""How the Transformer of 2017 is trained: smoothed loss, warm-up, Adam.
     warmup    = warmup_steps, the step with the highest rate
 
 Sources
-1. Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §5.3
-   (the schedule) and §5.4 (label smoothing).
-2. Szegedy et al. 2015, "Rethinking the Inception Architecture", arXiv
-   1512.00567, §7 (label smoothing).
+- Vaswani et al. 2017, "Attention Is All You Need", arXiv 1706.03762, §5.3
+  (the schedule) and §5.4 (label smoothing).
+- Szegedy et al. 2015, "Rethinking the Inception Architecture", arXiv
+  1512.00567, §7 (label smoothing).
 """
 
 import torch
@@ -25,10 +25,12 @@ def smoothed_cross_entropy(
     smoothing: float = 0.1,
     ignore: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean of -Σ q ln p with q = (1 - ε)·[k = target] + ε/V [2].
+    """Mean of -Σ q ln p with q = (1 - ε)·[k = target] + ε/V.
 
     Targets equal to `ignore` (padding) count neither above nor below the
     fraction bar.
+
+    Source: Szegedy et al. 2015.
     """
     if not 0 <= smoothing < 1:
         raise ValueError(
@@ -44,17 +46,22 @@ def smoothed_cross_entropy(
 
 
 def noam(step: int, d_model: int, warmup: int = 4000) -> float:
-    """d_model^-½ · min(step^-½, step·warmup^-1½), steps from 1 [1, eq. 3].
+    """d_model^-½ · min(step^-½, step·warmup^-1½), steps from 1.
 
     Up in a line until `warmup`, then down with the root of the step.
 
     Raises `ValueError` for a step below 1, whose root has no inverse.
+
+    Source: Vaswani et al. 2017, eq. 3.
     """
     check_sizes(step=step, warmup=warmup)
     return d_model**-0.5 * min(step**-0.5, step * warmup**-1.5)
 
 
 def adam(model: nn.Module) -> torch.optim.Adam:
-    """Adam with the paper's β₂ = 0.98 and ε = 1e-9 [1, §5.3]."""
+    """Adam with the paper's β₂ = 0.98 and ε = 1e-9.
+
+    Source: Vaswani et al. 2017, §5.3.
+    """
     parameters = model.parameters()
     return torch.optim.Adam(parameters, betas=(0.9, 0.98), eps=1e-9)
