@@ -145,16 +145,19 @@ def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_bit(
 def test_ctrl_c_in_the_last_evaluation_says_how_to_go_on(
     llmnotes, monkeypatch
 ):
+    evaluate_all = loop.evaluate_all
+
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
+        return evaluate_all(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "evaluate_all", interrupted)
         status, _, err = llmnotes(f"{TRAIN} run")
     assert status == 130
-    assert (
-        err[-1]
-        == f"llmnotes: stopped; go on with: llmnotes {TRAIN} run --resume"
+    assert err[-1] == (
+        "llmnotes: stopped after step 6, saved in run; go on with: llmnotes "
+        f"{TRAIN} run --resume"
     )
     assert llmnotes(f"{TRAIN} run --resume")[0] == 0
 
@@ -212,7 +215,7 @@ def test_help_shows_examples_that_parse(llmnotes, command):
     assert (status, err) == (0, [])
     text = "\n".join(out).replace("\\\n", "")
     examples = text.partition("examples:\n")[2].splitlines()
-    assert len(examples) == 6
+    assert len(examples) == 8
     for example in examples:
         cli.parser().parse_args(shlex.split(example)[1:])
 
@@ -456,7 +459,11 @@ def test_a_truncated_checkpoint_is_one_line(llmnotes, tmp_path, file):
     llmnotes(f"{TRAIN} run")
     path = tmp_path / "run/step-000006" / file
     path.write_bytes(path.read_bytes()[:-9])
-    fails(llmnotes(f"{TRAIN} run --resume"), file, "step 4 is the newest")
+    fails(
+        llmnotes(f"{TRAIN} run --resume"),
+        file,
+        "to go on from step 4, move step-000006",
+    )
     if file != "training.safetensors":
         fails(llmnotes("sample run"), file)
 

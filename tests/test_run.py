@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmnotes import checkpoint
+from llmnotes import checkpoint, stopping
 from llmnotes import run as runs
 from llmnotes import train as loop
 from llmnotes.train import train
@@ -36,7 +36,7 @@ def test_a_run_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 0.02}, {"steps": 10}, {"seed": 1}], ids=str
+    "change", [{"learning_rate": 0.02}, {"steps": 8}, {"seed": 1}], ids=str
 )
 def test_a_run_goes_on_only_as_it_began(tmp_path, change):
     go(tmp_path)
@@ -88,7 +88,7 @@ def test_what_the_caller_says_about_a_run_is_in_every_checkpoint(tmp_path):
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
-    with runs.hold(tmp_path):
+    with stopping.hold(tmp_path):
         for resume in (False, True):
             with pytest.raises(ValueError, match="where another run is wri"):
                 go(tmp_path, resume=resume)
@@ -101,9 +101,9 @@ def test_a_disk_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     def unknown(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(runs.fcntl, "flock", unknown)
+    monkeypatch.setattr(stopping.fcntl, "flock", unknown)
     assert same(go(tmp_path), go())
-    monkeypatch.setattr(runs, "fcntl", None)  # as on Windows
+    monkeypatch.setattr(stopping, "fcntl", None)  # as on Windows
     assert same(go(tmp_path / "windows"), go())
 
 

@@ -29,7 +29,8 @@ class TrainConfig:
     """Everything that decides what a run computes, apart from its data.
 
     `batch_size` sequences make one optimizer step; `accumulate` cuts them
-    into pieces that need less memory and changes nothing else. `clip` and
+    into pieces that need less memory. Each counts by its number of targets,
+    see `Task.targets`, so that only rounding differs. `clip` and
     `warmup` are off at 0. `dtype` is "float32", or "bfloat16" for mixed
     precision: bfloat16 products, float32 weights. A task that is not text
     makes its own batches and has no use for `block`. Another schedule is a
@@ -65,6 +66,9 @@ class TrainConfig:
             value = getattr(self, name)
             fits = isinstance(value, Real) and value >= 0
             self.check(name, fits, "0 or more")
+        for name in ("learning_rate", "weight_decay"):
+            fits = getattr(self, name) < math.inf
+            self.check(name, fits, "a finite number")
         self.check_together()
 
     def check_together(self) -> None:
@@ -108,4 +112,6 @@ class TrainConfig:
 
 def is_count(value: object, low: int) -> bool:
     """Whether a value is an integer of at least `low`."""
+    if isinstance(value, bool):  # an Integral, too
+        return False
     return isinstance(value, Integral) and value >= low
