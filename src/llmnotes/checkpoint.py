@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -73,7 +74,7 @@ def save(
     folder: str | Path,
     step: int,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     notes: dict | None = None,
 ) -> Path:
     """Write a checkpoint, all or nothing, and drop all but the last two.
@@ -150,7 +151,7 @@ def read(folder: str | Path) -> dict:
 def load(
     folder: str | Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: Any = None,
 ) -> dict:
     """Put the newest checkpoint into a model; return its notes and `step`.
 

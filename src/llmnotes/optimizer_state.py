@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from llmnotes.weights import plain_name
@@ -26,7 +25,7 @@ OTHER = {
 
 
 def collect(
-    model: nn.Module, optimizer: torch.optim.Optimizer
+    model: nn.Module, optimizer: Any
 ) -> tuple[dict[str, Tensor], dict]:
     """All tensors of the state, and the rest of it as JSON holds it.
 
@@ -55,9 +54,7 @@ def collect(
     return tensors, facts
 
 
-def moved(
-    model: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[int, str]:
+def moved(model: nn.Module, optimizer: Any) -> dict[int, str]:
     """Number -> name of all weights that the optimizer moves."""
     if not hasattr(optimizer, "state_dict"):
         raise ValueError(
@@ -127,7 +124,7 @@ def read(tensors: Mapping[str, Tensor], facts: Mapping) -> dict[str, dict]:
 
 def check(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     state: Mapping[str, Mapping],
     facts: Mapping,
     home: object,
@@ -181,7 +178,7 @@ def check_weights(model, optimizer, state, was: list[str], home) -> None:
 
 def put(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     state: Mapping[str, Mapping],
 ) -> None:
     """Give an optimizer its state back, each to the weight it belongs to."""
@@ -194,5 +191,8 @@ def put(
         now = optimizer.state[weights[number]]
         for moment, x in moments.items():
             # PyTorch gives a moment its weight's type: bits would be lost.
-            if isinstance(x, Tensor) and now[moment].dtype != x.dtype:
+            # And it takes a word for a row of letters.
+            if not isinstance(x, Tensor):
+                now[moment] = x
+            elif now[moment].dtype != x.dtype:
                 now[moment] = x.to(weights[number].device)

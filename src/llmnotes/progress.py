@@ -2,15 +2,14 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
-from llmnotes.progress_bar import bar, writable
+from llmnotes.progress_bar import Patient, bar, writable
 from llmnotes.run import History, Row, Run, warn
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -49,14 +48,12 @@ class Meter:
 
     def __exit__(self, *error) -> None:
         """Leave the bar where it is."""
-        with self.no_obstacle():
-            self.bar.close()
+        self.bar.close()
 
     def tick(self, loss: Tensor) -> None:
         """Count one step; the loss is fetched only when it is drawn."""
-        with self.no_obstacle():
-            if self.bar.update(self.run.task.size):
-                self.bar.set_description_str(f"loss {loss.item():.3f}", False)
+        if self.bar.update(self.run.task.size):
+            self.bar.set_description_str(f"loss {loss.item():.3f}", False)
 
     def tell(self) -> None:
         """Print the last evaluation and draw the curve so far."""
@@ -73,16 +70,7 @@ class Meter:
         )
         room = shutil.get_terminal_size().columns - 1 - len(line)
         curve = sparkline(losses, max(2, min(32, room)))
-        with self.no_obstacle():
-            tqdm.write(line + curve, file=sys.stderr)
-
-    @contextmanager
-    def no_obstacle(self) -> Iterator[None]:
-        """Show nothing more once stderr is gone; the run goes on."""
-        try:
-            yield
-        except (OSError, ValueError):
-            self.on, self.bar.disable = False, True
+        tqdm.write(line + curve, file=Patient(sys.stderr))
 
 
 def sparkline(values: Sequence[float], width: int = 32) -> str:

@@ -206,7 +206,7 @@ class Run:
         self.losses.append(loss)
         self.step += 1
 
-    def note(self, learning_rate: float, look: Callable[[], float]) -> None:
+    def note(self, learning_rate: float, look: Callable[[], Any]) -> None:
         """Add a row; `look` evaluates, and its time does not count."""
         losses = torch.stack(self.losses).tolist()  # waits for the device
         seconds = time.perf_counter() - self.since[0]

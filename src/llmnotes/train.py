@@ -183,7 +183,7 @@ def steps(run: Run, enough: float, final, asked, meter) -> None:
             raise run.stopped()
 
 
-def judge(model: nn.Module, task: Task) -> float:
+def judge(model: nn.Module, task: Task) -> Any:
     """What the task says about the model, which it leaves as it was."""
     with evaluating(model):
         return task.evaluate(model)

@@ -70,6 +70,9 @@ class TrainConfig:
             fits = getattr(self, name) < math.inf
             self.check(name, fits, "a finite number")
         self.check_together()
+        for name, value in vars(self).items():  # NumPy's numbers as Python's
+            object.__setattr__(self, name, plain(value))
+        object.__setattr__(self, "betas", tuple(map(plain, self.betas)))
 
     def check_together(self) -> None:
         """Check the fields that are more than one number."""
@@ -110,8 +113,15 @@ class TrainConfig:
             )
 
 
+def plain(value: object) -> object:
+    """A number of another kind as Python's own, anything else as it is."""
+    if isinstance(value, bool | int) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
 def is_count(value: object, low: int) -> bool:
     """Whether a value is an integer of at least `low`."""
     if isinstance(value, bool):  # an Integral, too
         return False
-    return isinstance(value, Integral) and value >= low
+    return isinstance(value, Integral) and bool(value >= low)
