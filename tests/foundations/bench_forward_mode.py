@@ -126,8 +126,9 @@ def bench_memory(record):
 
         return function
 
+    leaf = Tensor(x)
+
     def reverse(depth):
-        leaf = Tensor(x)
         gradients(deep(depth)(leaf), [leaf])
 
     rows = []
@@ -162,7 +163,7 @@ def curvatures(m, loss, x):
     """The calls of the table below."""
     direction = np.random.default_rng(1).standard_normal(x.shape)
     return {
-        "loss": lambda: loss(m.Tensor(x)),
+        "loss": lambda: loss(Tensor(x)),
         "gradient": lambda: m.grad(loss)(x),
         "Hessian times a vector": lambda: m.hvp(loss, x, direction),
         "Hessian, 256 × 256": lambda: m.jacfwd(m.grad(loss))(x),
