@@ -23,6 +23,8 @@ from tests.foundations.autograd.moons import (
     Ours,
     Scalars,
     Torch,
+    TorchCompiled,
+    TorchFunction,
     TorchModules,
 )
 from tests.foundations.autograd.scalar_autograd import Value
@@ -583,7 +585,9 @@ def test_fit_undoes_any_broadcast(shape, data):
 
 def test_everybody_takes_the_same_steps():
     """The contestants of the speed table compute the same thing."""
-    runs = [kind(5) for kind in (Ours, Torch, TorchModules, ByHand, Scalars)]
+    kinds = (Ours, Torch, TorchModules, TorchFunction, ByHand, Scalars)
+    traced = TorchCompiled(5, backend="aot_eager")  # without the C++
+    runs = [*(kind(5) for kind in kinds), traced]
     for _ in range(3):
         for contestant in runs:
             contestant.step()
