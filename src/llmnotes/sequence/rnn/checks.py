@@ -25,22 +25,26 @@ def check_input(model: nn.Module, x: Tensor) -> None:
 
 def check_state(model: nn.Module, x: Tensor, state) -> None:
     """Raise `ValueError` unless `state` can begin a batch like x."""
-    given = (state,) if isinstance(state, Tensor) else tuple(state)
-    if isinstance(state, Tensor) != (model.states == 1):
-        raise ValueError(
-            f"state: got {type(state).__name__}, expected "
-            f"{'a tensor' if model.states == 1 else 'a pair of tensors'}"
-        )
+    one = model.states == 1
+    given = [state] if one else state
+    wanted = "a tensor" if one else "a pair of tensors"
+    if not one and not isinstance(state, tuple | list):
+        got = type(state).__name__
+        raise ValueError(f"state: got {got}, expected {wanted}")
+    if not all(isinstance(s, Tensor) for s in given):
+        got = " and ".join(type(s).__name__ for s in given)
+        raise ValueError(f"state: got {got}, expected {wanted}")
     rows = model.num_layers * model.directions
     shapes = [tuple(s.shape) for s in given]
     expected = [(rows, x.shape[0], model.hidden_size)] * model.states
     if shapes != expected:
         raise ValueError(f"state: got shapes {shapes}, expected {expected}")
-    if any(s.dtype != x.dtype or s.device != x.device for s in given):
-        raise ValueError(
-            f"state: got {given[0].dtype} on {given[0].device}, expected "
-            f"x's {x.dtype} on {x.device}"
-        )
+    for s in given:
+        if s.dtype != x.dtype or s.device != x.device:
+            raise ValueError(
+                f"state: got {s.dtype} on {s.device}, expected x's "
+                f"{x.dtype} on {x.device}"
+            )
 
 
 def check_gates(count: int, h: Tensor, weight_ih: Tensor) -> None:
