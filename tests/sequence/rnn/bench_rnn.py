@@ -166,7 +166,7 @@ def bench_how_many_matrices_explode(record, matrices=12):
         kind="tolerance",
         tolerance=1e-9,
         seed=SEED,
-        title="Random matrices of 64 units whose gradient has grown at lag 100",
+        title="Of twelve random matrices, how many let a gradient grow",
         prediction=(
             "Told after the fact: with one matrix, the first edition of the "
             "page said that only radius 2 explodes. A review drew twelve and "
