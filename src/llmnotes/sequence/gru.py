@@ -24,6 +24,7 @@ from llmnotes.checks import check_sizes, checked
 from llmnotes.precision import without_autocast
 from llmnotes.sequence.rnn import Recurrent, State
 from llmnotes.sequence.rnn.checks import check_gates
+from llmnotes.sequence.rnn.linear import linear_scan
 
 
 def gru_step(
@@ -180,24 +181,6 @@ def set_update_bias(model: GRU, bias: float) -> GRU:
                 update = parameter[hidden : 2 * hidden]
                 update.fill_(bias if name.startswith("bias_ih") else 0.0)
     return model
-
-
-def linear_scan(
-    keep: Float[Tensor, "batch length hidden"],
-    add: Float[Tensor, "batch length hidden"],
-) -> Float[Tensor, "batch length hidden"]:
-    """h_t = keep_t ∘ h_{t-1} + add_t from h_0 = 0, in ⌈log₂ length⌉ rounds.
-
-    Two steps in a row are again such a step, with keep·keep' in the place of
-    keep. After round k every position has taken in 2^k steps.
-    """
-    reach, length = 1, keep.shape[1]
-    while reach < length:
-        before = F.pad(add, (0, 0, reach, 0))[:, :length]
-        add = add + keep * before
-        keep = keep * F.pad(keep, (0, 0, reach, 0), value=1.0)[:, :length]
-        reach *= 2
-    return add
 
 
 class MinGRU(nn.Module):
