@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from llmnotes.checks import check_sizes, checked
 from llmnotes.precision import without_autocast
 from llmnotes.sequence.rnn import Recurrent, State
-from llmnotes.sequence.rnn.checks import check_gates
+from llmnotes.sequence.rnn.checks import check_gates, check_width
 from llmnotes.sequence.rnn.linear import linear_scan
 
 
@@ -204,6 +204,7 @@ class MinGRU(nn.Module):
             nn.Linear(width, 2 * hidden_size) for width in widths
         )
 
+    @checked
     def forward(
         self, x: Float[Tensor, "batch length input"]
     ) -> tuple[
@@ -211,6 +212,7 @@ class MinGRU(nn.Module):
         Float[Tensor, "layers batch hidden"],
     ]:
         """Return the outputs of the last layer, and the last state of all."""
+        check_width(x, self.layers[0].in_features)
         last = []
         for layer in self.layers:
             both = layer(x)

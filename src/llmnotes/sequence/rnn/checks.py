@@ -11,15 +11,19 @@ from torch import Tensor, nn
 def check_input(model: nn.Module, x: Tensor) -> None:
     """Raise `ValueError` unless the model's weights can read x."""
     weight = model.weight_ih_l0
-    if x.shape[-1] != model.input_size:
-        raise ValueError(
-            f"x: got input {x.shape[-1]}, expected input_size = "
-            f"{model.input_size}"
-        )
+    check_width(x, model.input_size)
     if x.dtype != weight.dtype or x.device != weight.device:
         raise ValueError(
             f"x: got {x.dtype} on {x.device}, expected the weights' "
             f"{weight.dtype} on {weight.device}"
+        )
+
+
+def check_width(x: Tensor, input_size: int) -> None:
+    """Raise `ValueError` unless x has `input_size` numbers at each step."""
+    if x.shape[-1] != input_size:
+        raise ValueError(
+            f"x: got input {x.shape[-1]}, expected input_size = {input_size}"
         )
 
 
