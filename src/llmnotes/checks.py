@@ -104,9 +104,19 @@ def check(x, expected: Expected, known: dict) -> None:
         wanted = DTYPES.get(expected.kind, expected.kind)
         raise ValueError(f"{name}: got {x.dtype}, expected {wanted}")
     if expected.kind == "Float":
-        agree(name, "dtype", x.dtype, known)
+        cast = autocasts(x)  # then it will be of that type
+        dtype = torch.get_autocast_dtype(x.device.type) if cast else x.dtype
+        agree(name, "dtype", dtype, known)
     agree(name, "device", x.device, known)
     check_shape(tuple(x.shape), expected, known)
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether autocast is on where x is and takes its type."""
+    kind = x.device.type
+    if x.dtype == torch.float64 or kind == "meta":
+        return False
+    return torch.is_autocast_enabled(kind)
 
 
 def check_shape(shape: tuple, expected: Expected, known: dict) -> None:
