@@ -22,6 +22,8 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from llmnotes.precision import autocasts
+
 ABSENT = object()  # an argument that was left out
 DTYPES = {"Float": "a float dtype", "Int": "an integer dtype", "Bool": "bool"}
 WORD = re.compile(r"\.\.\.|[#*]?[a-z]\w*|\d+")
@@ -109,14 +111,6 @@ def check(x, expected: Expected, known: dict) -> None:
         agree(name, "dtype", dtype, known)
     agree(name, "device", x.device, known)
     check_shape(tuple(x.shape), expected, known)
-
-
-def autocasts(x: Tensor) -> bool:
-    """Whether autocast is on where x is and takes its type."""
-    kind = x.device.type
-    if x.dtype == torch.float64 or kind == "meta":
-        return False
-    return torch.is_autocast_enabled(kind)
 
 
 def check_shape(shape: tuple, expected: Expected, known: dict) -> None:

@@ -14,15 +14,15 @@ Sources
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import autocasts, check_divides, check_sizes, checked
+from llmnotes.checks import check_divides, check_sizes, checked
+from llmnotes.precision import wide, without_autocast
 
 
 def scaled_scores(
@@ -75,6 +75,11 @@ def causal_mask(
     """
     mask = torch.ones(query, key, dtype=torch.bool, device=device)
     return mask.tril(key - query)
+
+
+def blind_queries(query: Tensor, key: Tensor, causal: bool) -> int:
+    """How many of the first queries stand before the first key."""
+    return max(0, query.shape[-2] - key.shape[-2]) if causal else 0
 
 
 def sliding_window_mask(
@@ -203,21 +208,6 @@ def weighted_sum(
     poisoned = rows @ bad.to(value.dtype) > 0
     clean = weights @ value.masked_fill(bad, 0)
     return clean.masked_fill(poisoned, torch.nan)
-
-
-def wide(x: Tensor) -> Tensor:
-    """A tensor in the type we compute in: float32, or float64 if it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-@contextmanager
-def without_autocast(x: Tensor) -> Iterator[torch.dtype]:
-    """Compute as written, and say of which type the result should be."""
-    if autocasts(x):
-        with torch.autocast(x.device.type, enabled=False):
-            yield torch.get_autocast_dtype(x.device.type)
-    else:
-        yield x.dtype
 
 
 @checked
