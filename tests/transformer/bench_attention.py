@@ -91,7 +91,7 @@ def bench_the_delta_rule_keeps_what_came_last(record):
         kind="tolerance",
         tolerance=1e-2,
         seed=SEED,
-        title="Pairs a 32 × 32 state remembers, by the rule it is written with",
+        title="Pairs that a 32 × 32 state remembers, by its rule for writing",
         prediction=(
             "The delta rule takes out what a key returned before it writes, "
             "so it should remember more pairs than the sum at every number."
