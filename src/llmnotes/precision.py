@@ -1,4 +1,4 @@
-"""What is computed by hand, under `torch.autocast`.
+"""In which type to compute: float32 where sums begin, also under autocast.
 
 autocast  = products run in 16 bits, whatever their inputs; sums do not
 by hand   = an autograd function with a `backward` of its own
@@ -7,10 +7,15 @@ Such a function keeps tensors for its way back and has to find them there in
 the dtypes that it expects, also where only one of the two ways runs under
 autocast. So autocast is off inside of it: it computes in the widest dtype
 that it is given, and autograd turns its gradients into the inputs' dtypes.
+
+Sums of many products need more bits than their terms: a product of two
+float16 matrices is infinite beyond 65,504, and a softmax of bfloat16 scores
+knows three digits of each. So attention is `wide` inside, and `as_written`.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -21,6 +26,26 @@ def autocasting(x: Tensor) -> bool:
     kind = x.device.type
     available = torch.amp.is_autocast_available(kind)
     return available and torch.is_autocast_enabled(kind)
+
+
+def autocasts(x: Tensor) -> bool:
+    """Whether autocast is on where x is and takes its type."""
+    return x.dtype != torch.float64 and autocasting(x)
+
+
+def wide(x: Tensor) -> Tensor:
+    """A tensor in the type we compute in: float32, or float64 if it is."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+@contextmanager
+def as_written(x: Tensor) -> Iterator[torch.dtype]:
+    """Compute without autocast, and say of which type the result should be."""
+    if autocasts(x):
+        with torch.autocast(x.device.type, enabled=False):
+            yield torch.get_autocast_dtype(x.device.type)
+    else:
+        yield x.dtype
 
 
 def cast(x: object, dtype: torch.dtype) -> object:
