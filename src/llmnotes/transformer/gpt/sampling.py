@@ -148,7 +148,7 @@ def next_distribution(
 
 
 def left_padded(
-    prompts: Sequence[Sequence[int] | Tensor], pad: int = 0
+    prompts: Sequence, pad: int = 0
 ) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
     """Prompts of different lengths as one batch, and which ids are real.
 
@@ -163,10 +163,12 @@ def left_padded(
             f"prompts: got shapes {shapes}, expected one row of ids each"
         )
     longest = max(map(len, rows))
-    pads = [(longest - len(row), 0) for row in rows]
-    ids = [F.pad(r.long(), p, value=pad) for r, p in zip(rows, pads)]
-    real = [F.pad(torch.ones_like(r).bool(), p) for r, p in zip(rows, pads)]
-    return torch.stack(ids), torch.stack(real)
+    ids = torch.full((len(rows), longest), pad)
+    real = torch.zeros_like(ids, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, longest - len(row) :] = row
+        real[i, longest - len(row) :] = True
+    return ids, real
 
 
 def check_left(mask: Bool[Tensor, "batch length"]) -> None:
@@ -179,7 +181,7 @@ def check_left(mask: Bool[Tensor, "batch length"]) -> None:
         )
 
 
-def stop_ids(stop: int | Sequence[int] | None) -> tuple[int, ...]:
+def stop_ids(stop: int | Sequence | None) -> tuple[int, ...]:
     """What ends a text, as ids; none if nothing does."""
     if stop is None:
         return ()
@@ -196,7 +198,7 @@ def stream(
     steps: int,
     *,
     mask: Bool[Tensor, "batch length"] | None = None,
-    stop: int | Sequence[int] | None = None,
+    stop: int | Sequence | None = None,
     generator: torch.Generator | None = None,
     **options,
 ) -> Iterator[Int[Tensor, "batch"]]:
@@ -241,7 +243,7 @@ def generate(
     steps: int,
     *,
     mask: Bool[Tensor, "batch length"] | None = None,
-    stop: int | Sequence[int] | None = None,
+    stop: int | Sequence | None = None,
     generator: torch.Generator | None = None,
     **options,
 ) -> Int[Tensor, "batch longer"]:
