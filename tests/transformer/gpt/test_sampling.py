@@ -450,3 +450,29 @@ def test_prompts_that_cannot_be_padded_are_named():
     for prompts in ([], [[]], [[1], []], [1, 2], [[[1]]]):
         with pytest.raises(ValueError, match="^prompts: got shapes"):
             left_padded(prompts)
+
+
+BAD_COUNTS = {
+    "ids: got 0 to 5, expected 0 to 4": lambda ids: pair_counts(ids + 1, 5),
+    "ids: got -1 to 3, expected 0 to 4": lambda ids: pair_counts(ids - 1, 5),
+    "train: got -1 to 3": lambda ids: bigram_loss(ids - 1, ids, 5),
+    "ids: got 0 to 9": lambda ids: bigram_loss(ids, ids * 9 // 4, 5),
+    "train: got 1 to 5": lambda ids: unigram_loss(ids + 1, ids, 5),
+    "ids: got -4 to 0": lambda ids: unigram_loss(ids, -ids, 5),
+    "ids: got -1 to 3, expected": (
+        lambda ids: Bigram(pair_counts(ids, 5))(ids[None] - 1)
+    ),
+    "follower: got -1 to 3": lambda ids: cycles(ids - 1),
+    "follower: got 0 to 5, expected 0 to 4": lambda ids: cycles(
+        torch.tensor([0, 5, 1, 2, 3])
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "look_up"), BAD_COUNTS.items())
+def test_what_no_table_of_counts_holds_is_named(message, look_up):
+    ids = torch.arange(5)
+    if message.startswith("ids: got 0 to 5"):
+        ids = torch.tensor([-1, 0, 4])
+    with pytest.raises(ValueError, match=f"^{message}"):
+        look_up(ids)
