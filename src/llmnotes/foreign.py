@@ -18,7 +18,7 @@ Sources
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -171,8 +171,8 @@ def put(
     """Put tensors into a model; `ValueError` lists all that do not fit."""
     tied = tied or {}
     names: dict[str, list[str]] = {}  # ours -> theirs
-    for name in found:
-        ours = rename(name)
+    for name, inside in unwrapped(found).items():
+        ours = rename(inside)
         if ours is not None:
             names.setdefault(ours, []).append(name)
     new = {ours: found[theirs[0]] for ours, theirs in names.items()}
@@ -183,6 +183,18 @@ def put(
         raise ValueError(f"{path}: {described(wrong)}")
     for name, tensor in own.items():
         tensor.copy_(new[name])
+
+
+def unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Names -> those within what torch.compile and DataParallel wrap round.
+
+    The one writes _orig_mod. wherever a compiled part begins, the other
+    module. before every name.
+    """
+    inside = {name: name.replace("_orig_mod.", "") for name in names}
+    while inside and all(n.startswith("module.") for n in inside.values()):
+        inside = {k: n.removeprefix("module.") for k, n in inside.items()}
+    return inside
 
 
 def untie(
