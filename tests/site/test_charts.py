@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmnotes._site import charts, drawing, provenance, tables
+from llmnotes._site import charts, drawing, provenance, results
 
 CHART = """chart: basics/first:speed
 x: n
@@ -163,6 +163,52 @@ def test_a_chart_alone_carries_its_numbers_below_one_short_line(page):
 )
 def test_the_short_line_says_what_the_numbers_are(result, kind, said):
     assert said in provenance.brief(result | kind, None)
+
+
+def test_very_many_numbers_stand_on_the_page_of_the_results(
+    shared, monkeypatch
+):
+    pages = {
+        "results__basics__first": results.stub("basics/first"),
+        "results__index": "# Results\n",
+    }
+    assert "<table" in shared.html("page", fence(CHART), **pages)
+    monkeypatch.setattr(charts, "MANY", 3)
+    html = shared.html("page", fence(CHART), **pages)
+    below = html[html.index("</figure>") :]
+    assert "<table" not in below
+    link = 'href="../results/basics/first/#basics-first-speed">All '
+    assert link in below
+
+
+def test_a_band_shows_the_lowest_and_the_highest():
+    column = {"name": "n", "unit": ""}
+    plain = drawing.Chart({"a": ([1, 2], [2, 3])}, column, column)
+    band = dataclasses.replace(plain, spread={"a": ([1, 2], [4, 5])})
+    before, after = (drawing.svg(c, "id", "alt") for c in (plain, band))
+    assert "fill-opacity" in after and "fill-opacity" not in before
+    band = re.search(r'<use href="#([^"]*)"[^>]*fill-opacity', after)[1]
+    corners = re.search(rf'<path id="{band}" d="([^"]*)"', after)[1]
+    points = re.findall(r"[ML] ([\d.]+) (-?[\d.]+)", corners)
+    heights = {}
+    for x, y in points:
+        heights.setdefault(x, set()).add(-float(y))
+    widths = [max(ys) - min(ys) for ys in heights.values()]
+    assert len(widths) == 2 and widths[0] == pytest.approx(widths[1])
+    assert widths[0] > 10  # from the lowest to the highest, at every x
+
+
+def test_a_line_of_many_points_has_no_marks():
+    column = {"name": "n", "unit": ""}
+    few, many = (
+        drawing.svg(
+            drawing.Chart({"": (list(range(n)), [1.0] * n)}, column, column),
+            "id",
+            "alt",
+        )
+        for n in (20, 21)
+    )
+    assert few.count("<use") >= 20 > many.count("<use")
 
 
 def test_a_chart_with_a_table_has_no_second_table(shared):

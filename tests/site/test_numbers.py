@@ -1,5 +1,7 @@
 """A number in prose comes from a result file, or the build fails."""
 
+import re
+
 import pytest
 
 from llmnotes._site import results
@@ -119,3 +121,18 @@ def test_a_missing_reference_ends_the_build(shared, reference, cause):
 )
 def test_numbers_are_written_as_a_reader_expects(value, form, unit, shown):
     assert number(value, form, unit) == shown
+
+
+def test_the_unit_of_two_cells_is_not_lost(shared):
+    """A time by a count was once shown as "4.35 µ"."""
+    cell = f"{REF}[n=512, method=flash]"
+    html = shared.html(
+        "page", f"# T\n\n{{{{ {cell}.seconds / {cell}.n | si }}}}\n"
+    )
+    assert re.search(r">[\d.]+ µs</span>", html)
+
+
+def test_a_prefix_without_a_unit_ends_the_build(shared):
+    cell = f"{REF}[n=512, method=flash].seconds"
+    with pytest.raises(Exception, match="si needs a unit"):
+        shared.html("page", f"# T\n\n{{{{ {cell} / {cell} | si }}}}\n")

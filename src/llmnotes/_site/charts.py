@@ -14,6 +14,7 @@ be given), `text` (columns as a listing); or `overview: part/slug` for all
 results of a chapter. A chart without a table carries its data in <details>.
 
     x, y, by   columns; a table with all three has one column per `by`
+    spread     two columns, `lowest, highest`: a band around each line
     columns    the columns of a table or listing, in this order
     where      rows: column=value, or column=a|b; several after commas
     labels     words for values of `by` (of `x` in a bar chart): a=word, …
@@ -40,13 +41,14 @@ from llmnotes._site.page import PageError, page_of
 SHOWS = ("overview", "chart", "table", "text")
 OPTIONS = {
     *SHOWS,
-    *("x", "y", "by", "columns", "where", "labels", "kind", "lines"),
+    *("x", "y", "by", "spread", "columns", "where", "labels", "kind", "lines"),
     *("scale", "format", "best", "alt", "caption"),
     *("prediction", "outcome"),
 }
 PREDICTIONS = ("show", "fold", "none")
 SCALES = {f"{a}-{b}" for a in ("linear", "log") for b in ("linear", "log")}
 LONG = 100  # rows; more are a listing on the results page
+MANY = 300  # cells below a figure; more are a link to the results page
 MOST = 6  # series in one chart: as many as there are colours
 
 
@@ -190,8 +192,10 @@ def _chart(result: dict, given: dict) -> drawing.Chart:
     if scale not in SCALES:
         raise LookupError(f"scale {scale!r} is not one of {sorted(SCALES)}")
     i, j = (tables.column(result, given[name]) for name in ("x", "y"))
+    low, high = _spread(result, given, i)
     return drawing.Chart(
         series=_series(result, given, i, j),
+        spread={name: (low[name][1], high[name][1]) for name in low},
         x=result["columns"][i],
         y=result["columns"][j],
         kind=kind,
@@ -199,6 +203,15 @@ def _chart(result: dict, given: dict) -> drawing.Chart:
         names=_pairs(given.get("labels", "")),
         lines=frozenset(_list(given.get("lines", ""))),
     )
+
+
+def _spread(result, given, i):
+    """Return the series of the lowest and of the highest; none unasked."""
+    names = _list(given.get("spread", ""))
+    if len(names) not in (0, 2):
+        raise LookupError(f"spread: got {len(names)} columns, expected two")
+    columns = [tables.column(result, name) for name in names]
+    return [_series(result, given, i, j) for j in columns] or ({}, {})
 
 
 def _series(result, given, i, j) -> dict[str, tuple[list, list]]:
@@ -237,8 +250,16 @@ def _data_below(page, result: dict, given: dict) -> str:
 
 
 def below(page, reference: str, result: dict, shown: str) -> str:
-    """Return the line below a figure; it opens the figure's numbers."""
+    """Return the line below a figure; it opens the figure's numbers.
+
+    Very many stand on the page of the chapter's results.
+    """
     line = f"Numbers · {provenance.short(result)}"
+    chapter = reference.partition(":")[0]
+    if shown.count("<td") > MANY and page.exists(f"results/{chapter}.md"):
+        href = f"{page.url(f'results/{chapter}.md')}#{anchor(reference)}"
+        words = f"All {len(result['rows']):,} rows"
+        shown = f'<p><a href="{href}">{words}</a></p>'
     file = provenance.brief(result, _data(page, reference))
     return (
         f'<details class="data"><summary>{line}</summary>'

@@ -3,7 +3,8 @@
 One picture serves light and dark: matplotlib draws in stand-in colours that
 become currentColor and the variables --c1 … --c6. Lines are labelled at
 their end, in the order in which they end, pushed apart where they would
-touch. The same data gives the same bytes.
+touch. A band around a line is its spread, from the lowest to the highest.
+The same data gives the same bytes.
 """
 
 import io
@@ -15,6 +16,7 @@ from llmnotes._site import svgs, tables
 from llmnotes._site.svgs import INK, SERIES
 
 MARKERS = "os^DvP"
+DENSE = 20  # points of a line; more are drawn without marks
 UNIT = 72  # to an inch
 SI_UNITS = {"s", "B", "FLOP", "FLOP/s", "B/s", "Hz"}
 STYLE = {
@@ -68,6 +70,7 @@ class Chart:
     scale: str = "linear-linear"  # of x and of y: linear or log
     names: dict[str, str] = field(default_factory=dict)
     lines: frozenset[str] = frozenset()  # series of a scatter drawn as lines
+    spread: dict[str, tuple[list, list]] = field(default_factory=dict)
 
 
 def both(chart: Chart, identity: str, alt: str) -> str:
@@ -129,14 +132,20 @@ def _lines(axes, chart: Chart, sheet: Sheet) -> None:
     for i, name, xs, ys in _numbered(chart):
         scatter = chart.kind == "scatter" and name not in chart.lines
         rule = chart.kind == "scatter" and name in chart.lines
+        dense = len(xs) > DENSE and not scatter
         axes.plot(
             xs,
             ys,
             color=INK if rule else SERIES[i % 6],
             linestyle="none" if scatter else "-",
             linewidth=1 if rule else None,
-            marker=None if rule else MARKERS[i % 6],
+            marker=None if rule or dense else MARKERS[i % 6],
         )
+        if name in chart.spread:
+            low, high = chart.spread[name]
+            axes.fill_between(
+                xs, low, high, color=SERIES[i % 6], alpha=0.15, linewidth=0
+            )
     across, _, up = chart.scale.partition("-")
     axes.set_xscale(across)
     axes.set_yscale(up or across)

@@ -2,9 +2,9 @@
 
 Under the title: the `description` of the page, then one line with the
 chapter's number, how long it takes to read, and what it builds on. At the
-end, folded: its homes, what uses it, the command that proves it, and the
-machines that its results were made on. No page writes any of this itself;
-every page that extra.book names has it.
+end, what was corrected on it; and folded: its homes, what uses it, the
+command that proves it, and the machines that its results were made on. No
+page writes any of this itself; every page that extra.book names has it.
 """
 
 import os
@@ -17,8 +17,9 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 
-from llmnotes._site import book, provenance, results, symbols
+from llmnotes._site import book, errata, provenance, results, symbols
 from llmnotes._site.book import Chapter, Graph, graph
+from llmnotes._site.charts import anchor
 from llmnotes._site.fences import blocks
 from llmnotes._site.page import Page, page_of
 
@@ -76,6 +77,7 @@ class FrameTreeprocessor(Treeprocessor):
         links = graph(page.root)
         above = _above(page, links, self.counted.minutes)
         root[titles[0] + 1 : titles[0] + 1] = above
+        root.extend(_corrected(page))
         root.append(_fold(page, links))
 
 
@@ -108,6 +110,24 @@ def _above(page: Page, links: Graph, minutes: int) -> list[etree.Element]:
             line.text = AtomicString(line.text + before)
         line.append(link)
     return [*made, line]
+
+
+def _corrected(page: Page) -> list[etree.Element]:
+    """Return the line that says what was wrong here, if anything was."""
+    found = errata.read(page.root, page.chapter)
+    if not found or not page.exists(errata.PAGE):
+        return []
+    line = etree.Element("p", {"class": "corrected"})
+    line.set("data-search-exclude", "")
+    count = (
+        "One correction" if len(found) == 1 else f"{len(found)} corrections"
+    )
+    here = os.path.dirname(page.uri) or "."
+    place = f"{os.path.relpath(errata.PAGE, here)}#{anchor(page.chapter)}"
+    link = etree.SubElement(line, "a", {"href": place})
+    link.text = f"{count} on this page"
+    link.tail = AtomicString(f", the last on {errata.said(found[0].date)}.")
+    return [line]
 
 
 def _fold(page: Page, links: Graph) -> etree.Element:

@@ -4,7 +4,8 @@
 
     reference  = part/slug:name[column=value, …].column; exactly one row
     expression = references and numbers with + - * / and brackets
-    format     = after `|`: a Python format, or `si` for prefix and unit
+    format     = after `|`: a Python format, or `si` for prefix and unit,
+                 which is reckoned like the numbers: s/s is none, B/s stays
 
 The number links to its table on the page of its result file; assets/cards.js
 opens a small card instead, with its row, machine and date. Nothing is
@@ -20,7 +21,7 @@ from html import escape
 from markdown import Extension
 from markdown.preprocessors import Preprocessor
 
-from llmnotes._site import provenance, results, tables
+from llmnotes._site import provenance, results, tables, units
 from llmnotes._site.charts import anchor
 from llmnotes._site.page import page_of
 
@@ -63,21 +64,26 @@ def evaluate(root, text: str) -> tuple[str, str, dict]:
     held = REFERENCE.sub(hold, expression)
     if not cells:
         raise LookupError(f"{text!r} holds no part/slug:name.column")
-    value = _value(ast.parse(held, mode="eval").body, cells, text)
-    unit = cells["cell0"][1] if len(cells) == 1 else ""
+    value, unit = _value(ast.parse(held, mode="eval").body, cells, text)
     table = REFERENCE.search(expression)["table"]
-    return tables.number(value, form, unit), table, cells["cell0"][2]
+    written = units.written(unit)
+    if form == "si" and not written:
+        raise LookupError(f"{text!r}: si needs a unit, and this has none")
+    return tables.number(value, form, written), table, cells["cell0"][2]
 
 
-def _value(node, cells, text):
+def _value(node, cells, text) -> tuple[float | str, units.Unit]:
+    """Return what a part of the expression is worth, and in what unit."""
     if isinstance(node, ast.Name) and node.id in cells:
-        return cells[node.id][0]
+        value, unit, _ = cells[node.id]
+        return value, units.read(unit)
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return node.value
+        return node.value, units.ANY
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        left, right = (_value(n, cells, text) for n in (node.left, node.right))
         apply = OPERATORS[type(node.op)]
-        left = _value(node.left, cells, text)
-        return apply(left, _value(node.right, cells, text))
+        unit = units.combined(type(node.op), left[1], right[1])
+        return apply(left[0], right[0]), unit
     raise LookupError(f"{text!r} is more than numbers, references, + - * /")
 
 
