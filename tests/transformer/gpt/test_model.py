@@ -24,6 +24,7 @@ from llmnotes.transformer.gpt import (
     gelu,
     parameters,
 )
+from llmnotes.transformer.gpt.model import places
 
 TINY = GPTConfig(vocab_size=13, n_positions=11, n_embd=12, n_layer=2, n_head=3)
 BATCH, LENGTH = 2, 7
@@ -296,6 +297,15 @@ def test_masks_that_do_not_fit_are_named(message, mask):
     with pytest.raises(ValueError) as error:
         GPT(TINY)(torch.zeros(2, 3, dtype=torch.long), mask)
     assert str(error.value) == message
+
+
+def test_every_row_of_weights_sees_somebody_and_no_padding_but_itself():
+    mask = torch.tensor([[False, False, True, True], [False] * 4])
+    position, (visible,) = places(torch.zeros(2, 4).long(), mask)
+    assert position.tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    rows = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    assert visible[0, 0].long().tolist() == rows
+    assert torch.equal(visible[1, 0], torch.eye(4).bool())
 
 
 def test_a_row_that_is_padding_throughout_stays_finite():

@@ -274,7 +274,8 @@ def places(
 ) -> tuple[Int[Tensor, "... length"], list[Tensor]]:
     """Where each token stands, and who may see whom unless all is real.
 
-    Padding sees itself, because a row of weights that sees nobody is NaN.
+    Padding sees itself: a row that sees nobody is NaN in some of PyTorch's
+    kernels, and 0·NaN would reach those who do not look at it.
     """
     length = ids.shape[1]
     if mask is None:
