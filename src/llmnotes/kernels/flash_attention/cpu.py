@@ -44,6 +44,7 @@ from llmnotes.kernels.gemm.tiles import (
     store,
     transpose,
 )
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.attention import check_heads
 
 BLOCK_Q, BLOCK_K = 64, 96
@@ -280,6 +281,7 @@ class FlashAttention(torch.autograd.Function):
     """Ties the two passes together, for float32 tensors."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, query, key, value, causal, scale):
         """O; saves L, one number per query, to compute P from."""
         q, k, v = (x.contiguous() for x in (query, key, value))
@@ -298,6 +300,7 @@ class FlashAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @without_autocast
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors

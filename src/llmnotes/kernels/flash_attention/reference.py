@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.attention import (
     apply_mask,
     check_heads,
@@ -188,6 +189,7 @@ class FlashAttention(torch.autograd.Function):
     """Ties `forward` and `backward` together; keeps O and L, never P."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, query, key, value, causal, scale):
         """O; saves what `backward` computes P from."""
         q, k, v = grouped(query, key, value)
@@ -198,6 +200,7 @@ class FlashAttention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
+    @without_autocast
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors

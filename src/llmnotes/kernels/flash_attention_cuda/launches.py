@@ -26,6 +26,7 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
     backward_tiling,
     forward_tiling,
 )
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.attention import check_heads
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -88,6 +89,7 @@ class FlashAttention(torch.autograd.Function):
     """Forward and backward kernels as one differentiable function."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, query, key, value, causal, scale):
         """O, and L kept for the backward instead of the weights."""
         tiling = forward_tiling(query.shape[-1])
@@ -100,6 +102,7 @@ class FlashAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
+    @without_autocast
     def backward(ctx, grad_out):
         """dQ, dK and dV from recomputed weights."""
         tiling = backward_tiling(grad_out.shape[-1])

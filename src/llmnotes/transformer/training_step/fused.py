@@ -29,6 +29,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.modules import module as everywhere
 
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.gpt.model import GPT, MLP, Attention, Block, Conv1D
 from llmnotes.transformer.training_step.fast import (
     causal_softmax_loop,
@@ -118,6 +119,7 @@ class BlockFunction(torch.autograd.Function):
     """
 
     @staticmethod
+    @without_autocast
     def forward(context, heads, epsilons, x, *parameters):
         """Read the residual stream twice, add to it twice."""
         g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = parameters
@@ -137,6 +139,7 @@ class BlockFunction(torch.autograd.Function):
         return torch.addmm(b_y, y, w_y).add_(middle).view(x.shape)
 
     @staticmethod
+    @without_autocast
     def backward(context, dout):
         """Walk back through `forward`, line by line.
 
