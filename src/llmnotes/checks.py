@@ -22,6 +22,8 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from llmnotes.precision import autocasts
+
 ABSENT = object()  # an argument that was left out
 DTYPES = {"Float": "a float dtype", "Int": "an integer dtype", "Bool": "bool"}
 WORD = re.compile(r"\.\.\.|[#*]?[a-z]\w*|\d+")
@@ -104,7 +106,9 @@ def check(x, expected: Expected, known: dict) -> None:
         wanted = DTYPES.get(expected.kind, expected.kind)
         raise ValueError(f"{name}: got {x.dtype}, expected {wanted}")
     if expected.kind == "Float":
-        agree(name, "dtype", x.dtype, known)
+        cast = autocasts(x)  # then it will be of that type
+        dtype = torch.get_autocast_dtype(x.device.type) if cast else x.dtype
+        agree(name, "dtype", dtype, known)
     agree(name, "device", x.device, known)
     check_shape(tuple(x.shape), expected, known)
 

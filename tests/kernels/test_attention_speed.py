@@ -31,7 +31,7 @@ from llmnotes.kernels.attention_speed import (
     unfused_backward_traffic,
     unfused_forward_traffic,
 )
-from llmnotes.transformer.attention import attention
+from llmnotes.transformer.attention import attention, causal_mask
 
 BATCH, HEADS, KV_HEADS, QUERY, KEY, HEAD_DIM, VALUE_DIM = 2, 6, 3, 11, 13, 4, 9
 
@@ -62,8 +62,9 @@ def test_output_and_gradient_equal_torch(query, key, kv_heads, causal):
     ours = memory_efficient_attention(
         *inputs, causal=causal, scale=0.7, query_chunk=4, key_chunk=3
     )
+    mask = causal_mask(query, key) if causal else None
     theirs = F.scaled_dot_product_attention(
-        *inputs, is_causal=causal, scale=0.7, enable_gqa=True
+        *inputs, attn_mask=mask, scale=0.7, enable_gqa=True
     )
     torch.testing.assert_close(ours, theirs)
     upstream = torch.randn_like(ours)
@@ -147,8 +148,9 @@ def test_nan_comes_out_only_where_it_was_seen(which):
         **inputs | {which: bad}, causal=True, query_chunk=4, key_chunk=5
     )
     bad_rows = out.isnan().any(-1).all((0, 1))
-    assert bad_rows.tolist() == [i >= 6 for i in range(QUERY)]
-    assert not out[..., :6, :].isnan().any()
+    first = 6 - (KEY - QUERY)  # the last query stands at the last key
+    assert bad_rows.tolist() == [i >= first for i in range(QUERY)]
+    assert not out[..., :first, :].isnan().any()
 
 
 def test_non_contiguous_inputs_give_the_same_answer():
@@ -375,20 +377,20 @@ def test_an_error_is_measured_against_its_own_row():
 # The counts ----------------------------------------------------------------
 
 
-def test_by_hand_three_queries_and_two_keys_make_five_pairs():
-    # Row 0 sees key 0; rows 1 and 2 see keys 0 and 1.
-    assert pairs(3, 2, causal=True) == 1 + 2 + 2
-    assert pairs(2, 3, causal=True) == 1 + 2
+def test_by_hand_two_queries_and_three_keys_make_five_pairs():
+    # Two queries: the last sees all three keys, the first two of them.
+    assert pairs(2, 3, causal=True) == 2 + 3
+    assert pairs(3, 2, causal=True) == 0 + 1 + 2  # the first sees none
     assert pairs(3, 2, causal=False) == 6
     # A pair of width 4: 4 products and 4 sums for the score, as many for PV.
-    assert forward_flops(3, 2, 4, causal=True) == 5 * (8 + 8)
-    assert backward_flops(3, 2, 4, causal=True) == 5 * (8 + 8 + 8 + 8)
+    assert forward_flops(2, 3, 4, causal=True) == 5 * (8 + 8)
+    assert backward_flops(2, 3, 4, causal=True) == 5 * (8 + 8 + 8 + 8)
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.booleans())
 def test_pairs_are_the_true_entries_of_the_mask(query, key, causal):
-    mask = torch.ones(query, key, dtype=torch.bool)
-    assert pairs(query, key, causal) == (mask.tril() if causal else mask).sum()
+    mask = causal_mask(query, key) if causal else torch.ones(query, key)
+    assert pairs(query, key, causal) == mask.sum()
 
 
 def test_torch_counts_the_same_flops_where_it_counts():

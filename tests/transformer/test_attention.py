@@ -9,6 +9,7 @@ from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.attention.bias import causal_lower_right
 
 from llmnotes.transformer.attention import (
     MultiHeadAttention,
@@ -17,10 +18,12 @@ from llmnotes.transformer.attention import (
     block_diagonal_mask,
     causal_mask,
     masked_softmax,
+    merge_heads,
     multi_head_attention,
     padding_mask,
     scaled_scores,
     sliding_window_mask,
+    split_heads,
 )
 
 BATCH, HEADS, KV_HEADS, QUERY, KEY, HEAD_DIM, VALUE_DIM = 2, 6, 3, 5, 7, 4, 9
@@ -48,6 +51,13 @@ OPTIONS = {
 }
 
 
+def torchs_mask(options, query=QUERY, key=KEY):
+    """The mask that torch needs: its `is_causal` is aligned elsewhere."""
+    if options.get("causal"):
+        return causal_lower_right(query, key)
+    return options.get("mask")
+
+
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("kv_heads", [1, 2, 3, 6])
 def test_output_and_gradient_equal_torch(options, kv_heads):
@@ -55,8 +65,7 @@ def test_output_and_gradient_equal_torch(options, kv_heads):
     ours = attention(*inputs, **options)
     theirs = F.scaled_dot_product_attention(
         *inputs,
-        attn_mask=options.get("mask"),
-        is_causal=options.get("causal", False),
+        attn_mask=torchs_mask(options),
         scale=options.get("scale"),
         enable_gqa=True,
     )
@@ -92,13 +101,16 @@ def test_gradcheck_in_float64():
 def test_changing_the_future_changes_nothing():
     query, key, value = random_qkv()
     before = attention(query, key, value, causal=True)
-    for i in range(QUERY):
+    for i in range(QUERY - 1):
+        future = slice(
+            KEY - QUERY + i + 1, None
+        )  # the last stands at the last
         key2, value2 = key.detach().clone(), value.detach().clone()
-        key2[..., i + 1 :, :] = 1e3
-        value2[..., i + 1 :, :] = -1e3
+        key2[..., future, :] = 1e3
+        value2[..., future, :] = -1e3
         after = attention(query, key2, value2, causal=True)
         assert torch.equal(after[..., : i + 1, :], before[..., : i + 1, :])
-        assert i + 1 == KEY or not torch.allclose(
+        assert not torch.allclose(
             attention(query, key2, value2), attention(query, key, value)
         )
 
@@ -111,7 +123,7 @@ def test_the_present_and_the_past_are_seen():
             out[..., i, :].sum(), value, retain_graph=True
         )
         seen = grad.abs().sum((0, 1, 3)) > 0
-        assert seen.tolist() == [j <= i for j in range(KEY)]
+        assert seen.tolist() == [j <= KEY - QUERY + i for j in range(KEY)]
 
 
 def test_permuting_the_keys_with_their_values_changes_nothing():
@@ -184,9 +196,18 @@ def test_padding_changes_nothing():
 
 
 def test_a_window_of_one_sees_itself_and_a_wide_one_is_causal():
-    assert torch.equal(sliding_window_mask(5, 7, 1), torch.eye(5, 7).bool())
-    assert torch.equal(sliding_window_mask(5, 7, 5), causal_mask(5, 7))
+    assert torch.equal(sliding_window_mask(7, 7, 1), torch.eye(7).bool())
+    assert torch.equal(sliding_window_mask(5, 7, 7), causal_mask(5, 7))
     assert sliding_window_mask(9, 9, 3).sum(-1).tolist() == [1, 2] + [3] * 7
+
+
+def test_masks_of_the_last_queries_are_the_last_rows():
+    for query in range(1, 10):
+        last = slice(9 - query, None)
+        whole, part = causal_mask(9, 9), causal_mask(query, 9)
+        assert torch.equal(part, whole[last])
+        whole = sliding_window_mask(9, 9, 4)
+        assert torch.equal(sliding_window_mask(query, 9, 4), whole[last])
 
 
 @pytest.mark.parametrize("kind", ["bool", "float"])
@@ -221,11 +242,12 @@ def test_logits_of_ten_thousand_stay_finite():
 def test_nan_comes_out_only_where_it_was_seen(kind, bad):
     query, key, value = (x.detach() for x in random_qkv())
     clean = attention(query, key, value, causal=True)
-    (key if kind == "key" else value)[..., 3, :] = bad
+    (key if kind == "key" else value)[..., KEY - 2, :] = bad
     out = attention(query, key, value, causal=True)
-    assert torch.equal(out[..., :3, :], clean[..., :3, :])
+    before = slice(None, QUERY - 2)
+    torch.testing.assert_close(out[..., before, :], clean[..., before, :])
     if kind == "value" or math.isnan(bad):
-        assert out[..., 3:, :].isnan().all()
+        assert out[..., QUERY - 2 :, :].isnan().all()
 
 
 def test_nan_in_a_query_stays_in_its_row():
@@ -439,6 +461,48 @@ def test_a_window_below_one_is_named():
         sliding_window_mask(3, 3, 0)
 
 
+LAYER = {
+    "x: got shape (5, 16), expected (batch, query, d_model)": [(5, 16)],
+    "x: got shape (2, 1, 5, 16), expected (batch, query": [(2, 1, 5, 16)],
+    "x: got d_model 12, expected this layer's 16": [(2, 5, 12)],
+    "context: got batch 3, expected x's 2": [(2, 5, 16), (3, 7, 16)],
+    "context: got d_model 12, expected x's 16": [(2, 5, 16), (2, 7, 12)],
+    "context: got shape (7, 16), expected": [(2, 5, 16), (7, 16)],
+}
+
+
+@pytest.mark.parametrize(("message", "shapes"), LAYER.items())
+@pytest.mark.parametrize("method", ["forward", "weights", "split"])
+def test_a_layer_names_the_input_that_does_not_fit(message, shapes, method):
+    layer = MultiHeadAttention(16, 4)
+    with pytest.raises(ValueError) as error:
+        getattr(layer, method)(*map(torch.zeros, shapes))
+    assert str(error.value).startswith(message)
+
+
+def test_a_batch_is_not_taken_for_heads_that_share():
+    query, key = torch.zeros(4, 5, 8), torch.zeros(2, 7, 8)
+    message = r"^key: got 2 in front, expected query's 4"
+    with pytest.raises(ValueError, match=message):
+        attention(query, key, key)
+    with pytest.raises(ValueError, match=message):
+        attention_weights(query, key)
+    shared = attention(query[None], key[None], key[None])
+    assert shared.shape == (1, 4, 5, 8)
+
+
+def test_heads_and_matrices_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match="^heads: got 5, expected a divisor"):
+        split_heads(torch.zeros(2, 3, 12), 5)
+    with pytest.raises(ValueError, match=r"^x: got shape \(3, 12\)"):
+        merge_heads(torch.zeros(3, 12))
+    x, w_q = torch.zeros(2, 3, 12), torch.zeros(4, 12, 3)
+    with pytest.raises(ValueError, match="^w_o: got heads 3, expected w_q's"):
+        multi_head_attention(x, x, w_q, w_q, w_q, torch.zeros(3, 3, 12))
+    with pytest.raises(ValueError, match="^w_v: got d_model 11"):
+        multi_head_attention(x, x, w_q, w_q, torch.zeros(4, 11, 3), w_q.mT)
+
+
 size = st.integers(0, 4)
 shape = st.lists(size, min_size=1, max_size=5).map(tuple)
 
@@ -468,7 +532,11 @@ def test_any_fitting_shape_equals_torch(query, key, width, kv_heads, causal):
     torch.testing.assert_close(
         attention(q, k, v, causal=causal),
         F.scaled_dot_product_attention(
-            q, k, v, is_causal=causal, enable_gqa=True
+            q,
+            k,
+            v,
+            attn_mask=causal_mask(query, key) if causal else None,
+            enable_gqa=True,
         ),
     )
 

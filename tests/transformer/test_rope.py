@@ -272,11 +272,17 @@ def test_any_length_follows_any_other():
         assert rotate(torch.ones(length, 4), turn).shape == (length, 4)
 
 
-def test_sequences_of_a_batch_may_stand_at_different_positions():
-    query, _ = random_qk()
+@pytest.mark.parametrize("heads", ["", "1 "])
+@pytest.mark.parametrize("heads_in_x", [HEADS, BATCH, 1])
+def test_sequences_of_a_batch_may_stand_at_different_positions(
+    heads, heads_in_x
+):
+    """Also where there are as many heads as rows, and with no heads axis."""
+    query = random_qk()[0][:, :1].expand(-1, heads_in_x, -1, -1)
     positions = torch.stack([torch.arange(LENGTH), torch.arange(3, 10)])
-    turn = rearrange(at(positions), "batch t half -> batch 1 t half")
+    turn = rearrange(at(positions), f"batch t half -> batch {heads}t half")
     out = rotate(query, turn)
+    assert out.shape == query.shape
     for b, start in enumerate((0, 3)):
         alone = rotate(query[b], at(range(start, start + LENGTH)))
         torch.testing.assert_close(out[b], alone)

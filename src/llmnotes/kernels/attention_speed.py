@@ -1,6 +1,7 @@
 r"""A fair race of attentions: the contestants, the referee and the counts.
 
-    query, key, value = Q, K, V, causal: query i sees keys 0..i
+    query, key, value = Q, K, V; causal: the last query sees all keys, one
+                        before it one key less, and so on
     peak, total       = largest score of a row so far, its Σ exp(score - peak)
     pairs             = (query, key) pairs that may see each other
     flops             = multiplications and additions in matrix products
@@ -27,6 +28,8 @@ from llmnotes.kernels.flash_attention import cpu
 from llmnotes.transformer.attention import (
     apply_mask,
     attention,
+    blind_queries,
+    causal_mask,
     check_heads,
     repeat_kv,
     scaled_scores,
@@ -84,7 +87,9 @@ def merge(one: tuple, two: tuple) -> tuple[Tensor, Tensor, Tensor]:
 
 def attend_rows(query, key, value, rows, key_chunk, causal, scale):
     """Attention of the queries `rows`, a chunk of keys at a time."""
-    last = min(rows.stop, key.shape[-2]) if causal else key.shape[-2]
+    ahead = key.shape[-2] - query.shape[-2]  # keys of a cache, say
+    at = range(rows.start + ahead, rows.stop + ahead)
+    last = at.stop if causal else key.shape[-2]
     summary = None
     for start in range(0, last, key_chunk):
         columns = range(start, min(start + key_chunk, last))
@@ -93,7 +98,7 @@ def attend_rows(query, key, value, rows, key_chunk, causal, scale):
             query[..., rows.start : rows.stop, :],
             key[..., columns.start : columns.stop, :],
             value[..., columns.start : columns.stop, :],
-            visible(rows, columns, causal, query.device),
+            visible(at, columns, causal, query.device),
             scale,
             use_reentrant=False,
             preserve_rng_state=False,
@@ -129,18 +134,18 @@ def memory_efficient_attention(
     if query.ndim > 2:
         key = repeat_kv(key, query.shape[-3])
         value = repeat_kv(value, query.shape[-3])
+    blind = blind_queries(query, key, causal)
+    query = query[..., blind:, :]
     length = query.shape[-2]
     chunks = [
         range(start, min(start + query_chunk, length))
         for start in range(0, length, query_chunk)
     ]
-    return torch.cat(
-        [
-            attend_rows(query, key, value, rows, key_chunk, causal, scale)
-            for rows in chunks
-        ],
-        dim=-2,
-    )
+    parts = [
+        attend_rows(query, key, value, rows, key_chunk, causal, scale)
+        for rows in chunks
+    ]
+    return F.pad(torch.cat(parts, dim=-2), (0, 0, blind, 0))
 
 
 @checked
@@ -152,15 +157,23 @@ def torch_sdpa(
     causal: bool = False,
     scale: float | None = None,
 ) -> Float[Tensor, "... query value_dim"]:
-    """Torch's own fused attention, called the way the others are."""
+    """Torch's own fused attention, called the way the others are.
+
+    Its `is_causal` is the others' only where lengths agree.
+    """
     check_heads(query, key, value)
+    square = query.shape[-2] == key.shape[-2]
+    mask = None
+    if causal and not square:
+        mask = causal_mask(query.shape[-2], key.shape[-2], query.device)
     return F.scaled_dot_product_attention(
         query,
         key,
         value,
-        is_causal=causal,
+        attn_mask=mask,
+        is_causal=causal and square,
         scale=scale,
-        enable_gqa=query.ndim > 2,
+        enable_gqa=query.ndim > 3,
     )
 
 
@@ -261,8 +274,8 @@ def pairs(query: int, key: int, causal: bool) -> int:
     """Count the (query, key) pairs of one head that may see each other."""
     if not causal:
         return query * key
-    square = min(query, key)  # row i sees i + 1 keys, until there are no more
-    return square * (square + 1) // 2 + (query - square) * key
+    square = min(query, key)  # the last sees all keys, each before it one less
+    return square * (square + 1) // 2 + square * (key - square)
 
 
 def forward_flops(query: int, key: int, head_dim: int, causal: bool) -> int:

@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmnotes.checks import check_divides, check_sizes, checked
+from llmnotes.precision import wide, without_autocast
 
 
 def scaled_scores(
@@ -38,36 +39,56 @@ def scaled_scores(
 def apply_mask(
     scores: Float[Tensor, "... query key"], mask: Tensor | None
 ) -> Float[Tensor, "... query key"]:
-    """Bool masks set -inf where False; float masks are added."""
+    """Bool masks set -inf where False; float masks are added.
+
+    -inf in a float mask hides as False does: NaN - inf would be NaN.
+    """
     if mask is None:
         return scores
     if mask.dtype == torch.bool:
         return scores.masked_fill(~mask, -torch.inf)
-    return scores + mask
+    hidden = mask == -torch.inf
+    shifted = scores + mask.masked_fill(hidden, 0)
+    return shifted.masked_fill(hidden, -torch.inf)
 
 
 def masked_softmax(
     scores: Float[Tensor, "... query key"],
 ) -> Float[Tensor, "... query key"]:
-    """Softmax over keys; a row that may see nothing becomes zeros, not NaN."""
-    empty = (scores == -torch.inf).all(-1, keepdim=True)
-    return scores.masked_fill(empty, 0).softmax(-1).masked_fill(empty, 0)
+    """Softmax over keys; a row that may see nothing becomes zeros, not NaN.
+
+    Where NaN is seen the whole row is NaN, but for the keys it may not see.
+    """
+    hidden = scores == -torch.inf
+    empty = hidden.all(-1, keepdim=True)
+    return scores.masked_fill(empty, 0).softmax(-1).masked_fill(hidden, 0)
 
 
 def causal_mask(
     query: int, key: int, device: torch.device | None = None
 ) -> Bool[Tensor, "query key"]:
-    """Query i may see keys 0..i (aligned at the top left, as in torch)."""
-    return torch.ones(query, key, dtype=torch.bool, device=device).tril()
+    """Nobody sees what comes later. The last query stands at the last key.
+
+    So query i may see keys 0..i when both are equally many, and with a cache
+    of earlier keys one more for each of them. (FlashAttention from 2.1 on
+    aligns alike, PyTorch's `is_causal` at the top left.)
+    """
+    mask = torch.ones(query, key, dtype=torch.bool, device=device)
+    return mask.tril(key - query)
+
+
+def blind_queries(query: Tensor, key: Tensor, causal: bool) -> int:
+    """How many of the first queries stand before the first key."""
+    return max(0, query.shape[-2] - key.shape[-2]) if causal else 0
 
 
 def sliding_window_mask(
     query: int, key: int, window: int, device: torch.device | None = None
 ) -> Bool[Tensor, "query key"]:
-    """Query i may see the `window` keys that end at key i."""
+    """A query may see the `window` keys that end at its own."""
     check_sizes(window=window)
     causal = causal_mask(query, key, device)
-    return causal & ~causal.tril(-window)
+    return causal & ~torch.ones_like(causal).tril(key - query - window)
 
 
 def padding_mask(
@@ -94,26 +115,59 @@ def repeat_kv(
     return x.repeat_interleave(heads // x.shape[-3], dim=-3)
 
 
+def visible_keys(
+    query: Float[Tensor, "... query head_dim"],
+    key: Float[Tensor, "... key head_dim"],
+    mask: Tensor | None,
+    causal: bool,
+) -> Bool[Tensor, "..."] | None:
+    """Who may see whom, or None where everybody sees everything."""
+    seen = None
+    if mask is not None:
+        check_mask(mask, query, key)
+        seen = mask if mask.dtype == torch.bool else mask != -torch.inf
+    if causal:
+        past = causal_mask(query.shape[-2], key.shape[-2], key.device)
+        seen = past if seen is None else seen & past
+    return seen
+
+
+def guarded_scores(
+    query: Float[Tensor, "... query head_dim"],
+    key: Float[Tensor, "... key head_dim"],
+    scale: float | None = None,
+) -> Float[Tensor, "... query key"]:
+    """`scaled_scores` that hand no NaN back from behind a mask.
+
+    The gradient of a hidden score is 0, yet 0 · NaN is NaN. So what is not
+    finite is taken out of the product, and its scores stand in the result
+    as constants: they are NaN where seen, and pass no gradient.
+    """
+    bad_query, bad_key = ~query.isfinite(), ~key.isfinite()
+    if not (bad_query.any() or bad_key.any()):
+        return scaled_scores(query, key, scale)
+    clean = query.masked_fill(bad_query, 0), key.masked_fill(bad_key, 0)
+    bad = bad_query.any(-1)[..., :, None] | bad_key.any(-1)[..., None, :]
+    plain = scaled_scores(query.detach(), key.detach(), scale)
+    return torch.where(bad, plain, scaled_scores(*clean, scale))
+
+
 def masked_scores(
     query: Float[Tensor, "... query head_dim"],
     key: Float[Tensor, "... key head_dim"],
-    *,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
+    mask: Tensor | None,
+    seen: Bool[Tensor, "..."] | None,
+    scale: float | None,
 ) -> Float[Tensor, "... query key"]:
     """QKᵀ·scale + mask, with -inf where a query may not see a key."""
-    check_heads(query, key)
     if query.ndim > 2:
         key = repeat_kv(key, query.shape[-3])
-    scores = scaled_scores(query, key, scale)
-    if mask is not None:
-        check_mask(mask, scores)
+    if seen is None:
+        return scaled_scores(query, key, scale)
+    scores = guarded_scores(query, key, scale)
+    if mask is not None and mask.dtype != torch.bool:
         scores = apply_mask(scores, mask)
-    if causal:
-        future = causal_mask(*scores.shape[-2:], key.device)
-        scores = apply_mask(scores, future)
-    return scores
+    return apply_mask(scores, seen)
 
 
 @checked
@@ -130,14 +184,17 @@ def attention_weights(
     Arguments and errors are those of `attention`, which takes the mean of
     the values with these weights.
     """
-    options = {"mask": mask, "causal": causal, "scale": scale}
-    return masked_softmax(masked_scores(query, key, **options))
+    check_heads(query, key)
+    seen = visible_keys(query, key, mask, causal)
+    with without_autocast(query) as dtype:
+        scores = masked_scores(wide(query), wide(key), mask, seen, scale)
+        return masked_softmax(scores).to(dtype)
 
 
 def weighted_sum(
     weights: Float[Tensor, "... query key"],
     value: Float[Tensor, "... key value_dim"],
-    seen: Bool[Tensor, "... query key"],
+    seen: Bool[Tensor, "..."] | None,
 ) -> Float[Tensor, "... query value_dim"]:
     """PV in which a value that a query may not see cannot reach it.
 
@@ -145,9 +202,10 @@ def weighted_sum(
     mask. Outputs become NaN only where a non-finite value is seen.
     """
     bad = ~value.isfinite()
-    if not bad.any():
+    if seen is None or not bad.any():
         return weights @ value
-    poisoned = seen.to(value.dtype) @ bad.to(value.dtype) > 0
+    rows = seen.expand(weights.shape).to(value.dtype)
+    poisoned = rows @ bad.to(value.dtype) > 0
     clean = weights @ value.masked_fill(bad, 0)
     return clean.masked_fill(poisoned, torch.nan)
 
@@ -167,20 +225,24 @@ def attention(
     Tensors are (..., heads, length, head_dim); key and value may have fewer
     heads, a divisor of query's (Shazeer 2019; Ainslie et al. 2023). `mask`
     broadcasts to (..., heads, query, key): bool, True where a query may
-    attend, or float, added to the scores. `causal` lets query i see keys
-    0..i. `scale` defaults to 1/√head_dim. A query that may see no key gets
-    zeros.
+    attend, or float, added to the scores. `causal` hides what comes later,
+    the last query standing at the last key. `scale` defaults to 1/√head_dim.
+    A query that may see no key gets zeros. float16 and bfloat16 are computed
+    in float32 and rounded once, at the end, also under autocast.
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
     check_heads(query, key, value)
-    options = {"mask": mask, "causal": causal, "scale": scale}
-    scores = masked_scores(query, key, **options)
-    if query.ndim > 2:
-        value = repeat_kv(value, query.shape[-3])
-    return weighted_sum(masked_softmax(scores), value, scores != -torch.inf)
+    seen = visible_keys(query, key, mask, causal)
+    with without_autocast(query) as dtype:
+        query, key, value = wide(query), wide(key), wide(value)
+        scores = masked_scores(query, key, mask, seen, scale)
+        if query.ndim > 2:
+            value = repeat_kv(value, query.shape[-3])
+        return weighted_sum(masked_softmax(scores), value, seen).to(dtype)
 
 
+@checked
 def multi_head_attention(
     x: Float[Tensor, "batch query d_model"],
     context: Float[Tensor, "batch key d_model"],
@@ -205,13 +267,16 @@ def multi_head_attention(
     return einsum(heads, w_o, merge)
 
 
+@checked
 def split_heads(
     x: Float[Tensor, "batch length d_model"], heads: int
 ) -> Float[Tensor, "batch heads length head_dim"]:
     """Cut the last axis into heads, for `attention`."""
+    check_divides("d_model", x.shape[-1], heads=heads)
     return rearrange(x, "batch t (h width) -> batch h t width", h=heads)
 
 
+@checked
 def merge_heads(
     x: Float[Tensor, "batch heads length head_dim"],
 ) -> Float[Tensor, "batch length d_model"]:
@@ -258,8 +323,18 @@ class MultiHeadAttention(nn.Module):
         self.v_proj = nn.Linear(d_model, kv_width, bias)
         self.o_proj = nn.Linear(d_model, d_model, bias)
 
-    def split(self, x: Tensor, context: Tensor | None = None) -> Heads:
+    @checked
+    def split(
+        self,
+        x: Float[Tensor, "batch query d_model"],
+        context: Float[Tensor, "batch key d_model"] | None = None,
+    ) -> Heads:
         """Return query, key and value, each (batch, heads, length, width)."""
+        if x.shape[-1] != self.q_proj.in_features:
+            raise ValueError(
+                f"x: got d_model {x.shape[-1]}, expected this layer's "
+                f"{self.q_proj.in_features}"
+            )
         context = x if context is None else context
         return (
             split_heads(self.q_proj(x), self.heads),
@@ -267,6 +342,7 @@ class MultiHeadAttention(nn.Module):
             split_heads(self.v_proj(context), self.kv_heads),
         )
 
+    @checked
     def forward(
         self,
         x: Float[Tensor, "batch query d_model"],
@@ -284,6 +360,7 @@ class MultiHeadAttention(nn.Module):
         heads = prepare(*self.split(x, context))
         return self.o_proj(merge_heads(attention(*heads, **options)))
 
+    @checked
     def weights(
         self,
         x: Float[Tensor, "batch query d_model"],
@@ -306,7 +383,12 @@ def check_heads(query: Tensor, key: Tensor, value: Tensor | None = None):
         raise ValueError(
             f"key: got {key.ndim} dimensions, expected {query.ndim} as query"
         )
-    if query.ndim > 2 and query.shape[-3] % key.shape[-3]:
+    if query.ndim == 3 and len(key) != len(query):
+        raise ValueError(
+            f"key: got {len(key)} in front, expected query's {len(query)} "
+            "(heads are grouped only behind a batch axis)"
+        )
+    if query.ndim > 3 and query.shape[-3] % key.shape[-3]:
         raise ValueError(
             f"key: got {key.shape[-3]} heads, expected a divisor of query's "
             f"{query.shape[-3]}"
@@ -323,20 +405,27 @@ def check_heads(query: Tensor, key: Tensor, value: Tensor | None = None):
         )
 
 
-def check_mask(mask: Tensor, scores: Tensor) -> None:
-    """Raise `ValueError` unless `mask` broadcasts to the scores."""
-    if mask.dtype not in (torch.bool, scores.dtype):
+def check_mask(mask: Tensor, query: Tensor, key: Tensor) -> None:
+    """Raise `ValueError` unless `mask` broadcasts to the scores.
+
+    A float mask may be of any type that adding it to the scores keeps.
+    """
+    finest = torch.promote_types(query.dtype, torch.float32)
+    if mask.dtype != torch.bool and (
+        not mask.is_floating_point()
+        or torch.promote_types(mask.dtype, finest) != finest
+    ):
         raise ValueError(
             f"mask: got {mask.dtype}, expected bool (True = may attend) or "
-            f"query's {scores.dtype} (added to the scores)"
+            f"at most {finest} (added to the scores)"
         )
-    shape = tuple(scores.shape)
+    shape = *query.shape[:-1], key.shape[-2]
     fits = mask.ndim <= len(shape) and all(
         m in (1, s)
         for m, s in zip(mask.shape[::-1], shape[::-1], strict=False)
     )
-    if not fits or mask.device != scores.device:
+    if not fits or mask.device != query.device:
         raise ValueError(
             f"mask: got shape {tuple(mask.shape)} on {mask.device}, expected "
-            f"one that broadcasts to {shape} on {scores.device}"
+            f"one that broadcasts to {shape} on {query.device}"
         )

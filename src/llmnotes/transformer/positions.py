@@ -21,10 +21,10 @@ Sources
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_sizes
+from llmnotes.checks import check_sizes, checked
 
 
 def check_even(name: str, width: int) -> None:
@@ -89,24 +89,45 @@ def shift_matrix(
     return torch.block_diag(*blocks)
 
 
+@checked
 def add_positions(
     x: Float[Tensor, "... length d_model"],
-    encoding: Float[Tensor, "length d_model"],
+    encoding: Float[Tensor, "*texts length d_model"],
 ) -> Float[Tensor, "... length d_model"]:
     """x·√d_model + PE: once, on the embedded input, never in a layer.
 
     The root makes embeddings of unit norm as long as the positions, whose
-    norm is √(d_model/2).
+    norm is √(d_model/2). Texts that stand at positions of their own have an
+    encoding each.
+
+    Raises `ValueError` unless the encoding is x's or that of one text.
 
     Source: Vaswani et al. 2017.
     """
+    if encoding.shape not in (x.shape, x.shape[-2:]):
+        raise ValueError(
+            f"encoding: got shape {tuple(encoding.shape)}, expected "
+            f"{tuple(x.shape[-2:])} or x's {tuple(x.shape)}"
+        )
     return x * math.sqrt(x.shape[-1]) + encoding
+
+
+def count_positions(
+    real: Bool[Tensor, "batch length"],
+) -> Int[Tensor, "batch length"]:
+    """Position of every token, counted from the first that is no padding.
+
+    Padding stands in front, where texts go on to be written; its own
+    position is 0 and means nothing.
+    """
+    return (real.cumsum(-1) - 1).clamp(min=0)
 
 
 class LearnedPositions(nn.Module):
     """A table of `length` learned vectors, one added at each position.
 
-    Raises `ValueError` for a position that the table does not have.
+    Raises `ValueError` for a position that the table does not have, or a
+    width that is not the table's.
 
     Source: Gehring et al. 2017.
     """
@@ -116,11 +137,18 @@ class LearnedPositions(nn.Module):
         self.table = nn.Embedding(length, d_model)
         nn.init.normal_(self.table.weight, std=0.02)  # Hugging Face's GPT-2
 
+    @checked
     def forward(
         self, x: Float[Tensor, "... length d_model"], start: int = 0
     ) -> Float[Tensor, "... length d_model"]:
         """Add positions start, start + 1, … to the embedded input x."""
-        stop, known = start + x.shape[-2], self.table.num_embeddings
+        check_sizes(0, start=start)  # -1 would be the last row
+        known, width = self.table.weight.shape
+        if x.shape[-1] != width:
+            raise ValueError(
+                f"x: got d_model {x.shape[-1]}, expected the table's {width}"
+            )
+        stop = start + x.shape[-2]
         if stop > known:
             raise ValueError(
                 f"x: got positions {start} to {stop - 1}, expected at most "

@@ -14,6 +14,8 @@ Sources
 - Chen et al. 2023, "Extending Context Window of Large Language Models via
   Positional Interpolation", arXiv 2306.15595, §2.3.
 - Peng et al. 2023, "YaRN", arXiv 2309.00071, §3.1 (NTK-aware), §3.2-3.4.
+- Grattafiori et al. 2024, "The Llama 3 Herd of Models", arXiv 2407.21783,
+  and `modeling_rope_utils` of Hugging Face's transformers ("llama3").
 """
 
 import math
@@ -35,13 +37,32 @@ class Angles(AbstractDtype):
     dtypes = ["float32", "float64"]
 
 
-def check_width(x: Tensor, angles: Tensor) -> None:
-    """Raise `ValueError` unless there is one angle per pair of x."""
+def fitted(x: Tensor, angles: Tensor) -> Tensor:
+    """The angles as they belong to x, which they must not make larger.
+
+    (length, half) hold for everything. (batch, length, half), where texts
+    stand at positions of their own, hold for every head of their row.
+
+    Raises `ValueError` unless there is one angle per pair of x, and one for
+    all or for each along every axis in front.
+    """
     if 2 * angles.shape[-1] != x.shape[-1]:
         raise ValueError(
             f"angles: got {angles.shape[-1]} per position, expected half of "
             f"x's head_dim {x.shape[-1]}"
         )
+    if 2 < angles.ndim == x.ndim - 1:
+        angles = rearrange(angles, "... length half -> ... 1 length half")
+    front = angles.shape[:-2], x.shape[:-2]
+    if front[0] and not (
+        angles.ndim == x.ndim
+        and all(a in (1, b) for a, b in zip(*front, strict=True))
+    ):
+        raise ValueError(
+            f"angles: got {tuple(front[0])} in front of length and half, "
+            f"expected none or x's {tuple(front[1])}, with or without heads"
+        )
+    return angles
 
 
 def angles_at(
@@ -89,7 +110,7 @@ def rotate_interleaved(
 
     Source: Su et al. 2021, §3.2.
     """
-    check_width(x, angles)
+    angles = fitted(x, angles)
     cos, sin = angles.cos(), angles.sin()
     even, odd = rearrange(x, "... (half two) -> two ... half", two=2)
     turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin])
@@ -106,7 +127,7 @@ def rotate(
     That of Llama and GPT-NeoX in Hugging Face's transformers. Precision and
     errors as in `rotate_interleaved`.
     """
-    check_width(x, angles)
+    angles = fitted(x, angles)
     cos, sin = angles.cos(), angles.sin()
     first, second = x.chunk(2, dim=-1)
     turned = (first * cos - second * sin, second * cos + first * sin)
@@ -123,6 +144,11 @@ def rotate_partial(
     That of GPT-NeoX and Phi: what is not turned carries no position.
     """
     width = 2 * angles.shape[-1]
+    if width > x.shape[-1]:
+        raise ValueError(
+            f"angles: got {angles.shape[-1]} per position, expected at most "
+            f"half of x's head_dim {x.shape[-1]}"
+        )
     return torch.cat([rotate(x[..., :width], angles), x[..., width:]], -1)
 
 
@@ -130,7 +156,9 @@ def rotate_partial(
 class Rotary:
     """Turns queries and keys: the `prepare` of a `MultiHeadAttention`.
 
-    A cache comes after it and keeps keys that are turned already.
+    Angles are (length, half), or (batch, length, half) where the texts of a
+    batch stand at positions of their own. A cache comes after it and keeps
+    keys that are turned already.
     """
 
     angles: Angles[Tensor, "... length half"]
@@ -249,3 +277,34 @@ def yarn_scale(factor: float) -> float:
     """
     check_factor(factor)
     return 0.1 * math.log(factor) + 1
+
+
+def llama3(
+    head_dim: int,
+    factor: float,
+    trained_length: int,
+    base: float = 500000.0,
+    *,
+    slow: float = 1.0,
+    fast: float = 4.0,
+) -> Float[Tensor, "half"]:
+    """Llama 3.1's own rule: as YaRN's, but mixed by turns, not by pairs.
+
+    A pair that turns more than `fast` times in `trained_length` positions
+    keeps its speed, one that turns less than `slow` times is slowed by
+    `factor`. In a config.json these are `high_freq_factor`,
+    `original_max_position_embeddings` and `low_freq_factor`.
+
+    Raises `ValueError` naming the argument that is out of range.
+
+    Source: Grattafiori et al. 2024; Hugging Face's `rope_type` "llama3".
+    """
+    check_even("head_dim", head_dim)
+    check_factor(factor)
+    check_sizes(trained_length=trained_length)
+    if not 0 < slow < fast:
+        raise ValueError(f"slow: got {slow}, expected 0 < slow < {fast}")
+    theta = frequencies(head_dim, base)
+    turns = trained_length * theta / (2 * math.pi)
+    keep = ((turns - slow) / (fast - slow)).clamp(0, 1)
+    return theta * keep + theta / factor * (1 - keep)

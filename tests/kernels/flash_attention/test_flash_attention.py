@@ -94,10 +94,11 @@ def test_equals_attention_forward_and_gradient(flash, shape, causal):
 def test_equals_torch_forward_and_gradient(flash, causal):
     inputs = tensors(SHAPE)
     found = forward_backward(flash, *inputs, causal=causal, scale=0.3)
+    mask = causal_mask(inputs[0].shape[2], inputs[1].shape[2])
     wanted = forward_backward(
         F.scaled_dot_product_attention,
         *(x.double() for x in inputs),
-        is_causal=causal,
+        attn_mask=mask if causal else None,
         scale=0.3,
         enable_gqa=True,
     )

@@ -1,5 +1,6 @@
 """Greedy and beam search, on models whose every probability is known."""
 
+import functools
 import itertools
 import math
 
@@ -245,3 +246,14 @@ def test_exact_match_counts_whole_rows():
 def test_options_that_cannot_be_are_named(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         beam_search(TRAP, ANY, **options)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_logits_that_rank_nothing_are_named(bad):
+    source = torch.tensor([[3, 4]])
+    model = Seq2Seq(RNN, 5, 5, 4)
+    with torch.no_grad():
+        model.head.bias[3] = bad
+    for search in (greedy, functools.partial(beam_search, beam=2)):
+        with pytest.raises(ValueError, match="^model: got (nan|inf) as its"):
+            search(model, source, max_length=3)

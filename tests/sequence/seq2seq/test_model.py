@@ -19,7 +19,9 @@ from llmnotes.sequence.seq2seq import (
     DotAttention,
     GeneralAttention,
     Seq2Seq,
+    TwoWaySeq2Seq,
     additive_scores,
+    dot_scores,
     fit,
     loss,
     mix,
@@ -66,12 +68,19 @@ def bahdanau(kind):
     return BahdanauSeq2Seq(kind, SOURCE, TARGET, HIDDEN, attention)
 
 
+def two_way(kind):
+    attention = GeneralAttention(HIDDEN)
+    return TwoWaySeq2Seq(kind, SOURCE, TARGET, HIDDEN, attention)
+
+
 def make(build, kind, seed=0):
     torch.manual_seed(seed)
     return build(kind).double()
 
 
-every_model = pytest.mark.parametrize("build", [plain, luong, bahdanau])
+every_model = pytest.mark.parametrize(
+    "build", [plain, luong, two_way, bahdanau]
+)
 every_kind = pytest.mark.parametrize("kind", [RNN, LSTM, GRU])
 
 
@@ -248,6 +257,95 @@ def test_bahdanau_equals_a_loop_over_torchs_cell(kind, cell):
     )
 
 
+@every_kind
+def test_luong_with_a_two_way_encoder_differs_from_bahdanau_in_the_loop(kind):
+    """Same encoder and state; Luong's decoder with Bahdanau's scores."""
+    torch.manual_seed(0)
+    scores = AdditiveAttention(HIDDEN, WIDTH)
+    ours = TwoWaySeq2Seq(kind, SOURCE, TARGET, HIDDEN, scores).double()
+    his, batch = make(bahdanau, kind), random_batch()
+    for name in ("source_embedding", "encoder", "attention"):
+        part = getattr(ours, name).state_dict()
+        getattr(his, name).load_state_dict(part)
+    memories = [m.encode(batch.source, LENGTHS) for m in (ours, his)]
+    flat = [
+        [*([m.state] if kind is not LSTM else m.state), *m[1:]]
+        for m in memories
+    ]
+    for a, b in zip(*flat, strict=True):
+        assert torch.equal(a, b)
+    encoder, values, state = their_encoder(ours, kind, batch)
+    torch.testing.assert_close(memories[0].values, values)
+    decoder = their_copy(ours.decoder, kind)
+    embedded = ours.target_embedding(batch.target_in)
+    hidden, _ = decoder(embedded, memories[0].state)
+    torch.testing.assert_close(
+        ours.run(batch.target_in, memories[0])[0],
+        torch.tanh(ours.combine(torch.cat(
+            [ours.attend(hidden, memories[0])[0], hidden], -1))),
+    )  # fmt: skip
+
+
+BAD = pytest.mark.parametrize("bad", [math.nan, math.inf])
+
+
+@BAD
+def test_bad_numbers_in_the_padding_reach_no_context_and_no_gradient(bad):
+    _, values, seen = random_inputs()
+    scores = torch.randn(BATCH, QUERY, KEY, dtype=torch.float64)
+    wanted = [scores.clone(), values.masked_fill(~seen[..., None], 0)]
+    found = [
+        scores.masked_fill(~seen[:, None], bad),
+        values.masked_fill(~seen[..., None], bad),
+    ]
+    for x in (*wanted, *found):
+        x.requires_grad_()
+    results = [mix(*x, seen) for x in (found, wanted)]
+    torch.testing.assert_close(*results)
+    upstream = torch.randn_like(results[0][0])
+    grads = [
+        torch.autograd.grad(r[0], x, upstream)
+        for r, x in zip(results, (found, wanted), strict=True)
+    ]
+    torch.testing.assert_close(*grads)
+
+
+@BAD
+@pytest.mark.parametrize("build", [luong, two_way, bahdanau])
+def test_bad_memory_behind_the_length_is_as_good_as_none(build, bad):
+    model, batch = make(build, GRU), random_batch()
+    memory = model.encode(batch.source, LENGTHS)
+    hidden = ~memory.seen[..., None]
+    wanted = model.decode(batch.target_in, memory)
+    spoiled = memory._replace(
+        values=memory.values.masked_fill(hidden, bad),
+        keys=memory.keys.masked_fill(hidden, bad),
+    )
+    parameters = [*model.decoder.parameters(), *model.encoder.parameters()]
+    compare(
+        model.decode(batch.target_in, spoiled),
+        wanted,
+        parameters,
+    )
+
+
+def test_a_source_that_is_all_padding_leaves_a_context_of_zeros():
+    context, weights = mix(
+        torch.zeros(1, 2, 3), torch.ones(1, 3, 4), torch.zeros(1, 3).bool()
+    )
+    assert (context == 0).all() and (weights == 0).all()
+
+
+def test_scores_beyond_the_largest_half_are_no_infinity():
+    query = torch.full((1, 1, 1), 256.0, dtype=torch.half)
+    keys = torch.full((1, 2, 1), 256.0, dtype=torch.half)
+    values = torch.tensor([[[1.0], [3.0]]], dtype=torch.half)
+    seen = torch.ones(1, 2, dtype=torch.bool)
+    context, weights = mix(dot_scores(query, keys), values, seen)
+    assert context.dtype == torch.half and context.item() == 2
+    assert weights.flatten().tolist() == [0.5, 0.5]
+
+
 @every_model
 @every_kind
 def test_a_padded_batch_equals_its_sequences_alone(build, kind):
@@ -300,7 +398,7 @@ def test_shown_one_token_at_a_time_or_all_at_once(build, kind):
 @every_kind
 def test_without_attention_nothing_but_the_state_gets_through(kind):
     batch = random_batch()
-    for build, through in ((plain, False), (luong, True), (bahdanau, True)):
+    for build, through in ((plain, False), (luong, True), (two_way, True)):
         model = make(build, kind)
         memory = model.encode(batch.source, LENGTHS)
         other = memory._replace(values=memory.values + 1)
@@ -308,7 +406,7 @@ def test_without_attention_nothing_but_the_state_gets_through(kind):
         assert torch.equal(a, b) is not through
 
 
-@pytest.mark.parametrize("build", [luong, bahdanau])
+@pytest.mark.parametrize("build", [luong, two_way, bahdanau])
 def test_weights_sum_to_one_over_the_source_and_padding_gets_none(build):
     model, batch = make(build, GRU), random_batch()
     weights = model.alignment(batch.source, batch.target_in, LENGTHS)

@@ -26,6 +26,12 @@ def test_decoding_undoes_encoding(text):
     assert ABC.decode([START, *ids, END, *ABC.encode("ab")]) == text
 
 
+@pytest.mark.parametrize("number", [-1, -100, len(ABC)])
+def test_a_number_that_is_no_symbol_is_named(number):
+    with pytest.raises(ValueError, match=f"^ids: got {number}, expected 0 to"):
+        ABC.decode([3, number])
+
+
 def test_an_unknown_symbol_is_named():
     with pytest.raises(ValueError, match="^text: got 'd', expected .* 'abc'"):
         ABC.encode("cad")

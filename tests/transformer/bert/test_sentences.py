@@ -31,6 +31,22 @@ def test_nothing_real_gives_zeros_and_no_nan():
     assert (mean_pool(hidden, mask) == 0).all()
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_bad_numbers_at_the_padding_reach_neither_mean_nor_gradient(bad):
+    hidden = torch.tensor([[[1.0], [3.0], [bad]]], requires_grad=True)
+    mask = torch.tensor([[True, True, False]])
+    mean = mean_pool(hidden, mask)
+    assert mean.tolist() == [[2.0]]
+    (grad,) = torch.autograd.grad(mean.sum(), hidden)
+    assert grad.flatten().tolist() == [0.5, 0.5, 0.0]
+
+
+def test_a_mean_of_halves_is_summed_in_float32():
+    hidden = torch.full((1, 3000, 1), 100.0, dtype=torch.half)
+    mean = mean_pool(hidden, torch.ones(1, 3000, dtype=torch.bool))
+    assert mean.dtype == torch.half and mean.item() == 100
+
+
 def test_vectors_equal_those_of_sentence_transformers(minilm):
     from sentence_transformers import SentenceTransformer  # takes seconds
 

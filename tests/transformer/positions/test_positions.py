@@ -21,6 +21,7 @@ from llmnotes.transformer.positions import (
     add_positions,
     alibi_bias,
     alibi_slopes,
+    count_positions,
     frequencies,
     lag_buckets,
     lags,
@@ -277,6 +278,19 @@ def test_alibi_of_a_cached_step_is_the_last_row():
     torch.testing.assert_close(alibi_bias(6, 2, 9), alibi_bias(6, 9)[:, -2:])
 
 
+def test_positions_are_counted_from_the_first_real_token():
+    real = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]]).bool()
+    counted = count_positions(real)
+    assert counted.tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 3, 4]]
+    mask = real.long()
+    hugging_face = (mask.cumsum(-1) - 1).masked_fill(mask == 0, 0)
+    assert torch.equal(counted, hugging_face)
+    x = torch.randn(2, 5, 8)
+    out = add_positions(x, sinusoidal(5, 8)[counted])
+    alone = add_positions(x[:1, 2:], sinusoidal(3, 8))
+    torch.testing.assert_close(out[:1, 2:], alone)
+
+
 ERRORS = {
     "width: got 5, expected an even number": lambda: frequencies(5),
     "d_model: got 5, expected an even number": lambda: sinusoidal(3, 5),
@@ -286,6 +300,21 @@ ERRORS = {
     "x: got positions 3 to 9, expected at most 8": lambda: LearnedPositions(
         9, 12
     )(torch.zeros(7, 12), start=3),
+    "start: got -1, expected at least 0": lambda: LearnedPositions(9, 12)(
+        torch.zeros(1, 12), start=-1
+    ),
+    "x: got d_model 1, expected the table's 12": lambda: LearnedPositions(
+        9, 12
+    )(torch.zeros(7, 1)),
+    "encoding: got length 1, expected x's 5": lambda: add_positions(
+        torch.zeros(2, 5, 8), torch.zeros(1, 8)
+    ),
+    "encoding: got shape (2, 5, 8), expected (5, 8)": lambda: add_positions(
+        torch.zeros(5, 8), torch.zeros(2, 5, 8)
+    ),
+    "encoding: got shape (1, 5, 8)": lambda: add_positions(
+        torch.zeros(2, 5, 8), torch.zeros(1, 5, 8)
+    ),
     "buckets: got 1 with max_lag 128": lambda: RelativeBias(3, 1)(2, 2),
     "buckets: got 32 with max_lag 16": lambda: RelativeBias(3, 32, 16)(2, 2),
     "heads: got 0, expected at least 1": lambda: alibi_slopes(0),

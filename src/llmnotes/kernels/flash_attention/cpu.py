@@ -44,7 +44,7 @@ from llmnotes.kernels.gemm.tiles import (
     store,
     transpose,
 )
-from llmnotes.transformer.attention import check_heads
+from llmnotes.transformer.attention import blind_queries, check_heads
 
 BLOCK_Q, BLOCK_K = 64, 96
 M, ELL, SHRINK = 0, 1, 2
@@ -102,7 +102,7 @@ def scale_rows(o, factor):
 
 @njit
 def forward_rows(q, k, v, o, lse, tiles, first_q, causal, scale):
-    """O and L of one block of queries, of which the first is `first_q`."""
+    """O and L of a block of queries; the first stands at key `first_q`."""
     (rows, width), keys = q.shape, k.shape[0]
     qt, st, state = tiles
     transpose(qt, q, scale)
@@ -130,6 +130,7 @@ def forward_worker(worker, workers, work, q, k, v, o, lse, causal, scale):
     """Every `workers`-th block of queries, so that all get long ones."""
     tiles = work[0][worker], work[1][worker], work[2][worker]
     heads, length, group = q.shape[0], q.shape[1], q.shape[0] // k.shape[0]
+    ahead = k.shape[1] - length  # the last query stands at the last key
     blocks = -(-length // BLOCK_Q)
     for item in range(worker, heads * blocks, workers):
         h, first = item // blocks, item % blocks * BLOCK_Q
@@ -142,7 +143,7 @@ def forward_worker(worker, workers, work, q, k, v, o, lse, causal, scale):
             o_rows,
             lse_rows,
             tiles,
-            first,
+            first + ahead,
             causal,
             scale,
         )
@@ -215,6 +216,7 @@ def backward_worker(
     the caller. So no two workers write to the same place.
     """
     shares, heads, length, _ = dq.shape
+    ahead = k.shape[1] - length
     group, state = heads // k.shape[0], work[4][worker]
     tiles = (
         work[0][worker],
@@ -238,7 +240,7 @@ def backward_worker(
                     dk[g],
                     dv[g],
                     tiles,
-                    first,
+                    first + ahead,
                     share,
                     shares,
                     causal,
@@ -337,8 +339,9 @@ def flash_attention(
 
     Computes in float32. Inputs that are not float32, not contiguous, or of a
     width that no whole number of vector registers holds are copied first.
-    `causal` lets query i see keys 0..i. `scale` defaults to 1/√head_dim.
-    Differentiable once. The first call compiles for some seconds.
+    `causal` hides what comes later; the last query stands at the last key.
+    `scale` defaults to 1/√head_dim. Differentiable once. The first call
+    compiles for some seconds.
 
     Raises `ValueError` naming the argument that does not fit the others or
     is float64 or not on the CPU.
@@ -351,10 +354,13 @@ def flash_attention(
         )
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
+    blind = blind_queries(query, key, causal)
+    query = query[:, :, blind:]
     out = FlashAttention.apply(
         *map(padded, (query, key, value)), causal, scale
     )
-    return out[..., : value.shape[-1]].to(query.dtype)
+    out = F.pad(out[..., : value.shape[-1]], (0, 0, blind, 0))
+    return out.to(query.dtype)
 
 
 # Compiling takes some ten seconds; their code is kept on disk.

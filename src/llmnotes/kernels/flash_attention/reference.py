@@ -21,6 +21,7 @@ Sources
 import math
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -29,6 +30,7 @@ from torch.autograd.function import once_differentiable
 from llmnotes.checks import checked
 from llmnotes.transformer.attention import (
     apply_mask,
+    blind_queries,
     check_heads,
     scaled_scores,
     weighted_sum,
@@ -54,6 +56,12 @@ def visible(rows: slice, columns: slice, causal: bool, like: Tensor):
     return (query[:, None] >= key) | (not causal)
 
 
+def among_keys(rows: slice, q: Tensor, k: Tensor) -> slice:
+    """Where these queries stand: the last of all at the last key."""
+    ahead = k.shape[-2] - q.shape[-2]
+    return slice(rows.start + ahead, rows.stop + ahead)
+
+
 def wide(x: Tensor) -> Tensor:
     """A tile in the type we compute in: float32, or float64 if it is."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
@@ -61,7 +69,7 @@ def wide(x: Tensor) -> Tensor:
 
 def tile_scores(q, k, rows, columns, causal, scale):
     """One tile of S, with -inf where a query may not see, and what it sees."""
-    seen = visible(rows, columns, causal, q)
+    seen = visible(among_keys(rows, q, k), columns, causal, q)
     s = scaled_scores(wide(q[..., rows, :]), wide(k[..., columns, :]), scale)
     return apply_mask(s, seen), seen.expand(s.shape)
 
@@ -91,7 +99,7 @@ def attend_rows(q, k, v, rows, causal, scale, block_k):
     ell = torch.zeros_like(m)
     acc = q_tile.new_zeros(*q_tile.shape[:-1], v.shape[-1])
     for columns in blocks(k.shape[-2], block_k):
-        if skipped(rows, columns, causal):
+        if skipped(among_keys(rows, q, k), columns, causal):
             break
         s, seen = tile_scores(q, k, rows, columns, causal, scale)
         v_tile = wide(v[..., columns, :])
@@ -128,7 +136,7 @@ def forward_keys_outside(q, k, v, *, causal, scale, block_q=64, block_k=64):
     for columns in blocks(k.shape[-2], block_k):
         v_tile = wide(v[..., columns, :])
         for rows in blocks(q.shape[-2], block_q):
-            if skipped(rows, columns, causal):
+            if skipped(among_keys(rows, q, k), columns, causal):
                 continue
             s, seen = tile_scores(q, k, rows, columns, causal, scale)
             m_tile, ell_tile = m[..., rows, None], ell[..., rows, None]
@@ -150,7 +158,7 @@ def backward(q, k, v, o, lse, do, *, causal, scale, block_q=64, block_k=64):
     dq, dk, dv = (torch.zeros_like(wide(x)) for x in (q, k, v))
     for columns in blocks(k.shape[-2], block_k):
         for rows in blocks(q.shape[-2], block_q):
-            if skipped(rows, columns, causal):
+            if skipped(among_keys(rows, q, k), columns, causal):
                 continue
             s, seen = tile_scores(q, k, rows, columns, causal, scale)
             p = torch.exp(s - lse[..., rows, None]).masked_fill(~seen, 0)
@@ -218,12 +226,15 @@ def flash_attention(
     """`attention`, in memory that grows with the length, not its square.
 
     Any float type; float16 and bfloat16 are computed in float32 and rounded
-    once, at the end. `causal` lets query i see keys 0..i. `scale` defaults to
-    1/√head_dim. Differentiable once.
+    once, at the end. `causal` hides what comes later; the last query stands
+    at the last key. `scale` defaults to 1/√head_dim. Differentiable once.
 
     Raises `ValueError` naming the argument that does not fit the others.
     """
     check_heads(query, key)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
-    return FlashAttention.apply(query, key, value, causal, scale)
+    blind = blind_queries(query, key, causal)
+    query = query[:, :, blind:]
+    out = FlashAttention.apply(query, key, value, causal, scale)
+    return F.pad(out, (0, 0, blind, 0))

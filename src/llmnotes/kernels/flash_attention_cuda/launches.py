@@ -15,6 +15,7 @@ Sources
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -66,8 +67,8 @@ def flash_attention(
 
     Takes CUDA tensors of one dtype: fp32, fp16 or bf16, head_dim at most
     128; under NUMBA_ENABLE_CUDASIM=1 CPU tensors, run by numba's simulator.
-    `causal` lets query i see keys 0..i. Differentiable once; gradients are
-    the same bits on every run.
+    `causal` hides what comes later; the last query stands at the last key.
+    Differentiable once; gradients are the same bits on every run.
 
     Raises `ValueError` naming an argument that does not fit, `RuntimeError`
     saying what to install where no kernel can run.
@@ -78,10 +79,13 @@ def flash_attention(
     check_device(query)
     if scale is None:
         scale = 1 / math.sqrt(query.shape[-1])
-    if query.dtype == torch.bfloat16:
-        wide = (x.float() for x in (query, key, value))
-        return FlashAttention.apply(*wide, causal, scale).bfloat16()
-    return FlashAttention.apply(query, key, value, causal, scale)
+    # The kernels let query i see keys 0..i, so lengths are made equal first.
+    ahead = key.shape[2] - query.shape[2] if causal else 0
+    dtype, query = query.dtype, F.pad(query, (0, 0, ahead, 0))
+    if dtype == torch.bfloat16:
+        query, key, value = (x.float() for x in (query, key, value))
+    out = FlashAttention.apply(query, key, value, causal, scale)
+    return F.pad(out, (0, 0, -ahead, 0)).to(dtype)
 
 
 class FlashAttention(torch.autograd.Function):

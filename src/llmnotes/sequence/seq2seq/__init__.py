@@ -7,6 +7,7 @@ from llmnotes.sequence.seq2seq.model import (
     GeneralAttention,
     Memory,
     Seq2Seq,
+    TwoWaySeq2Seq,
     additive_scores,
     dot_scores,
     fit,

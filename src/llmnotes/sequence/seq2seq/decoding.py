@@ -43,8 +43,17 @@ def inference(function):
 def next_scores(
     model: nn.Module, target: Int[Tensor, "rows query"], memory
 ) -> Float[Tensor, "rows vocab"]:
-    """Log-probabilities of the next token; PAD and START are never written."""
-    scores = model.decode(target, memory)[:, -1].log_softmax(-1)
+    """Log-probabilities of the next token; PAD and START are never written.
+
+    Raises `ValueError` for logits that are no ranking: NaN, +inf, all -inf.
+    """
+    logits = model.decode(target, memory)[:, -1]
+    if not logits.amax(-1).isfinite().all():  # NaN is the largest of all
+        raise ValueError(
+            f"model: got {logits.amax().item()} as its largest logit, "
+            "expected a finite one in every row"
+        )
+    scores = logits.log_softmax(-1)
     never = torch.tensor([PAD, START], device=target.device)
     return scores.index_fill(1, never, -torch.inf)
 

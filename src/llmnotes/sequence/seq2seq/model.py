@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from llmnotes import train
 from llmnotes.checks import check_sizes, check_within, checked
+from llmnotes.precision import wide
 from llmnotes.run import History
 from llmnotes.sequence.rnn import Recurrent, State
 from llmnotes.sequence.seq2seq.pairs import PAD, Batch
@@ -46,7 +47,7 @@ def dot_scores(
     keys: Float[Tensor, "batch key width"],
 ) -> Float[Tensor, "batch query key"]:
     """e_ij = q_i · k_j (Luong et al. 2015)."""
-    return query @ keys.transpose(1, 2)
+    return wide(query) @ wide(keys).transpose(1, 2)
 
 
 def additive_scores(
@@ -58,7 +59,7 @@ def additive_scores(
 
     Source: Bahdanau et al. 2014.
     """
-    return torch.tanh(query[:, :, None] + keys[:, None]) @ v
+    return wide(torch.tanh(query[:, :, None] + keys[:, None])) @ wide(v)
 
 
 def mix(
@@ -70,11 +71,16 @@ def mix(
 ]:
     """Turn scores into weights that sum to 1 and return c = αh, and α.
 
-    Padding, where `seen` is False, gets no weight.
+    Padding, where `seen` is False, gets no weight, and what stands there
+    reaches nothing: 0 · NaN is NaN, so it is taken out. A source that is
+    all padding leaves a context of zeros.
     """
-    masked = scores.masked_fill(~seen[:, None], -torch.inf)
-    weights = masked.softmax(-1)
-    return weights @ values, weights
+    hidden = ~seen[:, None]
+    scores = wide(scores).masked_fill(hidden, -torch.inf)
+    scores = scores.masked_fill(hidden.all(-1, keepdim=True), 0)
+    weights = scores.softmax(-1).masked_fill(hidden, 0)
+    clean = wide(values.masked_fill(~seen[..., None], 0))
+    return (weights @ clean).to(values.dtype), weights
 
 
 class DotAttention(nn.Module):
@@ -218,7 +224,8 @@ class Seq2Seq(nn.Module):
         Float[Tensor, "batch query hidden"], Float[Tensor, "batch query key"]
     ]:
         """The context of every query, and the weights it is made with."""
-        scores = self.attention.scores(hidden, memory.keys)
+        keys = memory.keys.masked_fill(~memory.seen[..., None], 0)
+        scores = self.attention.scores(hidden, keys)
         return mix(scores, memory.values, memory.seen)
 
     def run(
@@ -280,11 +287,53 @@ class Seq2Seq(nn.Module):
             )
 
 
-class BahdanauSeq2Seq(Seq2Seq):
-    """Attention inside the loop, by the state before; reads both ways.
+class TwoWaySeq2Seq(Seq2Seq):
+    """The same, but that its encoder reads both ways.
+
+    So h_j knows what stands on either side of j. The two directions share
+    hidden_size between them and lie side by side in values and state.
+    Raises `ValueError` unless hidden_size is even.
+
+    Source: Bahdanau et al. 2014, §3.2.
+    """
+
+    def __init__(
+        self,
+        recurrent: type[Recurrent],
+        source_vocab: int,
+        target_vocab: int,
+        hidden_size: int,
+        attention: nn.Module | None = None,
+    ):
+        if hidden_size % 2:
+            raise ValueError(f"hidden_size: got {hidden_size}, expected even")
+        super().__init__(
+            recurrent, source_vocab, target_vocab, hidden_size, attention
+        )
+        self.encoder = recurrent(
+            hidden_size, hidden_size // 2, bidirectional=True
+        )
+
+    def encode(
+        self,
+        source: Int[Tensor, "batch key"],
+        source_lengths: Int[Tensor, "batch"] | None = None,
+    ) -> Memory:
+        """Read the source both ways; the state is as wide as the decoder's."""
+        memory = super().encode(source, source_lengths)
+        join = "directions batch half -> 1 batch (directions half)"
+        if isinstance(memory.state, Tensor):
+            state = rearrange(memory.state, join)
+        else:
+            state = tuple(rearrange(s, join) for s in memory.state)
+        return memory._replace(state=state)
+
+
+class BahdanauSeq2Seq(TwoWaySeq2Seq):
+    """Attention inside the loop, by the state before.
 
     The context is an input of the decoder's step, so positions wait for each
-    other. The encoder's two directions share hidden_size between them.
+    other.
 
     Source: Bahdanau et al. 2014.
     """
@@ -297,29 +346,21 @@ class BahdanauSeq2Seq(Seq2Seq):
         hidden_size: int,
         attention: nn.Module,
     ):
-        if hidden_size % 2:
-            raise ValueError(f"hidden_size: got {hidden_size}, expected even")
         super().__init__(
             recurrent, source_vocab, target_vocab, hidden_size, attention
         )
-        half = hidden_size // 2
-        self.encoder = recurrent(hidden_size, half, bidirectional=True)
         self.decoder = recurrent(2 * hidden_size, hidden_size)
 
     def run(
         self, target_in: Int[Tensor, "batch query"], memory: Memory
     ) -> tuple[Float[Tensor, "batch query hidden"], Tensor]:
         """Ask with s_{i-1}, step with what came, token by token."""
-        single = isinstance(memory.state, Tensor)
-        both = [memory.state] if single else memory.state
-        join = "directions batch half -> 1 batch (directions half)"
-        state = tuple(rearrange(s, join) for s in both)
-        outputs = []
+        state, outputs = memory.state, []
         for token in self.target_embedding(target_in).unbind(1):
-            context, weights = self.attend(state[0].transpose(0, 1), memory)
+            last = state if isinstance(state, Tensor) else state[0]
+            context, weights = self.attend(last.transpose(0, 1), memory)
             step = torch.cat([token[:, None], context], -1)
-            hidden, new = self.decoder(step, state[0] if single else state)
-            state = (new,) if single else new
+            hidden, state = self.decoder(step, state)
             outputs.append((hidden, context, weights))
         hidden, context, weights = (
             torch.cat(parts, 1) for parts in zip(*outputs, strict=True)

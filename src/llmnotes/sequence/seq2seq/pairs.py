@@ -46,9 +46,17 @@ class Vocabulary:
         return [self.ids[symbol] for symbol in text]
 
     def decode(self, ids: Iterable) -> str:
-        """Text up to END; START and PAD are not shown."""
+        """Text up to END; START and PAD are not shown.
+
+        Raises `ValueError` for a number that is none of ours, such as the
+        -100 that some mark labels with.
+        """
         text = []
         for i in map(int, ids):
+            if not 0 <= i < len(self):
+                raise ValueError(
+                    f"ids: got {i}, expected 0 to {len(self) - 1}"
+                )
             if i == END:
                 break
             if i >= SPECIAL:

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from llmnotes.foundations.tokenizers.wordpiece import WordPiece
+from llmnotes.precision import wide
 from llmnotes.transformer.bert.model import Bert
 
 LONGEST = 256  # ids of a sentence that all-MiniLM-L6-v2 was trained to read
@@ -27,10 +28,13 @@ def mean_pool(
 ) -> Float[Tensor, "batch d_model"]:
     """Return the mean over real tokens, [CLS] and [SEP] among them.
 
+    What stands at the padding is taken out: times zero, NaN would stay.
+
     Source: Reimers & Gurevych 2019.
     """
-    real = mask[:, :, None].to(hidden.dtype)
-    return (hidden * real).sum(1) / real.sum(1).clamp(min=1)
+    real = wide(hidden.masked_fill(~mask[:, :, None], 0))
+    count = mask.sum(1, keepdim=True).clamp(min=1)
+    return (real.sum(1) / count).to(hidden.dtype)
 
 
 @torch.no_grad()
