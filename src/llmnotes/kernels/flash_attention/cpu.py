@@ -44,6 +44,7 @@ from llmnotes.kernels.gemm.tiles import (
     store,
     transpose,
 )
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.attention import blind_queries, check_heads
 
 BLOCK_Q, BLOCK_K = 64, 96
@@ -356,11 +357,12 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     blind = blind_queries(query, key, causal)
     query = query[:, :, blind:]
-    out = FlashAttention.apply(
-        *map(padded, (query, key, value)), causal, scale
-    )
+    with without_autocast(query) as dtype:
+        out = FlashAttention.apply(
+            *map(padded, (query, key, value)), causal, scale
+        )
     out = F.pad(out[..., : value.shape[-1]], (0, 0, blind, 0))
-    return out.to(query.dtype)
+    return out.to(dtype)
 
 
 # Compiling takes some ten seconds; their code is kept on disk.

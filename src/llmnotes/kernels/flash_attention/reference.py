@@ -28,6 +28,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
+from llmnotes.precision import wide, without_autocast
 from llmnotes.transformer.attention import (
     apply_mask,
     blind_queries,
@@ -60,11 +61,6 @@ def among_keys(rows: slice, q: Tensor, k: Tensor) -> slice:
     """Where these queries stand: the last of all at the last key."""
     ahead = k.shape[-2] - q.shape[-2]
     return slice(rows.start + ahead, rows.stop + ahead)
-
-
-def wide(x: Tensor) -> Tensor:
-    """A tile in the type we compute in: float32, or float64 if it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def tile_scores(q, k, rows, columns, causal, scale):
@@ -210,7 +206,8 @@ class FlashAttention(torch.autograd.Function):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors
         do = do.reshape(o.shape)
-        dq, dk, dv = backward(q, k, v, o, lse, do, **ctx.options)
+        with without_autocast(do):
+            dq, dk, dv = backward(q, k, v, o, lse, do, **ctx.options)
         return dq.flatten(1, 2), dk.flatten(1, 2), dv.flatten(1, 2), None, None
 
 
@@ -236,5 +233,6 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     blind = blind_queries(query, key, causal)
     query = query[:, :, blind:]
-    out = FlashAttention.apply(query, key, value, causal, scale)
-    return F.pad(out, (0, 0, blind, 0))
+    with without_autocast(query) as dtype:
+        out = FlashAttention.apply(query, key, value, causal, scale)
+    return F.pad(out, (0, 0, blind, 0)).to(dtype)
