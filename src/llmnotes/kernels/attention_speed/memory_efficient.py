@@ -63,8 +63,11 @@ def summarise(
         scores = apply_mask(guarded_scores(query, key, scale), seen)
     peak = scores.detach().amax(-1, keepdim=True).clamp(min=LOWEST)
     weights = (scores - peak).exp()
+    if not seen.all():  # where the peak is NaN, these are no longer 0
+        weights = weights.masked_fill(~seen, 0)
     values = weighted_sum(weights, value, seen)
-    return values, weights.sum(-1, keepdim=True), peak
+    lost = ~peak.isfinite()  # NaN by now; its row shall spoil no gradient
+    return values, weights.sum(-1, keepdim=True), peak.masked_fill(lost, 0)
 
 
 def merge(one: tuple, two: tuple) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,7 +99,8 @@ def attend_rows(query, key, value, rows, key_chunk, causal, scale):
             preserve_rng_state=False,
         )
         summary = part if summary is None else merge(summary, part)
-    return summary[0] / summary[1]
+    values, total, _ = summary
+    return values / total.masked_fill(total.isnan(), 1)
 
 
 @checked
