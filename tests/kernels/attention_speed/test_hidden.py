@@ -112,3 +112,13 @@ def test_a_score_that_no_half_can_hold_is_no_infinity(name):
     x = torch.full((1, 1, 2, 1), 256.0, dtype=torch.half)
     value = torch.tensor([1.0, 3.0], dtype=torch.half).view(1, 1, 2, 1)
     assert PROGRAMS[name](x, x, value).flatten().tolist() == [2, 2]
+
+
+@pytest.mark.parametrize("name", ["reference", "cpu"])
+def test_a_second_derivative_is_refused_and_not_zero(name):
+    query, key, value, _ = tensors()
+    query.requires_grad_()
+    out = PROGRAMS[name](query, key, value).sum()
+    (slope,) = torch.autograd.grad(out, query, create_graph=True)
+    with pytest.raises(RuntimeError, match="^FlashAttention: got a second"):
+        slope.square().sum().backward()

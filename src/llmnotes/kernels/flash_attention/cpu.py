@@ -29,7 +29,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from numba import njit
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
 from llmnotes.compiled import keep
@@ -44,6 +43,7 @@ from llmnotes.kernels.gemm.tiles import (
     store,
     transpose,
 )
+from llmnotes.once import once
 from llmnotes.precision import without_autocast
 from llmnotes.transformer.attention import blind_queries, check_heads
 
@@ -300,7 +300,7 @@ class FlashAttention(torch.autograd.Function):
         return o
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors

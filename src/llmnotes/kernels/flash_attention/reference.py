@@ -25,9 +25,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
+from llmnotes.once import once
 from llmnotes.precision import wide, without_autocast
 from llmnotes.transformer.attention import (
     apply_mask,
@@ -201,7 +201,7 @@ class FlashAttention(torch.autograd.Function):
         return o.flatten(1, 2)
 
     @staticmethod
-    @once_differentiable
+    @once
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors

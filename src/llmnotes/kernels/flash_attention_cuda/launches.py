@@ -27,6 +27,7 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
     backward_tiling,
     forward_tiling,
 )
+from llmnotes.once import once
 from llmnotes.precision import without_autocast
 from llmnotes.transformer.attention import check_heads
 
@@ -111,7 +112,7 @@ class FlashAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     def backward(ctx, grad_out):
         """dQ, dK and dV from recomputed weights."""
         tiling = backward_tiling(grad_out.shape[-1])
