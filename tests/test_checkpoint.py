@@ -141,6 +141,8 @@ DAMAGE = {
     "gone": lambda file: file.unlink(),
     "foreign": foreign,
     "garbage": lambda file: file.write_bytes(b"\xff" * 100),
+    "nested": lambda file: file.write_bytes(b"[" * 100_000),
+    "null": lambda file: file.write_bytes(b"null"),
 }
 
 
@@ -159,7 +161,7 @@ def test_a_damaged_or_foreign_file_is_named_and_changes_nothing(
     assert "\n" not in str(error.value)
     if "another model" not in str(error.value):
         assert name in str(error.value)
-        assert "step 1 is the newest" in str(error.value)
+        assert "to go on from step 1, move step-000002" in str(error.value)
     assert same(everything(model, optimizer), before)
     assert checkpoint.steps(tmp_path) == [1, 2]
 
@@ -180,8 +182,8 @@ def test_moments_of_another_shape_are_refused(tmp_path):
     file = home / "training.safetensors"
     moments = load_file(file)
     for name, wrong in (
-        ("0.exp_avg", torch.ones(3)),
-        ("99.step", torch.ones(())),
+        ("optimizer.embed.weight.exp_avg", torch.ones(3)),
+        ("optimizer.foot.weight.step", torch.ones(())),
     ):
         save_file(moments | {name: wrong}, file)
         with pytest.raises(ValueError, match=f"training.*{name}"):
@@ -262,3 +264,167 @@ def test_what_a_crash_left_behind_is_cleared_away(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
     notes = json.loads((tmp_path / "step-000001/state.json").read_text())
     assert notes["format"] == checkpoint.FORMAT
+
+
+# Models that are more than weights
+
+
+class Views(nn.Module):
+    """Weights that lie in one storage, two of them in the same numbers."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed)
+        flat = torch.randn(9)
+        self.left = nn.Parameter(flat[:4])
+        self.right = nn.Parameter(flat[4:])
+        self.across = nn.Parameter(flat[2:6])
+        self.square = nn.Parameter(torch.randn(3, 3))
+        self.turned = nn.Parameter(self.square.data.T)
+
+    def forward(self, x):
+        return sum((p * x).sum() for p in self.parameters())
+
+
+def views(seed):
+    model = Views(seed)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(2.0).backward()
+    optimizer.step()
+    return model, optimizer
+
+
+def test_weights_that_share_their_memory_are_saved_and_come_back(tmp_path):
+    model, optimizer = views(0)
+    checkpoint.save(tmp_path, 1, model, optimizer)
+    other, found = views(1)
+    checkpoint.load(tmp_path, other, found)
+    assert same(everything(other, found), everything(model, optimizer))
+    assert torch.equal(other.turned, other.square.T)
+    size = os.stat(tmp_path / "step-000001/model.safetensors").st_size
+    assert size < 1000  # no storage was written with each of its views
+
+
+class Extra(nn.Linear):
+    """Keeps something beside its weights."""
+
+    def __init__(self, state):
+        super().__init__(2, 2)
+        self.state = state
+
+    def get_extra_state(self):
+        return self.state
+
+    def set_extra_state(self, state):
+        self.state = state
+
+
+def with_buffer(buffer):
+    model = nn.Linear(2, 2)
+    model.register_buffer("kept", buffer)
+    return model
+
+
+UNSAVABLE = {
+    "extra words": (lambda: Extra("x"), "_extra_state: got a str of the mod"),
+    # As a tensor it went into the file, and loading lost it without a word.
+    "extra tensor": (lambda: Extra(torch.ones(2)), "_extra_state: got a Ten"),
+    "no shape": (lambda: nn.LazyLinear(3), "weight: got a weight that has no"),
+    "meta": (
+        lambda: nn.Linear(2, 2, device="meta"),
+        "weight: got a tensor on",
+    ),
+    "sparse": (
+        lambda: with_buffer(torch.eye(3).to_sparse()),
+        "kept: got a tensor on cpu of layout torch.sparse_coo",
+    ),
+    "expanded": (
+        lambda: with_buffer(torch.ones(1).expand(3)),
+        "kept: got an expanded tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), UNSAVABLE.values(), ids=UNSAVABLE)
+def test_what_no_file_can_hold_is_named_and_nothing_is_left_behind(
+    tmp_path, make, said
+):
+    checkpoint.save(tmp_path, 1, *trained())
+    model = make()
+    optimizer = torch.optim.SGD(model.parameters())
+    with pytest.raises(ValueError, match=f"^{said}"):
+        checkpoint.save(tmp_path, 2, model, optimizer)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000001"]
+
+
+def circle():
+    notes = {}
+    notes["me"] = notes
+    return notes
+
+
+@pytest.mark.parametrize(
+    "notes", [{"x": object()}, {"x": torch.ones(2)}, {(1, 2): 3}, circle()]
+)
+def test_notes_that_json_cannot_hold_are_refused_before_anything(
+    tmp_path, notes
+):
+    with pytest.raises(ValueError, match="^notes: got what JSON cannot hold"):
+        checkpoint.save(tmp_path / "run", 1, *trained(), notes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_step_before_the_first_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="^step: got -1, expected at least 0"):
+        checkpoint.save(tmp_path / "run", -1, *trained())
+
+
+def test_whatever_goes_wrong_meanwhile_nothing_half_done_stays(
+    tmp_path, monkeypatch
+):
+    def stop(*arguments):
+        raise KeyboardInterrupt  # a second Ctrl-C
+
+    monkeypatch.setattr(checkpoint, "push_to_disk", stop)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path, 1, *trained())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_run_does_not_go_on_with_rounded_weights(tmp_path, dtype):
+    checkpoint.save(tmp_path, 2, *trained())
+    model, optimizer = trained(seed=1)
+    model = model.to(dtype)
+    with pytest.raises(ValueError, match="embed.weight is torch.float32, exp"):
+        checkpoint.load(tmp_path, model, optimizer)
+    checkpoint.load(tmp_path, model)  # to look at it is another matter
+
+
+WRAPPERS = {
+    "compiled": torch.compile,
+    "parallel": nn.DataParallel,
+    "both": lambda model: torch.compile(nn.DataParallel(model)),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
+def test_what_is_wrapped_around_a_model_leaves_no_trace(tmp_path, wrap):
+    model, optimizer = trained()
+    checkpoint.save(tmp_path / "plain", 2, model, optimizer)
+    checkpoint.save(tmp_path / "wrapped", 2, wrap(model), optimizer)
+    for source, around in (("wrapped", lambda m: m), ("plain", wrap)):
+        other, found = trained(seed=1)
+        checkpoint.load(tmp_path / source, around(other), found)
+        assert same(everything(other, found), everything(model, optimizer))
+
+
+def test_a_part_that_was_compiled_keeps_its_name(tmp_path):
+    model, optimizer = trained()
+    model.middle = torch.compile(model.middle)
+    assert "middle._orig_mod.bias" in model.state_dict()
+    home = checkpoint.save(tmp_path, 2, model, optimizer)
+    names = load_file(home / "model.safetensors").keys()
+    assert names == {"embed.weight", "middle.weight", "middle.bias", "seen"}
+    checkpoint.load(tmp_path, *trained(seed=1))
+    checkpoint.load(tmp_path, model, optimizer)

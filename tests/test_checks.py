@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 import torch
 from jaxtyping import AbstractDtype, Bool, Float, Int, jaxtyped
@@ -213,6 +214,10 @@ WORDS = {
     "steps: got 0, expected at least 1": lambda: check_sizes(heads=2, steps=0),
     "steps: got 2.0, expected an integer": lambda: check_sizes(steps=2.0),
     "steps: got -1, expected at least 0": lambda: check_sizes(0, steps=-1),
+    "steps: got True, expected an integer": lambda: check_sizes(steps=True),
+    "x: got nan to nan, expected 0 to 8": lambda: check_within(
+        0, 8, x=torch.tensor([1.0, torch.nan])
+    ),
     "ids: got 2 to 9, expected 0 to 8": lambda: check_within(
         0, 8, ids=torch.tensor([[2, 9]])
     ),
@@ -241,6 +246,8 @@ def test_ranges_are_worded_alike(message, call):
 def test_ranges_let_their_ends_pass():
     check_sizes(heads=1)
     check_sizes(0, steps=0)
+    check_sizes(heads=np.int64(2))
+    check_within(0, 8, ids=torch.zeros(0, 3))  # nothing is outside
     check_within(0, 8, ids=torch.tensor([0, 8]))
     check_divides("d_model", 12, heads=12, kv_heads=1)
     check_length("n", 3, ids=torch.zeros(5, 3))

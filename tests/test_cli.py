@@ -145,16 +145,19 @@ def test_ctrl_c_prints_the_command_that_goes_on_to_the_same_bit(
 def test_ctrl_c_in_the_last_evaluation_says_how_to_go_on(
     llmnotes, monkeypatch
 ):
+    evaluate_all = loop.evaluate_all
+
     def interrupted(*arguments):
         signal.raise_signal(signal.SIGINT)
+        return evaluate_all(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "evaluate_all", interrupted)
         status, _, err = llmnotes(f"{TRAIN} run")
     assert status == 130
-    assert (
-        err[-1]
-        == f"llmnotes: stopped; go on with: llmnotes {TRAIN} run --resume"
+    assert err[-1] == (
+        "llmnotes: stopped after step 6, saved in run; go on with: llmnotes "
+        f"{TRAIN} run --resume"
     )
     assert llmnotes(f"{TRAIN} run --resume")[0] == 0
 
@@ -212,7 +215,7 @@ def test_help_shows_examples_that_parse(llmnotes, command):
     assert (status, err) == (0, [])
     text = "\n".join(out).replace("\\\n", "")
     examples = text.partition("examples:\n")[2].splitlines()
-    assert len(examples) == 6
+    assert len(examples) == 8
     for example in examples:
         cli.parser().parse_args(shlex.split(example)[1:])
 
@@ -456,7 +459,11 @@ def test_a_truncated_checkpoint_is_one_line(llmnotes, tmp_path, file):
     llmnotes(f"{TRAIN} run")
     path = tmp_path / "run/step-000006" / file
     path.write_bytes(path.read_bytes()[:-9])
-    fails(llmnotes(f"{TRAIN} run --resume"), file, "step 4 is the newest")
+    fails(
+        llmnotes(f"{TRAIN} run --resume"),
+        file,
+        "to go on from step 4, move step-000006",
+    )
     if file != "training.safetensors":
         fails(llmnotes("sample run"), file)
 
@@ -523,3 +530,165 @@ def test_a_warning_is_one_line(llmnotes):
         "llmnotes: warning: run comes from 1 threads, this is 2: the last "
         "bits will differ"
     ]
+
+
+# Longer runs, the end of a text, terminals
+
+
+def test_a_run_is_made_longer_and_its_new_rate_is_said(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    status, out, err = llmnotes(f"{TRAIN} run --steps 8 --resume")
+    assert status == 0
+    assert out[-1].endswith("step-000008")
+    assert err[0].startswith(
+        "llmnotes: warning: run: 6 steps become 8; from step 6 the learning "
+        "rate is that of a run of 8, "
+    )
+    fails(
+        llmnotes(f"{TRAIN} run --steps 7 --resume"),
+        "steps: got 7, expected 8 or more, with which the run in run began",
+    )
+
+
+def test_a_text_ends_before_what_it_is_to_stop_at(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    command = "sample run --prompt 'the cat' --length 200 --seed 3"
+    whole = "\n".join(llmnotes(command)[1])
+    for stop in (whole[20:23], whole[60], whole[150:159]):
+        status, out, err = llmnotes(f"{command} --stop {shlex.quote(stop)}")
+        assert (status, err) == (0, [])
+        end = whole.index(stop, len("the cat"))
+        assert "\n".join(out) == whole[:end].removesuffix("\n")
+    two = f"--stop {shlex.quote(whole[60])} --stop {shlex.quote(whole[20:23])}"
+    first = min(whole.index(s, 7) for s in (whole[60], whole[20:23]))
+    assert "\n".join(llmnotes(f"{command} {two}")[1]) == whole[
+        :first
+    ].removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("stops", "written", "end"),
+    [
+        (["ab"], "xxaaby", "xxa"),
+        (["aab"], "aaaab", "aa"),
+        (["abc", "bd"], "abdabc", "a"),
+        (["abc", "b"], "xabc", "xa"),
+        (["xyz"], "wxy", "wxy"),
+        ([], "ab", "ab"),
+    ],
+)
+def test_what_may_be_the_beginning_of_a_stop_waits_and_is_not_lost(
+    stops, written, end
+):
+    assert "".join(commands.until(iter(written), stops)) == end
+
+
+def test_a_text_is_shown_letter_by_letter(llmnotes, monkeypatch):
+    llmnotes(f"{TRAIN} run")
+    whole = llmnotes("sample run --prompt the --length 9")[1]
+    seen, generate = [], commands.generate
+
+    def watched(*arguments, **options):
+        seen.append(sys.stdout.getvalue())
+        return generate(*arguments, **options)
+
+    monkeypatch.setattr(commands, "generate", watched)
+    assert llmnotes("sample run --prompt the --length 9")[1] == whole
+    assert [len(text) for text in seen] == list(range(3, 12))
+
+
+def test_ctrl_c_keeps_what_was_written(llmnotes, monkeypatch):
+    llmnotes(f"{TRAIN} run")
+    generate, count = commands.generate, iter(range(9))
+
+    def interrupted(*arguments, **options):
+        if next(count) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return generate(*arguments, **options)
+
+    monkeypatch.setattr(commands, "generate", interrupted)
+    status, out, err = llmnotes("sample run --prompt the --length 9")
+    assert (status, err) == (130, ["llmnotes: stopped"])
+    assert len("\n".join(out)) == 7
+
+
+def test_a_text_without_a_new_line_has_a_prompt_all_the_same(
+    llmnotes, tmp_path
+):
+    (tmp_path / "my own.txt").write_text("zebra " * 50, "utf-8")
+    llmnotes(OWN)
+    status, out, _ = llmnotes("sample mine --length 5")
+    assert status == 0
+    assert out[0][0] == " "  # its first character
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--stop ''", "--stop: got nothing, expected at least one letter"),
+        ("--stop 'the 9'", "--stop: got '9' at position 4, expected only"),
+    ],
+)
+def test_a_stop_that_cannot_be_written_is_one_line(llmnotes, options, words):
+    llmnotes(f"{TRAIN} run")
+    fails(llmnotes(f"sample run {options}"), words)
+
+
+def ascii_terminal(errors="strict"):
+    return io.TextIOWrapper(io.BytesIO(), "ascii", errors=errors)
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_no_command_fails_for_want_of_a_letter(
+    llmnotes, monkeypatch, tmp_path, errors
+):
+    """The list of data has a ×; folders and texts may have any letter."""
+    (tmp_path / "été.txt").write_text("Ωmega\n" * 50, "utf-8")
+    run = "train gpt --data été.txt --preset tiny --steps 2 --out été"
+    for command in ("data list", run, "--help", "sample été --prompt Ω"):
+        out, err = ascii_terminal(errors), ascii_terminal(errors)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            try:
+                assert cli.main(shlex.split(command)) == 0
+            except SystemExit as left:
+                assert left.code == 0
+        out.flush()
+        assert out.buffer.getvalue()
+        assert out.errors == errors  # as it was
+
+
+def test_another_way_with_letters_is_respected(monkeypatch):
+    out = ascii_terminal("xmlcharrefreplace")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert cli.main(["data", "list"]) == 0
+    out.flush()
+    assert b"&#215;" in out.buffer.getvalue()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_without_a_stderr_a_mistake_is_a_status_and_no_text(
+    capsys, monkeypatch, closed
+):
+    """print(file=None) would write it among the results."""
+    stream = io.StringIO() if closed else None
+    if closed:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert cli.main(["sample", "nowhere"]) == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_a_reader_that_is_gone_ends_the_text_without_a_word(llmnotes):
+    llmnotes(f"{TRAIN} run")
+    words = [sys.executable, "-m", "llmnotes", "sample", "run"]
+    writer = subprocess.Popen(
+        [*words, "--prompt", "the", "--length", "2000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert writer.stdout.read(5).startswith(b"the")
+    writer.stdout.close()
+    assert writer.stderr.read() == b""
+    assert writer.wait(60) == cli.READER_GONE

@@ -96,3 +96,17 @@ def test_changed_code_makes_a_run_another_one(monkeypatch):
     assert contests.home(runner, ("low", 1e-2, 1)) != contests.home(
         runner, ("low", 1e-2, 0)
     )
+
+
+@pytest.mark.parametrize("better", [max, min])
+def test_a_run_whose_loss_is_no_number_is_the_worst(better):
+    def explodes(name, rate, seed):
+        if rate == 3:
+            raise RuntimeError("loss: got nan by step 100")
+        return [rate if better is max else -rate]
+
+    explodes.__module__ = __name__
+    assert contests.tuned(explodes, [("a",)], (1, 2, 3), better) == {("a",): 2}
+    assert (
+        "nan" in contests.kept(explodes, ("a", 3, contests.TUNING[0]))["lost"]
+    )

@@ -2,7 +2,10 @@
 
 import hashlib
 import http.server
+import io
+import sys
 import threading
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -261,3 +264,91 @@ def test_a_text_of_one_block_and_one_token_is_just_enough():
 def test_an_empty_block_is_refused(block):
     with pytest.raises(ValueError, match="block: got"):
         batch(IDS, **OPTIONS | {"block": block})
+
+
+# Token numbers of any kind
+
+KINDS = {
+    **{
+        str(kind): lambda ids, kind=kind: ids.to(kind)
+        for kind in (
+            torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32,
+            torch.uint32,
+        )
+    },
+    "numpy uint16": lambda ids: ids.numpy().astype("<u2"),
+    "other byte order": lambda ids: ids.numpy().astype(">i4"),
+    "read only": lambda ids: np.frombuffer(ids.numpy().tobytes(), np.int64),
+    "backwards": lambda ids: ids.numpy()[::-1].copy()[::-1],
+    "every other": lambda ids: ids.repeat_interleave(2)[::2],
+    "list": lambda ids: ids.tolist(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_token_numbers_of_any_whole_type_give_the_same_batch(kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = batch(kind(IDS), **OPTIONS)
+    for x, expected in zip(found, batch(IDS, **OPTIONS), strict=True):
+        assert x.dtype == torch.int64
+        assert torch.equal(x, expected)
+    assert len(split(kind(IDS), 0.7)[0]) == 70
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (IDS.float(), "torch.float32, expected whole numbers"),
+        (IDS.bool(), "torch.bool, expected whole numbers"),
+        (IDS.numpy() / 1, "float64, expected whole numbers"),
+        (np.array(["a", "b"]), "<U1, expected whole numbers"),
+        (IDS[None], r"shape \(1, 101\), expected one row"),
+        (torch.tensor(3), r"shape \(\), expected one row"),
+    ],
+)
+def test_what_is_no_row_of_whole_numbers_is_refused_by_name(ids, said):
+    with pytest.raises(ValueError, match=f"^ids: got {said}"):
+        batch(ids, **OPTIONS)
+
+
+@pytest.mark.parametrize("wrong", [-1, -100, 3, 2**40])
+def test_a_number_without_a_character_is_refused_with_its_place(wrong):
+    """-100 is PyTorch's label for no target, and no hundredth from the end."""
+    vocabulary = CharVocabulary("abc" + "".join(map(chr, range(200, 400))))
+    vocabulary = vocabulary if wrong == -100 else CharVocabulary("abc")
+    with pytest.raises(ValueError, match=f"^ids: got {wrong} at position 1, "):
+        vocabulary.decode(torch.tensor([0, wrong]))
+
+
+def test_decoding_takes_any_whole_type_and_nothing_else():
+    vocabulary = CharVocabulary("abc")
+    for ids in (
+        torch.tensor([2, 0], dtype=torch.uint8), np.array([2, 0], "u2"), [2, 0]
+    ):  # fmt: skip
+        assert vocabulary.decode(ids) == "ca"
+    assert vocabulary.decode([]) == ""
+    with pytest.raises(ValueError, match="^ids: got float64, expected whole"):
+        vocabulary.decode(np.array([0.0, 1.0]))
+    with pytest.raises(ValueError, match=r"^ids: got shape \(1, 2\), expect"):
+        vocabulary.decode(torch.tensor([[0, 1]]))
+
+
+# Texts of one's own
+
+
+@pytest.mark.parametrize("order", ["utf-16", "utf-16-be"])
+def test_a_text_in_utf_16_is_told_from_any_other_mistake(tmp_path, order):
+    own = tmp_path / "own.txt"
+    mark = "" if order == "utf-16" else "\ufeff"
+    own.write_bytes(f"{mark}été".encode(order))
+    with pytest.raises(ValueError, match="UTF-8, not in UTF-16, which this l"):
+        text(str(own))
+
+
+@pytest.mark.parametrize("stream", [None, io.StringIO()])
+def test_a_text_is_fetched_where_stderr_is_gone(served, monkeypatch, stream):
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stderr", stream)
+    assert text("play").encode() == PLAY

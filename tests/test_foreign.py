@@ -1,10 +1,12 @@
 """What the reader of foreign checkpoints claims; all ways to spoil one."""
 
+import ast
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
@@ -161,6 +163,33 @@ def test_a_config_in_utf_8_is_read_whatever_the_locale(tmp_path):
         env=os.environ | ascii_only,
     )
     assert done.stdout.split() == [GLIBC_ASCII, ascii("Ωλ")], done.stderr
+
+
+def opens_in_the_locale(call):
+    """Whether a call opens text and does not say in which encoding."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    said = {word.arg for word in call.keywords}
+    if name in {"read_text", "write_text"}:  # their 1st and 2nd argument
+        return len(call.args) < 1 + (name[0] == "w") and "encoding" not in said
+    if ast.unparse(call.func) != "open":
+        return False
+    mode = call.args[1].value if len(call.args) > 1 else "r"
+    return "b" not in mode and "encoding" not in said
+
+
+def test_no_file_of_the_package_is_opened_in_the_locales_encoding():
+    found, opened = [], 0
+    for path in Path(foreign.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call):
+                opened += ast.unparse(node.func).endswith("_text")
+                if opens_in_the_locale(node):
+                    found.append(f"{path.name}:{node.lineno}")
+    assert not found
+    assert opened > 20
+    wrong = "open(x); p.read_text(); p.write_text(x); open(x, 'w')"
+    calls = [expr.value for expr in ast.parse(wrong).body]
+    assert all(map(opens_in_the_locale, calls))
 
 
 # Ways to spoil a checkpoint
@@ -355,3 +384,65 @@ def test_without_a_renaming_the_names_are_ours(tmp_path):
     foreign.save(tmp_path, {}, model.state_dict())
     foreign.load(again, tmp_path)
     assert all(map(torch.equal, model.parameters(), again.parameters()))
+
+
+# What was put around a model before it was saved
+
+
+PREFIXES = ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("laid", [lay, lay_shards])
+def test_names_of_a_compiled_or_parallel_model_are_read(
+    tmp_path, monkeypatch, laid, prefix
+):
+    wrapped = {f"{prefix}{name}": x for name, x in tensors().items()}
+    monkeypatch.setitem(globals(), "tensors", lambda: wrapped)
+    laid(tmp_path)
+    monkeypatch.undo()
+    same(load(tmp_path), tensors())
+
+
+def test_what_torch_writes_around_a_model_is_read(tmp_path):
+    for wrap in (torch.compile, nn.DataParallel):
+        torch.manual_seed(0)
+        model, other = Pair(PairConfig(3)), Pair(PairConfig(3))
+        foreign.save(tmp_path, {}, wrap(model).state_dict())
+        foreign.load(other, tmp_path)
+        assert all(map(torch.equal, model.parameters(), other.parameters()))
+
+
+def test_a_part_that_was_compiled_is_read(tmp_path):
+    found = tensors()
+    found["pair.first._orig_mod.bias"] = found.pop("pair.first.bias")
+    same(load(lay(tmp_path, found)), tensors())
+
+
+def test_a_model_may_have_a_part_of_its_own_called_module(tmp_path):
+    class Outer(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.module = nn.Linear(2, 3)
+
+    model, other = Outer(), Outer()
+    foreign.save(tmp_path, {}, model.state_dict())
+    foreign.load(other, tmp_path)
+    assert torch.equal(model.module.weight, other.module.weight)
+
+
+def test_one_name_outside_the_wrapper_is_not_guessed_about(tmp_path):
+    found = {f"module.{name}": x for name, x in tensors().items()}
+    found["more"] = torch.ones(1)
+    refused(lay(tmp_path, found), WEIGHTS, "unknown: module.pair.")
+
+
+def test_a_name_with_and_without_its_wrapper_is_there_twice(tmp_path):
+    found = tensors()
+    found["_orig_mod.pair.first.bias"] = torch.ones(3)
+    refused(lay(tmp_path, found), WEIGHTS, "twice: _orig_mod.pair.first.b")
+
+
+def test_a_pickle_is_not_read_and_the_way_out_is_named(tmp_path):
+    (lay(tmp_path) / WEIGHTS).rename(tmp_path / "pytorch_model.bin")
+    refused(tmp_path, WEIGHTS, "pytorch_model.bin is a pickle, which can run")

@@ -1,5 +1,6 @@
 """What a run looks like from outside: bar, lines and curve, proved."""
 
+import io
 import re
 import sys
 import time
@@ -110,3 +111,82 @@ def test_without_a_stderr_nothing_is_shown_and_all_is_trained(
 def test_a_bar_without_a_stderr_counts_all_the_same(monkeypatch):
     monkeypatch.setattr(sys, "stderr", None)
     assert list(progress_bar.bar([3, 1, 2])) == [3, 1, 2]
+
+
+class Gone(io.StringIO):
+    """A terminal that goes away after `left` writes."""
+
+    def __init__(self, left, error):
+        super().__init__()
+        self.left, self.error = left, error
+
+    def isatty(self):
+        return True
+
+    def write(self, text):
+        self.left -= 1
+        if self.left < 0:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize("left", [0, 1, 5, 20])
+@pytest.mark.parametrize(
+    "error",
+    [
+        BrokenPipeError(32, "Broken pipe"),
+        OSError(5, "Input/output error"),
+        ValueError("I/O operation on closed file."),
+    ],
+    ids=str,
+)
+def test_a_terminal_that_goes_away_does_not_end_the_run(
+    monkeypatch, left, error
+):
+    monkeypatch.setattr(progress.tqdm, "monitor_interval", 0)
+    monkeypatch.setattr(sys, "stderr", Gone(left, error))
+    model = tiny()
+    history = train(model, *texts(), CONFIG)
+    monkeypatch.undo()
+    assert same((model, history), go())
+
+
+def test_a_stderr_that_was_closed_is_no_obstacle(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed)
+    assert list(progress_bar.bar([3, 1, 2])) == [3, 1, 2]
+    model = tiny()
+    history = train(model, *texts(), CONFIG)
+    monkeypatch.undo()
+    assert same((model, history), go())
+
+
+def test_a_stderr_without_isatty_gets_lines_and_no_bar(monkeypatch):
+    class Log:
+        def __init__(self):
+            self.said = ""
+
+        def write(self, text):
+            self.said += text
+
+        def flush(self):
+            pass
+
+    log = Log()
+    monkeypatch.setattr(sys, "stderr", log)
+    train(tiny(), *texts(), CONFIG)
+    monkeypatch.undo()
+    assert [line[:4] for line in log.said.splitlines()] == ["step"] * 3
+
+
+def test_where_the_encoding_has_no_bars_the_curve_is_of_plain_signs(
+    monkeypatch,
+):
+    stream = io.TextIOWrapper(io.BytesIO(), "ascii", errors="strict")
+    monkeypatch.setattr(sys, "stderr", stream)
+    train(tiny(), *texts(), CONFIG)
+    assert progress.sparkline([8.0, 7.0, 5.0, 1.0]) == "#%+_"
+    monkeypatch.undo()
+    stream.flush()
+    assert stream.buffer.getvalue().decode("ascii").count("step") == 3

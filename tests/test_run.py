@@ -1,10 +1,13 @@
 """What stopping and resuming claim, proved; crashes are real kills."""
 
 import errno
+import io
+import json
 import os
 import random
 import shutil
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -13,7 +16,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llmnotes import checkpoint
+from llmnotes import checkpoint, stopping
 from llmnotes import run as runs
 from llmnotes import train as loop
 from llmnotes.train import train
@@ -36,7 +39,7 @@ def test_a_run_is_not_overwritten(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"learning_rate": 0.02}, {"steps": 10}, {"seed": 1}], ids=str
+    "change", [{"learning_rate": 0.02}, {"steps": 8}, {"seed": 1}], ids=str
 )
 def test_a_run_goes_on_only_as_it_began(tmp_path, change):
     go(tmp_path)
@@ -88,7 +91,7 @@ def test_what_the_caller_says_about_a_run_is_in_every_checkpoint(tmp_path):
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path):
-    with runs.hold(tmp_path):
+    with stopping.hold(tmp_path):
         for resume in (False, True):
             with pytest.raises(ValueError, match="where another run is wri"):
                 go(tmp_path, resume=resume)
@@ -101,9 +104,9 @@ def test_a_disk_without_locks_is_no_obstacle(tmp_path, monkeypatch):
     def unknown(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(runs.fcntl, "flock", unknown)
+    monkeypatch.setattr(stopping.fcntl, "flock", unknown)
     assert same(go(tmp_path), go())
-    monkeypatch.setattr(runs, "fcntl", None)  # as on Windows
+    monkeypatch.setattr(stopping, "fcntl", None)  # as on Windows
     assert same(go(tmp_path / "windows"), go())
 
 
@@ -186,6 +189,96 @@ def test_training_works_in_a_thread(tmp_path):
     thread.start()
     thread.join()
     assert same(results[0], go())
+
+
+def longer(out, steps=15, **options):
+    config = replace(CONFIG, steps=steps)
+    return go(out, config, tiny(seed=1), resume=True, **options)
+
+
+@pytest.mark.parametrize("at", [6, 9])
+def test_a_run_is_made_longer_and_says_what_its_rate_does(tmp_path, at):
+    go(tmp_path)
+    if at == 6:  # stopped before its end
+        shutil.rmtree(checkpoint.path(tmp_path, 9))
+    rate = replace(CONFIG, steps=15).rate
+    with pytest.warns(UserWarning, match=f"9 steps become 15; from step {at}"):
+        _, history = longer(tmp_path)
+    assert [row.step for row in history] == [3, 6, 9, 12, 15]
+    # The rate is a function of the step, whatever came before.
+    rates = [row.learning_rate for row in history]
+    assert rates[: at // 3] == [CONFIG.rate(s) for s in (2, 5, 8)[: at // 3]]
+    assert rates[at // 3 :] == [rate(s) for s in (2, 5, 8, 11, 14)[at // 3 :]]
+    assert rates[-1] == pytest.approx(CONFIG.min_learning_rate)
+    assert checkpoint.read(tmp_path)["longer"] == [[at, 9]]
+
+
+@pytest.mark.filterwarnings("ignore:.*steps become")
+def test_a_run_made_longer_resumes_to_the_same_bit_and_is_not_shortened(
+    tmp_path,
+):
+    one, two = tmp_path / "one", tmp_path / "two"
+    go(one)
+    shutil.copytree(one, two)
+    whole = longer(one)
+    longer(two)
+    shutil.rmtree(checkpoint.path(two, 15))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it is longer already
+        assert same(longer(two), whole)
+    with pytest.raises(ValueError, match="^steps: got 9, expected 15 or more"):
+        go(one, resume=True)
+    longer(one, 16)
+    said = checkpoint.read(one)
+    assert said["longer"] == [[9, 9], [15, 15]]
+    assert said["facts"]["steps"] == 16
+
+
+@pytest.mark.parametrize("stderr", [None, io.StringIO()])
+def test_a_warning_needs_no_stderr(tmp_path, monkeypatch, stderr):
+    if stderr is not None:
+        stderr.close()
+    go(tmp_path)
+    monkeypatch.setattr(sys, "stderr", stderr)
+    shown = []
+
+    def show(message, *place):
+        shown.append(str(message))
+        if sys.stderr is not None:
+            sys.stderr.write(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        _, history = longer(tmp_path)
+    assert history[-1].step == 15
+    assert len(shown) == 1
+
+
+def spoiled(folder, **changes):
+    file = checkpoint.latest(folder) / "state.json"
+    state = json.loads(file.read_text("utf-8"))
+    state["notes"] |= changes
+    file.write_text(json.dumps(state), "utf-8")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"facts": None},
+        {"facts": ["steps"]},
+        {"history": [{"epoch": 1}]},
+        {"history": None},
+        {"losses": "none"},
+        {"losses": [None]},
+    ],
+    ids=str,
+)
+def test_notes_that_are_no_runs_are_refused(tmp_path, changes):
+    go(tmp_path)
+    spoiled(tmp_path, **changes)
+    with pytest.raises(ValueError, match="expected a folder that train wrot"):
+        go(tmp_path, model=tiny(seed=1), resume=True)
 
 
 def child(out, aim, ready):

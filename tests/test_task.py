@@ -14,7 +14,7 @@ from llmnotes import train as loop
 from llmnotes.sequence.lstm.task import TASKS, Answerer, Recall
 from llmnotes.sequence.rnn import RNN
 from llmnotes.sequence.seq2seq.pairs import reversal
-from llmnotes.task import Task, cut
+from llmnotes.task import Task, cut, weighed
 from llmnotes.train import fit
 from tests.tiny_run import CONFIG, same, tiny
 
@@ -286,3 +286,207 @@ def test_a_final_loss_that_is_no_number_is_told(monkeypatch):
     monkeypatch.setattr(loop, "evaluate_all", lambda *_: math.nan)
     with pytest.raises(RuntimeError, match="^final loss: got nan by step 9"):
         loop.train(tiny(), *texts, CONFIG, progress=False)
+
+
+def test_a_state_of_the_optimizer_without_bounds_ends_the_run(tmp_path):
+    """A gradient of 1e25 has an infinite square: the weight never moves."""
+
+    class Steep(Tiny):
+        def loss(self, model, batch):
+            return super().loss(model, batch) * 1e30
+
+        def evaluate(self, model):
+            return 1.0
+
+    config = replace(CONFIG, clip=0.0)
+    for out in (None, tmp_path):
+        with pytest.raises(RuntimeError, match="^exp_avg_sq of 0.weight: got"):
+            fit(tiny(), Steep(), config, out=out, progress=False)
+    assert checkpoint.steps(tmp_path) == [0]
+
+
+def test_a_weight_without_bounds_ends_a_run_that_is_not_saved_too(monkeypatch):
+    """No judgement sees it: the row of a token that the text lacks."""
+
+    def broken(model, *arguments):
+        with torch.no_grad():
+            model[0].weight[10] = math.inf
+        return torch.tensor(1.0)
+
+    monkeypatch.setattr(loop, "update", broken)
+    texts = data.split(torch.arange(400) % 10)
+    with pytest.raises(RuntimeError, match="^0.weight: got nan or infinity b"):
+        loop.train(tiny(), *texts, CONFIG, progress=False)
+
+
+def test_a_mask_of_minus_infinity_is_no_fault(tmp_path):
+    model = tiny()
+    model.register_buffer("mask", torch.full((3, 3), -math.inf))
+    fit(model, Tiny(), CONFIG, out=tmp_path, progress=False)
+    assert checkpoint.steps(tmp_path)[-1] == 9
+
+
+def test_a_buffer_that_leaves_its_bounds_ends_the_run(tmp_path):
+    model = tiny()
+    model.register_buffer("mean", torch.zeros(3))
+
+    class Drift(Tiny):
+        def loss(self, model, batch):
+            model.mean += math.inf
+            return super().loss(model, batch)
+
+    with pytest.raises(RuntimeError, match="^mean: got nan or infinity by st"):
+        fit(model, Drift(), CONFIG, out=tmp_path, progress=False)
+    assert checkpoint.steps(tmp_path) == [0]
+
+
+def test_ctrl_c_does_not_save_losses_that_are_no_numbers(
+    tmp_path, monkeypatch
+):
+    """Every attempt to go on would end at the next row."""
+
+    def broken(*arguments):
+        signal.raise_signal(signal.SIGINT)
+        return torch.tensor(math.nan)
+
+    monkeypatch.setattr(loop, "update", broken)
+    with pytest.raises(RuntimeError, match="^loss: got nan by step 1"):
+        fit(tiny(), Tiny(), CONFIG, out=tmp_path, progress=False)
+    assert checkpoint.steps(tmp_path) == [0]
+
+
+def test_a_final_loss_that_is_no_number_is_not_saved(tmp_path, monkeypatch):
+    texts = data.split(torch.arange(400) % 11)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "evaluate_all", lambda *_: math.nan)
+        with pytest.raises(RuntimeError, match="^final loss: got nan by st"):
+            loop.train(tiny(), *texts, CONFIG, out=tmp_path, progress=False)
+    assert checkpoint.steps(tmp_path) == [3, 6]
+    history = loop.train(
+        tiny(1), *texts, CONFIG, out=tmp_path, resume=True, progress=False
+    )
+    assert history[-1].step == 9 and math.isfinite(history.final_loss)
+
+
+# What a task hands over
+
+
+@pytest.mark.parametrize("got", [torch.tensor(0.5), 0.5])
+def test_a_judgement_may_be_any_number(tmp_path, got):
+    history = fit(tiny(), Broken(got), CONFIG, out=tmp_path, progress=False)
+    assert {type(row.validation_loss) for row in history} == {float}
+    assert history.final_loss == 0.5
+
+
+def test_a_judgement_that_is_no_number_at_all_is_refused():
+    for got in (None, "good", torch.ones(2)):
+        with pytest.raises(
+            ValueError, match="^validation loss: got .*one num"
+        ):
+            fit(tiny(), Broken(got), CONFIG, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda x: x.expand(2), r"loss: got shape torch.Size\(\[2\]\), exp"),
+        (lambda x: x.item(), "loss: got float, expected a tensor"),
+        (lambda x: x.detach(), "loss: got a number without a gradient"),
+    ],
+)
+def test_a_loss_that_cannot_be_followed_back_is_refused(change, said):
+    class Odd(Tiny):
+        def loss(self, model, batch):
+            return change(super().loss(model, batch))
+
+    with pytest.raises(ValueError, match=f"^{said}"):
+        fit(tiny(), Odd(), CONFIG, progress=False)
+
+
+def test_a_loss_of_one_number_in_a_row_will_do():
+    class Row(Tiny):
+        def loss(self, model, batch):
+            return super().loss(model, batch)[None]
+
+    assert same(
+        (model := tiny(), fit(model, Row(), CONFIG, progress=False)),
+        (other := tiny(), fit(other, Tiny(), CONFIG, progress=False)),
+    )
+
+
+def test_a_model_with_nothing_to_train_is_refused():
+    for model in (nn.ReLU(), tiny().requires_grad_(False)):
+        with pytest.raises(ValueError, match="^model: got .* without param"):
+            fit(model, Tiny(), CONFIG, progress=False)
+
+
+# Pieces with other numbers of targets
+
+
+class Labelled(Tiny):
+    """Six rows; of their labels few count, in the second third none."""
+
+    def batch(self, step):
+        random = torch.Generator().manual_seed(step)
+        ids = torch.randint(11, (6, 5), generator=random)
+        labels = torch.full_like(ids, -100)
+        labels[0], labels[5, :2] = ids[0], ids[5, :2]
+        return ids, labels
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 6])
+def test_pieces_with_few_targets_do_not_count_more(pieces):
+    """The bug of 2024 in gradient accumulation; a piece of none was 0/0."""
+
+    def go(accumulate):
+        model = tiny(dropout=0.0)
+        config = replace(CONFIG, accumulate=accumulate)
+        optimizer = torch.optim.SGD(model.parameters())
+        history = fit(
+            model, Labelled(), config, optimizer=optimizer, progress=False
+        )
+        return history, list(model.parameters())
+
+    (whole, weights), (cut_up, others) = go(1), go(pieces)
+    for row, other in zip(whole, cut_up, strict=True):
+        assert row.loss == pytest.approx(other.loss, rel=1e-5)
+    for p, q in zip(weights, others, strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_a_task_may_count_its_targets_itself():
+    class Padded(Labelled):
+        """0 is no target; all is told in the order of the rows."""
+
+        def batch(self, step):
+            ids, labels = super().batch(step)
+            return ids, labels.clamp(min=0)
+
+        def loss(self, model, batch):
+            ids, labels = batch
+            return F.cross_entropy(
+                model(ids).flatten(0, 1), labels.flatten(), ignore_index=0
+            )
+
+        def targets(self, batch):
+            return int((batch[1] != 0).sum())
+
+    grads = []
+    for pieces in (1, 3):
+        model, task = tiny(dropout=0.0), Padded()
+        for piece, divisor in weighed(task, task.batch(0), pieces):
+            (task.loss(model, piece) / divisor).backward()
+        grads.append([p.grad for p in model.parameters()])
+    for one, other in zip(*grads, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_batch_without_a_target_is_refused_where_it_is_cut():
+    batch = torch.zeros(4, 3).long(), torch.full((4, 3), -100)
+    with pytest.raises(ValueError, match="^batch: got no target, expected"):
+        weighed(Tiny(), batch, 2)
+
+
+def test_real_numbers_count_by_rows():
+    batch = torch.zeros(6, 3), torch.full((6, 3), -100.0)
+    assert [d for _, d in weighed(Tiny(), batch, 3)] == [3.0] * 3

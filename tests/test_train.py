@@ -5,6 +5,7 @@ import re
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -288,6 +289,9 @@ def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
         {"seed": 0.5},
         {"weight_decay": -0.1},
         {"weight_decay": "much"},
+        {"learning_rate": math.inf, "min_learning_rate": 0.0},
+        {"weight_decay": math.inf},
+        {"steps": True},
         {"min_learning_rate": -1e-9},
         {"min_learning_rate": 0.02},
         {"betas": (0.9,)},
@@ -300,7 +304,7 @@ def test_a_row_holds_the_mean_loss_since_the_one_before(monkeypatch):
     ids=str,
 )
 def test_an_impossible_configuration_is_named(wrong):
-    ((name, value),) = wrong.items()
+    name, value = next(iter(wrong.items()))
     said = re.escape(f"{name}: got {value!r}, expected")
     with pytest.raises(ValueError, match=f"^{said}"):
         replace(CONFIG, **wrong)
@@ -351,3 +355,93 @@ def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path):
     model = tiny(seed=1)
     checkpoint.load(tmp_path, model)
     assert all(p.isfinite().all() for p in model.parameters())
+
+
+# Token numbers of any kind
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda ids: ids.int(),
+        lambda ids: ids.to(torch.uint16),
+        lambda ids: ids.numpy().astype(np.uint16),
+        lambda ids: ids.tolist(),
+    ],
+)
+def test_texts_of_any_whole_type_train_the_same(tmp_path, kind):
+    whole = go(tmp_path)
+    parts, model = list(map(kind, texts())), tiny()
+    history = train(model, *parts, CONFIG, progress=False)
+    assert same((model, history), whole)
+    assert evaluate_all(model, parts[1], CONFIG) == history.final_loss
+    assert evaluate(model, parts[1], CONFIG) == history[-1].validation_loss
+    again = tiny(seed=1)  # and it is the same run
+    train(again, *parts, CONFIG, out=tmp_path, resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda ids: ids.float(), "got torch.float32, expected whole numbers"),
+        (lambda ids: ids.numpy() / 1, "got float64, expected whole numbers"),
+        (lambda ids: ids[None], r"got shape \(1, \d+\), expected one row"),
+        (lambda ids: ids - 100, r"got -\d+ at position 0, expected 0 or more"),
+    ],
+)
+@pytest.mark.parametrize("which", ["train_ids", "validation_ids"])
+def test_texts_that_are_no_token_numbers_are_refused_by_name(
+    tmp_path, which, change, said
+):
+    parts = dict(zip(("train_ids", "validation_ids"), texts(), strict=True))
+    parts[which] = change(parts[which])
+    with pytest.raises(ValueError, match=f"^{which}: {said}"):
+        train(tiny(), **parts, config=CONFIG, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_targets_of_any_whole_type_cost_the_same():
+    model, ids = tiny().eval(), torch.randint(VOCAB, (3, 5))
+    wanted = loss(model, ids, ids)
+    for kind in (torch.int32, torch.int16, torch.int8):
+        assert torch.equal(loss(model, ids, ids.to(kind)), wanted)
+
+
+def test_a_mean_over_batches_counts_targets_and_not_places():
+    model = tiny().eval()
+    ids = torch.randint(VOCAB, (3, 4, 5))
+    labels = torch.full_like(ids, -100)
+    labels[0], labels[1, 0, :2] = ids[0], 3  # in the third batch none
+    batches = list(zip(ids, labels, strict=True))
+    found = loop.mean_loss(model, batches, CONFIG)
+    whole = loss(model, ids.flatten(0, 1), labels.flatten(0, 1))
+    assert found == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_a_model_in_float64_reports_its_loss_in_float64():
+    inputs, targets = loop.batch(texts()[0], CONFIG, 0)
+    first = loss(tiny(dropout=0.0).double(), inputs, targets)
+    config = replace(CONFIG, steps=1)
+    model, history = go(model=tiny(dropout=0.0).double(), config=config)
+    assert history[0].loss == first.item()
+    assert model[3].weight.dtype == torch.float64
+
+
+def test_numbers_of_numpy_are_welcome_in_a_run_that_is_kept(tmp_path):
+    config = replace(
+        CONFIG,
+        steps=np.int64(9),
+        seed=np.uint32(0),
+        learning_rate=np.float64(0.01),
+        betas=np.array([0.9, 0.95]),
+    )
+    whole = go(tmp_path, config=config, about={"size": np.int32(3)})
+    assert same(whole, go())
+    assert checkpoint.read(tmp_path)["about"] == {"size": 3}
+    assert same(go(tmp_path, model=tiny(seed=1), resume=True), whole)
+
+
+def test_what_a_caller_says_must_fit_into_json(tmp_path):
+    with pytest.raises(ValueError, match="^about: got what JSON cannot hold"):
+        go(tmp_path / "run", about={"x": tiny()})
+    assert not (tmp_path / "run").exists()

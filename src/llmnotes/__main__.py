@@ -6,16 +6,21 @@ arguments alone is said before.
 """
 
 import argparse
-import math
+import contextlib
+import os
 import shlex
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from llmnotes import corpora
+from llmnotes.options import SAMPLE, TRAIN
 from llmnotes.presets import MODELS
-from llmnotes.train_config import DTYPES, TrainConfig
+from llmnotes.train_config import TrainConfig
 
 EXAMPLES = """examples:
   llmnotes data list
@@ -24,8 +29,14 @@ EXAMPLES = """examples:
   llmnotes train gpt --data tiny_shakespeare --preset minigpt --out run \\
     --resume
   llmnotes train gpt --data my.txt --out mine
+  llmnotes train gpt --data my.txt --out mine --resume --steps 8000
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
+  llmnotes sample run --prompt "ROMEO:" --stop "JULIET:"
 """
+
+
+READER_GONE = 141  # what a shell says of a program whose pipe was closed
+STRICT = "strict", "surrogateescape"  # ways to stop at a letter
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,124 +45,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         """Say what is wrong and leave."""
         self.exit(2, f"{self.prog}: {message}; --help shows examples\n")
-
-
-def number(kind: type, low: float, high: float = math.inf):
-    """Make a reader of numbers from `low` to `high`."""
-
-    def read(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high:
-            what = "an integer" if kind is int else "a number"
-            top = "or more" if high == math.inf else f"to {high}"
-            raise argparse.ArgumentTypeError(
-                f"got {text}, expected {what}, {low} {top}"
-            )
-        return value
-
-    return read
-
-
-COUNT, SOME, CHANCE = number(int, 0), number(int, 1), number(float, 0, 1)
-NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in MODELS.items())
-# Those of TrainConfig have no default here: the preset has one.
-TRAIN = {
-    "model": {
-        "choices": MODELS,
-        "help": ", ".join(found.about for found in MODELS.values()),
-    },
-    "--out": {
-        "required": True,
-        "metavar": "FOLDER",
-        "help": "where the run is kept",
-    },
-    "--data": {
-        "metavar": "NAME|FILE",
-        "default": "python_reference",
-        "help": "text to learn: a name that llmnotes data list shows, or a "
-        "file in UTF-8; default %(default)s",
-    },
-    "--preset": {
-        "metavar": "NAME",
-        "help": f"size and training, default the first ({NAMED})",
-    },
-    "--resume": {
-        "action": "store_true",
-        "help": "go on with the run in --out, if there is one",
-    },
-    "--steps": {"type": SOME, "metavar": "N", "help": "optimizer steps"},
-    "--batch-size": {
-        "type": SOME,
-        "metavar": "N",
-        "help": "sequences per step",
-    },
-    "--learning-rate": {
-        "type": number(float, 0),
-        "metavar": "X",
-        "help": "the peak; the end is a tenth of it",
-    },
-    "--eval-every": {
-        "type": SOME,
-        "metavar": "N",
-        "help": "steps between evaluations, each with a checkpoint",
-    },
-    "--seed": {
-        "type": COUNT,
-        "metavar": "N",
-        "help": "of weights and batches",
-    },
-    "--dtype": {"choices": DTYPES, "help": "of the products"},
-    "--compile": {
-        "action": "store_true",
-        "default": None,
-        "help": "use torch.compile; needs a C++ compiler",
-    },
-    "--threads": {
-        "type": SOME,
-        "metavar": "N",
-        "default": 1,
-        "help": "of the CPU; at these sizes more than 1 gains nothing",
-    },
-}
-SAMPLE = {
-    "run": {"metavar": "FOLDER", "help": "where train kept the run"},
-    "--prompt": {
-        "default": "\n",
-        "help": "what to continue, default a new line",
-    },
-    "--length": {
-        "type": COUNT,
-        "metavar": "N",
-        "default": 500,
-        "help": "characters",
-    },
-    "--seed": {
-        "type": COUNT,
-        "metavar": "N",
-        "default": 0,
-        "help": "another: other text",
-    },
-    "--temperature": {
-        "type": number(float, 0),
-        "metavar": "T",
-        "default": 1.0,
-        "help": "0: always the likeliest; 1: as learned; more: wilder",
-    },
-    "--top-k": {"type": SOME, "metavar": "K", "help": "of the K likeliest"},
-    "--top-p": {
-        "type": CHANCE,
-        "metavar": "P",
-        "help": "likeliest that reach P",
-    },
-    "--min-p": {
-        "type": CHANCE,
-        "metavar": "P",
-        "help": "at least P x the likeliest",
-    },
-}
 
 
 def parser() -> Parser:
@@ -222,8 +115,11 @@ def training(options: argparse.Namespace) -> TrainConfig:
 
 def run_sample(options: argparse.Namespace) -> None:
     """`llmnotes sample`."""
-    if not options.prompt:
-        raise ValueError("--prompt: got nothing, expected at least one letter")
+    for name, given in (("prompt", [options.prompt]), ("stop", options.stop)):
+        if "" in given:
+            raise ValueError(
+                f"--{name}: got nothing, expected at least one letter"
+            )
     if not saved(options.run):
         raise ValueError(
             f"{options.run}: got no checkpoint, expected a folder that "
@@ -256,11 +152,21 @@ def saved(folder: str) -> bool:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(arguments)
+    with every_letter(sys.stdout), every_letter(sys.stderr):
+        return run(parser().parse_args(arguments), arguments)
+
+
+def run(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Do what is asked; mistakes and accidents become one line each."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
             options.go(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, and not while Python ends
+    except BrokenPipeError:
+        leave_quietly()
+        return READER_GONE
     except KeyboardInterrupt as stop:
         tell(goodbye(stop, options, arguments))
         return 130
@@ -272,6 +178,28 @@ def main(arguments: list[str] | None = None) -> int:
         tell((str(error) or repr(error)).splitlines()[0])
         return 2
     return 0
+
+
+@contextmanager
+def every_letter(stream: Any) -> Iterator[None]:
+    """Show ? for a letter that the stream's encoding does not have."""
+    before = getattr(stream, "errors", None)
+    if before not in STRICT or not hasattr(stream, "reconfigure"):
+        yield
+        return
+    stream.reconfigure(errors="replace")
+    try:
+        yield
+    finally:
+        if not stream.closed:
+            stream.reconfigure(errors=before)
+
+
+def leave_quietly() -> None:
+    """Let Python end in peace after `llmnotes sample run | head`."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
 
 
 def goodbye(stop, options: argparse.Namespace, arguments: list[str]) -> str:
@@ -289,8 +217,10 @@ def warn(message: Warning, *place) -> None:
 
 
 def tell(message: str) -> None:
-    """One line on stderr."""
-    print(f"llmnotes: {message}", file=sys.stderr)
+    """One line on stderr, if there is one."""
+    if sys.stderr is not None:  # else print would take stdout
+        with contextlib.suppress(OSError, ValueError):
+            print(f"llmnotes: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

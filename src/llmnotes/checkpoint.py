@@ -2,7 +2,8 @@
 
     run/step-000500/model.safetensors     weights, under state-dict names
     run/step-000500/training.safetensors  optimizer moments, random states
-    run/step-000500/state.json            the step and what the loop noted
+    run/step-000500/state.json            the step, what the loop noted, and
+                                          whose moments these are
 
 A checkpoint is written under another name, pushed to the disk, and then
 renamed, so that a folder called step-... is always whole; a crash leaves at
@@ -18,13 +19,19 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-FORMAT = "llmnotes checkpoint 1"
+from llmnotes import optimizer_state
+from llmnotes.checks import check_sizes
+from llmnotes.weights import apart, bare, check_same, weights
+
+FORMAT = "llmnotes checkpoint 2"
+BEFORE = "llmnotes checkpoint 1"  # moments by number: only weights are read
 PART = ".part"
 KEPT = 2
 
@@ -55,69 +62,72 @@ def latest(folder: str | Path) -> Path:
     return path(folder, found[-1])
 
 
-def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict; a tied weight only once, under its first name."""
-    unique = {}
-    for name, tensor in model.state_dict().items():
-        place = tensor.data_ptr() or name  # empty tensors have no place
-        unique.setdefault((place, tensor.shape), (name, tensor))
-    return dict(unique.values())
-
-
-def training_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Optimizer moments and random states as one flat dict of tensors."""
-    state = {"random.cpu": torch.get_rng_state()}
+def random_states() -> dict[str, Tensor]:
+    """Where PyTorch's random numbers are."""
+    states = {"random.cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        state["random.cuda"] = torch.cuda.get_rng_state()
-    for i, moments in optimizer.state_dict()["state"].items():
-        state |= {f"{i}.{name}": value for name, value in moments.items()}
-    return state
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
 def save(
     folder: str | Path,
     step: int,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Any,
     notes: dict | None = None,
 ) -> Path:
     """Write a checkpoint, all or nothing, and drop all but the last two.
 
     `notes` is anything JSON can hold. A step that is already there is left
-    as it is. Raises `RuntimeError` if the disk refuses; older checkpoints
-    are then untouched.
+    as it is. Raises `ValueError` naming what a checkpoint cannot hold,
+    `RuntimeError` if the disk refuses; older checkpoints are then untouched.
     """
+    check_sizes(0, step=step)
     home, part = path(folder, step), Path(folder) / PART
     try:
         shutil.rmtree(part, ignore_errors=True)
         if not home.exists():
+            held = contents(step, model, optimizer, notes)
             part.mkdir(parents=True)
-            fill(part, step, model, optimizer, notes)
+            fill(part, step, *held)
             os.rename(part, home)
             push_to_disk(Path(folder))
         for old in steps(folder)[:-KEPT]:
             os.rename(path(folder, old), part)  # never half a checkpoint
             shutil.rmtree(part)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(part, ignore_errors=True)
         kept = ", ".join(map(str, steps(folder))) or "none"
         raise RuntimeError(
             f"{folder}: could not save step {step} ({error}); checkpoints "
             f"kept: {kept}"
         ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return home
 
 
-def fill(part, step, model, optimizer, notes) -> None:
-    """Write the three files of a checkpoint into the folder `part`."""
-    for name, tensors in (
-        ("model", weights(model)),
-        ("training", training_state(optimizer)),
-    ):
-        plain = {k: v.detach().contiguous() for k, v in tensors.items()}
-        save_file(plain, part / f"{name}.safetensors", {"format": "pt"})
+def contents(step, model, optimizer, notes) -> tuple[dict, dict, str]:
+    """What the three files of a checkpoint hold; refuses what none can."""
+    model = bare(model)
+    moments, facts = optimizer_state.collect(model, optimizer)
     state = {"format": FORMAT, "step": step, "notes": notes or {}}
-    (part / "state.json").write_text(json.dumps(state), "utf-8")
+    try:
+        text = json.dumps(state | {"optimizer": facts})
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"notes: got what JSON cannot hold ({error}), expected numbers, "
+            "words, lists and dicts"
+        ) from None
+    return weights(model), moments | random_states(), text
+
+
+def fill(part, step, model, training, state) -> None:
+    """Write the three files of a checkpoint into the folder `part`."""
+    for name, tensors in (("model", model), ("training", training)):
+        file = part / f"{name}.safetensors"
+        save_file(apart(tensors), file, {"format": "pt"})
+    (part / "state.json").write_text(state, "utf-8")
     for file in [*part.iterdir(), part]:
         push_to_disk(file)
 
@@ -135,61 +145,73 @@ def push_to_disk(file: Path) -> None:
 
 def read(folder: str | Path) -> dict:
     """The newest checkpoint's notes and `step`, without its tensors."""
-    return read_state(latest(folder))
+    return read_state(latest(folder))[0]
 
 
 def load(
     folder: str | Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: Any = None,
 ) -> dict:
     """Put the newest checkpoint into a model; return its notes and `step`.
 
     With an optimizer, its moments and the random states come back too.
     Everything is read and checked before anything is changed. Raises
-    `ValueError` naming the file that is damaged or does not fit.
+    `ValueError` naming the file that is damaged, or the weights that are
+    others than the model has or the optimizer moves.
     """
-    home = latest(folder)
-    state = read_state(home)
+    home, model = latest(folder), bare(model)
+    state, facts = read_state(home)
+    own = weights(model)
     new = read_tensors(home / "model.safetensors")
-    check_weights(home, weights(model), new)
+    check_same(home, own, new, to_the_bit=optimizer is not None)
     if optimizer is not None:
-        restore(home, optimizer)
+        restore(home, model, optimizer, facts)
     with torch.no_grad():
-        for name, tensor in weights(model).items():
+        for name, tensor in own.items():
             tensor.copy_(new[name])
     return state
 
 
-def restore(home: Path, optimizer: torch.optim.Optimizer) -> None:
+def restore(home: Path, model, optimizer, facts: dict | None) -> None:
     """Bring back the optimizer's moments and the random states."""
-    tensors = read_tensors(home / "training.safetensors")
-    known = optimizer.state_dict()
-    groups = optimizer.param_groups
-    shapes = [p.shape for group in groups for p in group["params"]]
-    moments = {}
-    for name in [name for name in tensors if not name.startswith("random")]:
-        i, _, moment = name.partition(".")
-        fits = i.isdigit() and int(i) < len(shapes)
-        if not fits or tensors[name].shape not in ((), shapes[int(i)]):
-            raise damaged(home / "training.safetensors", name)
-        moments.setdefault(int(i), {})[moment] = tensors[name]
+    file = home / "training.safetensors"
+    if facts is None:
+        raise ValueError(
+            f"{home}: got {BEFORE!r}, whose moments are numbered and may be "
+            f"those of other weights, expected {FORMAT!r}; its weights alone "
+            "can be read"
+        )
+    tensors = read_tensors(file)
+    try:
+        state = optimizer_state.read(tensors, facts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(file, error) from error
     if "random.cpu" not in tensors:
-        raise damaged(home / "training.safetensors", "no random state")
-    optimizer.load_state_dict({**known, "state": moments})
+        raise damaged(file, "no random state")
+    optimizer_state.check(model, optimizer, state, facts, home)
+    optimizer_state.put(model, optimizer, state)
     torch.set_rng_state(tensors["random.cpu"])
     if torch.cuda.is_available() and "random.cuda" in tensors:
         torch.cuda.set_rng_state(tensors["random.cuda"])
 
 
-def read_state(home: Path) -> dict:
-    """What `save` was told, and the step."""
+def read_state(home: Path) -> tuple[dict, dict | None]:
+    """What `save` was told, the step, and what is known of the moments."""
     try:
         state = json.loads((home / "state.json").read_text("utf-8"))
-        if state["format"] != FORMAT:
+        if state["format"] not in (FORMAT, BEFORE):
             raise ValueError(f"format {state['format']!r}")
-        return {**state["notes"], "step": int(state["step"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        facts = state["optimizer"] if state["format"] == FORMAT else None
+        step = int(state["step"])
+        return {**state["notes"], "step": step}, facts
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise damaged(home / "state.json", error) from error
 
 
@@ -203,23 +225,15 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 def damaged(file: Path, why: object) -> ValueError:
     """The error for a file that is cut short or not ours."""
-    older = steps(file.parent.parent)[:-1]
-    hint = f"; without it, step {older[-1]} is the newest" if older else ""
+    home = file.parent
+    older = steps(home.parent)[:-1]
+    hint = ""
+    if older:
+        hint = (
+            f"; to go on from step {older[-1]}, move {home.name} to another "
+            "place"
+        )
     return ValueError(
         f"{file}: got a damaged or foreign file ({why}), expected one that "
         f"llmnotes.checkpoint wrote{hint}"
     )
-
-
-def check_weights(
-    home: Path, known: dict[str, Tensor], new: dict[str, Tensor]
-) -> None:
-    """Raise `ValueError` unless names and shapes are those of the model."""
-    for name in sorted(known.keys() | new.keys()):
-        got = tuple(new[name].shape) if name in new else "nothing"
-        want = tuple(known[name].shape) if name in known else "nothing"
-        if got != want:
-            raise ValueError(
-                f"{home}: got weights of another model: {name} is {got}, "
-                f"expected {want}"
-            )

@@ -16,6 +16,7 @@ divisors) stays in the function; helpers word it alike.
 import functools
 import inspect
 import re
+from numbers import Integral
 from types import UnionType
 from typing import NamedTuple, get_args
 
@@ -150,7 +151,7 @@ def agree(name: str, what: str, got, known: dict) -> None:
 def check_sizes(least: int = 1, **sizes: object) -> None:
     """Raise `ValueError` unless all are whole numbers, `least` or more."""
     for name, got in sizes.items():
-        if not isinstance(got, int):
+        if isinstance(got, bool) or not isinstance(got, Integral):
             raise ValueError(f"{name}: got {got}, expected an integer")
         if got < least:
             raise ValueError(f"{name}: got {got}, expected at least {least}")
@@ -159,8 +160,10 @@ def check_sizes(least: int = 1, **sizes: object) -> None:
 def check_within(low: int, high: int, **tensors: Tensor) -> None:
     """Raise `ValueError` unless all entries lie between low and high."""
     for name, x in tensors.items():
+        if not x.numel():
+            continue
         least, most = x.min().item(), x.max().item()
-        if least < low or most > high:
+        if not (least >= low and most <= high):  # nan is nowhere
             raise ValueError(
                 f"{name}: got {least} to {most}, expected {low} to {high}"
             )

@@ -6,7 +6,7 @@ about = the model's name, its shape and its characters; every checkpoint
 """
 
 import argparse
-import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pkgutil import resolve_name
 
@@ -102,25 +102,59 @@ def model_for(entry: presets.Model, config: TrainConfig) -> type[nn.Module]:
 def sample(options: argparse.Namespace) -> None:
     """`llmnotes sample`."""
     model, vocabulary = recall(options.run)
+    prompt = options.prompt
+    if prompt is None:
+        prompt = "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
+    ids = known(vocabulary, "--prompt", prompt)[None].to(device())
+    for stop in options.stop:  # one that cannot be written is a mistake
+        known(vocabulary, "--stop", stop)
+    letters = written(model, vocabulary, ids, options)
+    print(prompt, end="", flush=True)
     try:
-        ids = vocabulary.encode(options.prompt)[None].to(device())
+        for part in until(letters, options.stop):
+            print(part, end="", flush=True)
+    finally:  # also after Ctrl-C
+        print()
+
+
+def known(vocabulary: data.CharVocabulary, option: str, text: str) -> Tensor:
+    """Token numbers of what an option says."""
+    try:
+        return vocabulary.encode(text)
     except ValueError as error:
         why = str(error).removeprefix("text: ")
-        raise ValueError(f"--prompt: {why}") from error
-    ids = generate(
-        model,
-        ids,
-        options.length,
-        generator=torch.Generator(device()).manual_seed(options.seed),
-        **{name: getattr(options, name) for name in SAMPLING},
-    )
-    print(printable(vocabulary.decode(ids[0])))
+        raise ValueError(f"{option}: {why}") from error
 
 
-def printable(text: str) -> str:
-    """A text with ? for what the terminal's encoding does not have."""
-    encoding = sys.stdout.encoding or "utf-8"
-    return text.encode(encoding, "replace").decode(encoding)
+def written(model, vocabulary, ids, options) -> Iterator[str]:
+    """Letter after letter, as soon as it is drawn."""
+    generator = torch.Generator(device()).manual_seed(options.seed)
+    choice = {name: getattr(options, name) for name in SAMPLING}
+    for _ in range(options.length):
+        ids = generate(model, ids, 1, generator=generator, **choice)
+        yield vocabulary.decode(ids[0, -1:])
+
+
+def until(letters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
+    """Hand letters on and end before the first of `stops`.
+
+    What may be the beginning of one waits until it is clear.
+    """
+    held = ""
+    for letter in letters:
+        held += letter
+        if any(held.endswith(stop) for stop in stops):
+            found = max((s for s in stops if held.endswith(s)), key=len)
+            yield held.removesuffix(found)
+            return
+        waits = max(
+            (n for s in stops for n in range(len(s)) if held.endswith(s[:n])),
+            default=0,
+        )
+        free = len(held) - waits
+        yield held[:free]
+        held = held[free:]
+    yield held
 
 
 def recall(folder: str) -> tuple[nn.Module, data.CharVocabulary]:

@@ -6,6 +6,7 @@ Sources
 - "tiny_shakespeare": Karpathy 2015, char-rnn, `tinyshakespeare/input.txt`.
 """
 
+import codecs
 import hashlib
 import os
 import pydoc_data.topics
@@ -100,9 +101,11 @@ def own(path: str) -> str:
     try:
         found = body.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        wide = body[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        hint = ", not in UTF-16, which this looks like" if wide else ""
         raise ValueError(
             f"name: got {path!r}, whose byte {error.start} is "
-            f"0x{body[error.start]:02x}; expected a file in UTF-8"
+            f"0x{body[error.start]:02x}; expected a file in UTF-8{hint}"
         ) from error
     if not found:
         raise ValueError(
@@ -145,10 +148,12 @@ def fetch(name: str, wanted: Download) -> Path:
     import pooch
     from requests.exceptions import RequestException
 
+    from llmnotes.progress_bar import terminal
+
     pooch.get_logger().setLevel("WARNING")
     folder = pooch.os_cache("llmnotes")
     loader = pooch.HTTPDownloader(
-        timeout=TIMEOUT, progressbar=sys.stderr.isatty()
+        timeout=TIMEOUT, progressbar=terminal(sys.stderr)
     )
     try:
         path = pooch.retrieve(

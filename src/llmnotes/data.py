@@ -12,6 +12,8 @@ Sources
   (Philox: random numbers as a pure function of a key).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Int
@@ -20,6 +22,8 @@ from torch import Tensor
 from llmnotes.corpora import names as names
 from llmnotes.corpora import text as text
 from llmnotes.pictures import images as images
+
+Ids = Tensor | np.ndarray | Sequence[int]  # token numbers in any whole type
 
 
 class CharVocabulary:
@@ -54,8 +58,13 @@ class CharVocabulary:
             )
         return torch.from_numpy(ids.astype(np.int64))
 
-    def decode(self, ids: Int[Tensor, "tokens"]) -> str:
-        """The text that these token numbers stand for."""
+    def decode(self, ids: Ids) -> str:
+        """The text of token numbers; `ValueError` for one it has not.
+
+        -100, which stands for no target, would else be the hundredth
+        character from the end.
+        """
+        ids = as_ids("ids", ids, self.size)
         return "".join(self.symbols[i] for i in ids.tolist())
 
 
@@ -64,9 +73,48 @@ def code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
-def split(
-    ids: Int[Tensor, "tokens"], share: float = 0.9
-) -> tuple[Int[Tensor, "train"], Int[Tensor, "validation"]]:
+def as_ids(
+    name: str, ids: Ids, size: int | None = None
+) -> Int[Tensor, "tokens"]:
+    """Token numbers as one row of int64, whatever held them.
+
+    With a `size`, that of the vocabulary, all must lie below it. Raises
+    `ValueError` for anything but one row of whole numbers from 0.
+    """
+    found = row(name, ids)
+    wrong = found < 0 if size is None else (found < 0) | (found >= size)
+    if wrong.any():
+        at = int(wrong.int().argmax())
+        expected = "0 or more" if size is None else f"0 to {size - 1}"
+        raise ValueError(
+            f"{name}: got {int(found[at])} at position {at}, expected "
+            f"{expected}"
+        )
+    return found
+
+
+def row(name: str, ids: Ids) -> Int[Tensor, "tokens"]:
+    """One row of whole numbers as int64; without a copy if it is that."""
+    if isinstance(ids, Tensor):
+        kind = ids.dtype
+        real = kind.is_floating_point or kind.is_complex or kind == torch.bool
+    else:
+        ids = np.asarray(ids)
+        kind = ids.dtype
+        real = ids.size and kind.kind not in "iu"  # [] is float64
+    if real:
+        raise ValueError(f"{name}: got {kind}, expected whole numbers")
+    if ids.ndim != 1:
+        raise ValueError(
+            f"{name}: got shape {tuple(ids.shape)}, expected one row of "
+            "token numbers"
+        )
+    if isinstance(ids, np.ndarray):
+        ids = torch.from_numpy(ids.astype(np.int64))
+    return ids.to(torch.int64)
+
+
+def split(ids: Ids, share: float = 0.9) -> tuple[Ids, Ids]:
     """The first `share` of a corpus to train on, the rest to validate."""
     if not 0 < share < 1:
         raise ValueError(f"share: got {share}, expected between 0 and 1")
@@ -75,7 +123,7 @@ def split(
 
 
 def batch(
-    ids: Int[Tensor, "tokens"],
+    ids: Ids,
     *,
     batch_size: int,
     block: int,
@@ -87,8 +135,10 @@ def batch(
     A pure function of its arguments: to resume a run, or to look at the
     batch that went wrong, (seed, step) is all that has to be known.
 
-    Raises `ValueError` if the corpus is shorter than one block.
+    Raises `ValueError` if the corpus is shorter than one block or not one
+    row of whole numbers.
     """
+    ids = row("ids", ids)
     check_block(ids, block)
     # The bits of a Philox key are fixed for ever; those that
     # Generator.integers draws from them may change with NumPy's version.
@@ -99,12 +149,12 @@ def batch(
     return chosen[:, :-1], chosen[:, 1:]
 
 
-def check_block(ids: Tensor, block: int) -> None:
+def check_block(ids: Tensor, block: int, name: str = "ids") -> None:
     """Raise `ValueError` unless one block and its next token fit."""
     if block < 1:
         raise ValueError(f"block: got {block}, expected at least 1")
     if len(ids) <= block:
         raise ValueError(
-            f"ids: got {len(ids)} tokens, expected at least {block + 1}: one "
-            f"block of {block} and the token after it"
+            f"{name}: got {len(ids)} tokens, expected at least {block + 1}: "
+            f"one block of {block} and the token after it"
         )

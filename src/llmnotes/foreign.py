@@ -8,6 +8,8 @@
     assumed = what our model computes, as far as config.json can say
               otherwise: {name: the values that fit, the usual one first}
     rename  = their name of a tensor -> ours; None: we have no such tensor
+    wrapper = what was put around a model before it was saved: its names
+              begin with _orig_mod. (torch.compile) or module. (DataParallel)
     tied    = {name: the other name of the same tensor}; a file may hold it
               under the first, the second or both
 
@@ -18,7 +20,7 @@ Sources
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -27,8 +29,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, equal, nn
 
+from llmnotes.weights import plain_name
+
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
+PARALLEL = "module."
 SHOWN = 8  # names of a list of misfits; the rest is counted
 SCALARS = {int, float, bool, str, type(None)}
 
@@ -105,9 +110,16 @@ def typed(path: Path, name: str, value: Any, wanted: Any) -> Any:
 def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     """The tensors in a folder under their names, and the file to blame."""
     single, index = folder / WEIGHTS, folder / INDEX
-    if single.exists() or not index.exists():
-        return single, read_tensors(single)
-    return index, read_shards(index)
+    if not single.exists() and index.exists():
+        return index, read_shards(index)
+    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    if not single.exists() and pickles:
+        raise ValueError(
+            f"{single}: no such file, and {pickles[0].name} is a pickle, "
+            "which can run code; expected safetensors: load it with "
+            "transformers and call save_pretrained"
+        )
+    return single, read_tensors(single)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -171,8 +183,8 @@ def put(
     """Put tensors into a model; `ValueError` lists all that do not fit."""
     tied = tied or {}
     names: dict[str, list[str]] = {}  # ours -> theirs
-    for name in found:
-        ours = rename(name)
+    for name, inner in unwrapped(found, model.state_dict()).items():
+        ours = rename(inner)
         if ours is not None:
             names.setdefault(ours, []).append(name)
     new = {ours: found[theirs[0]] for ours, theirs in names.items()}
@@ -183,6 +195,20 @@ def put(
         raise ValueError(f"{path}: {described(wrong)}")
     for name, tensor in own.items():
         tensor.copy_(new[name])
+
+
+def unwrapped(found: Iterable[str], own: Iterable[str]) -> dict[str, str]:
+    """Their names, each with what it is without wrappers.
+
+    A model may have a part of its own that is called `module`.
+    """
+    names = {name: plain_name(name) for name in found}
+    ours = any(name.startswith(PARALLEL) for name in own)
+    while not ours and all(n.startswith(PARALLEL) for n in names.values()):
+        if not names:
+            break
+        names = {k: n.removeprefix(PARALLEL) for k, n in names.items()}
+    return names
 
 
 def untie(

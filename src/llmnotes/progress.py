@@ -2,17 +2,18 @@
 
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
-from llmnotes.progress_bar import bar
-from llmnotes.run import History, Row, Run
+from llmnotes.progress_bar import Patient, bar, writable
+from llmnotes.run import History, Row, Run, warn
 
 BARS = "▁▂▃▄▅▆▇█"
+PLAIN = "_.-=+*%#"  # where the terminal has no such bars
 WIDE, HIGH, EDGE = 640, 320, 48  # pixels
 HEAD = f"""<svg xmlns="http://www.w3.org/2000/svg" role="img"
  aria-label="Learning curve" viewBox="0 0 {WIDE} {HIGH}">
@@ -31,7 +32,7 @@ class Meter:
     """
 
     def __init__(self, run: Run, on: bool):
-        self.run, self.on = run, on and sys.stderr is not None
+        self.run, self.on = run, on and writable(sys.stderr)
 
     def __enter__(self) -> "Meter":
         """Show the bar."""
@@ -69,7 +70,7 @@ class Meter:
         )
         room = shutil.get_terminal_size().columns - 1 - len(line)
         curve = sparkline(losses, max(2, min(32, room)))
-        tqdm.write(line + curve, file=sys.stderr)
+        tqdm.write(line + curve, file=Patient(sys.stderr))
 
 
 def sparkline(values: Sequence[float], width: int = 32) -> str:
@@ -79,7 +80,17 @@ def sparkline(values: Sequence[float], width: int = 32) -> str:
         values = [values[i * last // (width - 1)] for i in range(width)]
     low, high = min(values), max(values)
     step = (high - low) / (len(BARS) - 1) or 1
-    return "".join(BARS[round((value - low) / step)] for value in values)
+    bars = BARS if shows(sys.stderr, BARS) else PLAIN
+    return "".join(bars[round((value - low) / step)] for value in values)
+
+
+def shows(stream: Any, text: str) -> bool:
+    """Whether a stream's encoding has all letters of a text."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def draw(history: History, file: Path, measure: str) -> None:
@@ -87,7 +98,7 @@ def draw(history: History, file: Path, measure: str) -> None:
     try:
         file.write_text(svg(history, measure), "utf-8")
     except OSError as error:
-        warnings.warn(f"{file}: not drawn ({error.strerror})", stacklevel=2)
+        warn(f"{file}: not drawn ({error.strerror})")
 
 
 def svg(history: History, measure: str) -> str:

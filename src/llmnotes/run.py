@@ -5,34 +5,31 @@ step    = optimizer steps done; the data's position too, because a batch
           is a function of seed and step
 history = one row per evaluation
 facts   = configuration and task; the same, or it is another run
+longer  = [step, steps]: where a run was made longer, and how long it was
 about   = what the caller wants kept with the weights
 """
 
+import contextlib
 import json
 import math
-import signal
-import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from llmnotes import checkpoint
+from llmnotes.stopping import Stopped
 from llmnotes.task import Task
 from llmnotes.train_config import TrainConfig
 
-try:
-    import fcntl
-except ImportError:  # Windows; there, nobody keeps two runs apart
-    fcntl = None
-
-LOCK = ".lock"
+NOTES = {"facts", "threads", "losses", "history"}
 
 
 @dataclass(frozen=True)
@@ -58,14 +55,6 @@ class History(list[Row]):
     final_loss: float = math.nan
 
 
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C, after a save."""
-
-    def __init__(self, saved: str):
-        super().__init__(f"{saved}; resume=True goes on from there")
-        self.saved = saved
-
-
 @dataclass
 class Run:
     """All that a checkpoint holds, and where it is kept."""
@@ -77,15 +66,23 @@ class Run:
     out: Path | None
     about: dict | None = None
     facts: dict = field(default_factory=dict)
+    longer: list[list[int]] = field(default_factory=list)
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)  # since the last row
     history: History = field(default_factory=History)
     since: tuple[float, int] = (0.0, 0)  # time and step of the last row
+    masks: set[str] = field(default_factory=set)  # not finite by design
 
     def begin(self, resume: bool) -> None:
         """Write the first checkpoint, or go on from the newest one."""
         facts = asdict(self.config) | self.task.facts()
-        self.facts = json.loads(json.dumps(facts))
+        self.facts = as_json("facts", facts)
+        self.about = as_json("about", self.about)
+        self.masks = {
+            name
+            for name, x in self.numbers()
+            if not (x.requires_grad or x.isfinite().all())
+        }
         found = [] if self.out is None else checkpoint.steps(self.out)
         if found and not resume:
             raise ValueError(
@@ -103,55 +100,113 @@ class Run:
     def save(self) -> None:
         """Write a checkpoint, if there is a folder for it.
 
-        Weights that are no numbers are refused: who goes on with them only
+        Numbers that are not finite are refused: who goes on with them only
         fails again.
         """
         if self.out is None:
             return
-        for name, p in self.model.named_parameters():
-            if not p.isfinite().all():
-                raise not_finite(name, "nan or infinity", self.step)
+        losses = [float(loss) for loss in self.losses]
+        for loss in losses:
+            finite("loss", loss, self.step)
+        self.check_numbers()
         notes = {
             "about": self.about,
             "facts": self.facts,
+            "longer": self.longer,
             "threads": torch.get_num_threads(),
-            "losses": [float(loss) for loss in self.losses],
+            "losses": losses,
             "history": [asdict(row) for row in self.history],
         }
         checkpoint.save(self.out, self.step, self.model, self.optimizer, notes)
 
+    def numbers(self) -> Iterator[tuple[str, Tensor]]:
+        """All tensors that training changes, or could, by name."""
+        yield from self.model.named_parameters()
+        yield from self.model.named_buffers()
+        state = getattr(self.optimizer, "state", None)
+        names = {p: name for name, p in self.model.named_parameters()}
+        for p, moments in (
+            state if isinstance(state, Mapping) else {}
+        ).items():
+            for what, x in moments.items():
+                if isinstance(x, Tensor):
+                    yield f"{what} of {names.get(p, 'a weight')}", x
+
+    def check_numbers(self) -> None:
+        """Raise `RuntimeError` for one that is no longer finite.
+
+        A mask of -inf among the buffers was never finite, and may stay.
+        """
+        for name, x in self.numbers():
+            if name not in self.masks and not x.isfinite().all():
+                raise not_finite(name, "nan or infinity", self.step)
+
     def load(self) -> None:
         """Go on from the newest checkpoint, if it is of the same run."""
         notes = checkpoint.read(self.out)
-        if "facts" not in notes:
+        if not NOTES <= notes.keys() or not isinstance(notes["facts"], dict):
             raise ValueError(
                 f"{self.out}: got weights without the notes of a run, "
                 "expected a folder that train wrote"
             )
-        for name in {**notes["facts"], **self.facts}:
-            was, now = notes["facts"].get(name), self.facts.get(name)
-            if now != was:
-                raise ValueError(
-                    f"{name}: got {now}, expected {was}, with which the run "
-                    f"in {self.out} began; give that, or another folder"
-                )
+        self.check_facts(notes["facts"], notes["step"])
         if notes["threads"] != torch.get_num_threads():
-            warnings.warn(
+            warn(
                 f"{self.out} comes from {notes['threads']} threads, this is "
                 f"{torch.get_num_threads()}: the last bits will differ",
-                stacklevel=2,
             )
+        history, losses = self.told(notes)
         checkpoint.load(self.out, self.model, self.optimizer)
-        self.step = notes["step"]
-        self.losses = list(torch.tensor(notes["losses"], device=self.device))
-        self.history = History(Row(**row) for row in notes["history"])
+        self.step, self.losses, self.history = notes["step"], losses, history
+        was = notes["facts"]["steps"]
+        self.longer = notes.get("longer", [])
+        if was < self.config.steps:
+            self.lengthen(was)
+
+    def told(self, notes: dict) -> tuple[History, list[Tensor]]:
+        """The rows of a checkpoint, and the losses since the last one."""
+        try:
+            rows = History(Row(**row) for row in notes["history"])
+            return rows, list(
+                torch.tensor(notes["losses"], device=self.device)
+            )
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.out}: got notes that are no run's ({error}), "
+                "expected a folder that train wrote"
+            ) from error
+
+    def check_facts(self, facts: dict, step: int) -> None:
+        """Raise `ValueError` for another run; more steps are no other one."""
+        for name in {**facts, **self.facts}:
+            was, now = facts.get(name), self.facts.get(name)
+            if name == "steps" and isinstance(was, int) and now > was:
+                continue
+            if now != was:
+                more = " or more" if name == "steps" else ""
+                raise ValueError(
+                    f"{name}: got {now}, expected {was}{more}, with which "
+                    f"the run in {self.out} began; give that, or another "
+                    "folder"
+                )
+
+    def lengthen(self, was: int) -> None:
+        """Note that the run is to take more steps, and say what follows."""
+        rate, steps = self.config.rate, self.config.steps
+        before = self.history[-1].learning_rate if self.history else rate(0)
+        self.longer = [*self.longer, [self.step, was]]
+        warn(
+            f"{self.out}: {was} steps become {steps}; from step {self.step} "
+            f"the learning rate is that of a run of {steps}, "
+            f"{rate(self.step):.2g} after {before:.2g}",
+        )
 
     def add(self, loss: Tensor) -> None:
         """Count a step. The loss stays on its device: no waiting for it."""
         self.losses.append(loss)
         self.step += 1
 
-    def note(self, learning_rate: float, look: Callable[[], float]) -> None:
+    def note(self, learning_rate: float, look: Callable[[], Any]) -> None:
         """Add a row; `look` evaluates, and its time does not count."""
         losses = torch.stack(self.losses).tolist()  # waits for the device
         seconds = time.perf_counter() - self.since[0]
@@ -159,10 +214,19 @@ class Run:
         finite("loss", mean, self.step)
         speed = (self.step - self.since[1]) * self.task.size / seconds
         judged = finite("validation loss", look(), self.step)
-        row = Row(self.step, mean, judged, learning_rate, speed)
+        self.check_numbers()
+        row = Row(self.step, mean, judged, float(learning_rate), speed)
         self.history.append(row)
         self.losses = []
         self.since = time.perf_counter(), self.step
+
+    def end(self, judge: Callable[[], float] | None) -> None:
+        """Judge the trained model, once; else its last evaluation does."""
+        last = self.history[-1]
+        if math.isnan(self.history.final_loss):
+            found = last.validation_loss if judge is None else judge()
+            found = finite("final loss", found, last.step)
+            self.history.final_loss = found
 
     def stopped(self) -> Stopped:
         """Save, and return what to raise."""
@@ -170,11 +234,45 @@ class Run:
         return Stopped(f"stopped after step {self.step}, saved in {self.out}")
 
 
-def finite(name: str, value: float, step: int) -> float:
+def warn(message: str) -> None:
+    """Warn who called into here; a stderr that is closed is no obstacle."""
+    with contextlib.suppress(ValueError):
+        warnings.warn(message, stacklevel=3)
+
+
+def as_json(name: str, value: Any) -> Any:
+    """What JSON makes of a value, NumPy's numbers included."""
+    try:
+        return json.loads(json.dumps(value, default=as_number))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{name}: got what JSON cannot hold ({error}), expected numbers, "
+            "words, lists and dicts"
+        ) from None
+
+
+def as_number(value: Any) -> int | float | list:
+    """A number of another kind as Python's."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a value of type {type(value).__name__}")
+
+
+def finite(name: str, value: Any, step: int) -> float:
     """Return a loss; `RuntimeError` if it is no number or has no bounds."""
-    if not math.isfinite(value):
-        raise not_finite(name, value, step)
-    return value
+    try:
+        found = float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"{name}: got {type(value).__name__}, expected one number"
+        ) from None
+    if not math.isfinite(found):
+        raise not_finite(name, found, step)
+    return found
 
 
 def not_finite(name: str, got: object, step: int) -> RuntimeError:
@@ -183,54 +281,3 @@ def not_finite(name: str, got: object, step: int) -> RuntimeError:
         f"{name}: got {got} by step {step}, expected a finite number; a "
         "lower learning_rate or a longer warmup may help"
     )
-
-
-@contextmanager
-def hold(out: str | Path | None) -> Iterator[None]:
-    """Keep other runs out of a folder meanwhile.
-
-    Two that write into one would mix their checkpoints. The system lets go
-    of a lock when its process ends, however it ends; an empty file stays.
-    """
-    if out is None or fcntl is None:
-        yield
-        return
-    checkpoint.steps(out)  # complains about a file
-    Path(out).mkdir(parents=True, exist_ok=True)
-    with open(Path(out) / LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                f"out: got {out}, where another run is writing; wait until "
-                "it ends, or give another folder"
-            ) from error
-        except OSError:
-            pass  # some network disks have no locks: train all the same
-        yield
-
-
-@contextmanager
-def stop_on_ctrl_c(run: Run) -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C sets; a second Ctrl-C stops at once.
-
-    A step that is cut in the middle would leave weights half updated. Where
-    nothing can be saved, or in a thread that gets no signals, Ctrl-C stays
-    as it is.
-    """
-    asked = threading.Event()
-
-    def ask(number, frame):
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    main = threading.current_thread() is threading.main_thread()
-    if run.out is None or not main:
-        yield asked
-        return
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -10,6 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+IGNORED = -100  # PyTorch's ignore_index: a place without a target
+
 
 @runtime_checkable
 class Task(Protocol):
@@ -36,6 +38,18 @@ class Task(Protocol):
         """Judge the model, which is in evaluation mode."""
         ...
 
+    def targets(self, batch: Any) -> int:
+        """How many targets the loss of a batch is the mean over.
+
+        Pieces of a batch count by it. Unless a task says otherwise, the
+        last tensor holds targets: those of -100 do not count, real numbers
+        count by rows.
+        """
+        last = batch[-1]
+        if last.is_floating_point() or last.is_complex():
+            return len(last)
+        return int((last != IGNORED).sum())
+
     def facts(self) -> dict:
         """What a checkpoint must have been trained on to be gone on with.
 
@@ -59,3 +73,40 @@ def cut(batch: Any, pieces: int) -> Iterable:
             "tuple of tensors, a divisor of their length"
         )
     return zip(*(part.chunk(pieces) for part in batch), strict=True)
+
+
+def weighed(task: Task, batch: Any, pieces: int) -> list[tuple[Any, float]]:
+    """The pieces of a batch, each with what its mean loss is divided by.
+
+    What comes out adds up to the mean over all targets: a piece with half
+    of them counts for a half, one without any for nothing. Divided by their
+    number alone, pieces with few targets would count too much.
+
+    Raises `ValueError` for a batch without targets.
+    """
+    if pieces == 1:
+        return [(batch, 1.0)]
+    parts = list(cut(batch, pieces))
+    counts = [task.targets(part) for part in parts]
+    if not any(counts):
+        raise ValueError("batch: got no target, expected at least one")
+    whole = sum(counts)
+    return [
+        (part, whole / count)
+        for part, count in zip(parts, counts, strict=True)
+        if count
+    ]
+
+
+def a_loss(found: Any) -> Tensor:
+    """Return what a task calls a loss; `ValueError` if nothing is in it."""
+    if not isinstance(found, Tensor) or found.numel() != 1:
+        shape = getattr(found, "shape", None)
+        got = type(found).__name__ if shape is None else f"shape {shape}"
+        raise ValueError(f"loss: got {got}, expected a tensor of one number")
+    if not found.requires_grad:
+        raise ValueError(
+            "loss: got a number without a gradient, expected one computed "
+            "from weights that require one"
+        )
+    return found.reshape(())

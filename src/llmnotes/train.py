@@ -16,6 +16,7 @@ Sources
 
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from llmnotes import data
+from llmnotes import checkpoint, data
 from llmnotes.modes import evaluating
 from llmnotes.progress import Meter
-from llmnotes.run import History, Run, finite, hold, stop_on_ctrl_c
-from llmnotes.task import Task, cut
+from llmnotes.run import History, Run, as_json
+from llmnotes.stopping import hold, stop_on_ctrl_c
+from llmnotes.task import IGNORED, Task, a_loss, weighed
 from llmnotes.train_config import TrainConfig
 
 EVALUATION = 2**62  # batches from here on are never trained on
@@ -41,10 +43,15 @@ def loss(
     inputs: Int[Tensor, "batch length"],
     targets: Int[Tensor, "batch length"],
 ) -> Float[Tensor, ""]:
-    """Mean cross-entropy per token, in nats; computed in float32 or more."""
+    """Mean cross-entropy per token, in nats; computed in float32 or more.
+
+    Targets of -100 do not count.
+    """
     logits = model(inputs)
     wide = torch.promote_types(logits.dtype, torch.float32)
-    return F.cross_entropy(logits.flatten(0, 1).to(wide), targets.flatten())
+    return F.cross_entropy(
+        logits.flatten(0, 1).to(wide), targets.flatten().long()
+    )
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -58,9 +65,16 @@ def adamw(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     Biases and the gains of a norm have a job at their size; pulling them
     towards zero only distorts it.
 
+    Raises `ValueError` for a model without anything to train.
+
     Source: Loshchilov & Hutter 2019.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError(
+            f"model: got {type(model).__name__} without parameters that "
+            "require gradients, expected at least one"
+        )
     decay = config.weight_decay
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
@@ -86,12 +100,12 @@ def update(model, optimizer, task, batch, config, step) -> Tensor:
         group["lr"] = config.rate(step)
     optimizer.zero_grad()
     device = next(model.parameters()).device
-    total = torch.zeros((), device=device)
-    for piece in cut(batch, config.accumulate):
+    total = 0
+    for piece, divisor in weighed(task, batch, config.accumulate):
         with precision(config, device):
-            part = task.loss(model, piece) / config.accumulate
+            part = a_loss(task.loss(model, piece)) / divisor
         part.backward()
-        total += part.detach()
+        total = total + part.detach()
     if config.clip:
         groups = optimizer.param_groups
         trained = [p for group in groups for p in group["params"]]
@@ -107,6 +121,7 @@ def fit(
     *,
     optimizer: Any = None,
     enough: float = -math.inf,
+    final: Callable[[], float] | None = None,
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -117,33 +132,36 @@ def fit(
     With a folder `out`, a checkpoint is written before the first step, at
     every evaluation and on Ctrl-C, and the curve so far as curve.svg.
     `resume` goes on from the newest one, to the same bits as if nothing had
-    happened, and starts where there is none. An evaluation of at most
-    `enough` ends the run early. `progress` shows a bar and the curve on
-    stderr. `about`, anything JSON can hold, goes into checkpoints.
+    happened, and starts where there is none. With more `steps` than it
+    began with, a run is made longer: the rate then follows the schedule of
+    a run of that length from the step where it is, so after a run that had
+    ended it rises at once, and a warning says from where to where. An
+    evaluation of at most `enough` ends the run early. `final` judges the
+    trained model, by default its last evaluation does. `progress` shows a
+    bar and the curve on stderr. `about`, anything JSON can hold, goes into
+    checkpoints.
 
     Raises `ValueError` for checkpoints of another run, for a folder in which
-    one is writing and for an optimizer whose state cannot be saved,
-    `RuntimeError` when the disk is full or a loss is not a number,
+    one is writing and for an optimizer or a model whose state cannot be
+    saved, `RuntimeError` when the disk is full or a loss, a weight or the
+    optimizer's state is no longer finite, which is not saved,
     `KeyboardInterrupt` after the save that Ctrl-C asks for.
     """
     if optimizer is None:
         optimizer = adamw(model, config)
-    if out is not None and not hasattr(optimizer, "state_dict"):
-        raise ValueError(
-            f"optimizer: got {type(optimizer).__name__}, which has no "
-            "state_dict, expected one that does; or no folder `out`"
-        )
+    if out is not None:  # complains before there is a folder
+        checkpoint.contents(0, model, optimizer, as_json("about", about))
     with hold(out):
         folder = None if out is None else Path(out)
         run = Run(model, task, optimizer, config, folder, about)
         run.begin(resume)
-        with stop_on_ctrl_c(run) as asked, Meter(run, progress) as meter:
-            steps(run, enough, asked, meter)
-    run.history.final_loss = run.history[-1].validation_loss
+        with stop_on_ctrl_c(folder) as asked, Meter(run, progress) as meter:
+            steps(run, enough, final, asked, meter)
+            run.end(final)  # if it was at its end, or good enough
     return run.history
 
 
-def steps(run: Run, enough: float, asked, meter) -> None:
+def steps(run: Run, enough: float, final, asked, meter) -> None:
     """The loop itself: from the step a run is at to the last one."""
     config, task, history = run.config, run.task, run.history
     forward = torch.compile(run.model) if config.compile else run.model
@@ -157,13 +175,15 @@ def steps(run: Run, enough: float, asked, meter) -> None:
         meter.tick(part)
         if run.step % config.eval_every == 0 or run.step == config.steps:
             run.note(config.rate(step), lambda: judge(forward, task))
+            if run.step == config.steps:
+                run.end(final)  # before it is saved: it may be no number
             meter.tell()
             run.save()
         if asked.is_set():
             raise run.stopped()
 
 
-def judge(model: nn.Module, task: Task) -> float:
+def judge(model: nn.Module, task: Task) -> Any:
     """What the task says about the model, which it leaves as it was."""
     with evaluating(model):
         return task.evaluate(model)
@@ -173,18 +193,21 @@ def judge(model: nn.Module, task: Task) -> float:
 class LanguageModelling(Task):
     """Predict every token of random blocks from those before it.
 
-    Raises `ValueError` for texts shorter than a block.
+    Raises `ValueError` for texts that are shorter than a block, or not one
+    row of whole numbers from 0.
     """
 
-    train_ids: Int[Tensor, "train"]
-    validation_ids: Int[Tensor, "validation"]
+    train_ids: data.Ids
+    validation_ids: data.Ids
     config: TrainConfig
     unit = "tokens"
     measure = "loss in nats per token"
 
     def __post_init__(self):
-        for ids in (self.train_ids, self.validation_ids):
-            data.check_block(ids, self.config.block)
+        for name in ("train_ids", "validation_ids"):
+            ids = data.as_ids(name, getattr(self, name))
+            data.check_block(ids, self.config.block, name)
+            object.__setattr__(self, name, ids)
 
     @property
     def size(self) -> int:
@@ -211,7 +234,7 @@ class LanguageModelling(Task):
         return {"text": check}
 
 
-def batch(ids: Tensor, config: TrainConfig, step: int) -> tuple:
+def batch(ids: data.Ids, config: TrainConfig, step: int) -> tuple:
     """Inputs and targets of a step."""
     return data.batch(
         ids,
@@ -223,33 +246,38 @@ def batch(ids: Tensor, config: TrainConfig, step: int) -> tuple:
 
 
 def mean_loss(model, batches, config) -> float:
-    """Mean loss per token over (inputs, targets), without dropout."""
+    """Mean loss per target over (inputs, targets), without dropout.
+
+    Targets of -100 do not count, and a batch of nothing else is skipped.
+    """
     total, tokens = 0.0, 0
     with evaluating(model):
         for inputs, targets in batches:
+            count = int((targets != IGNORED).sum())
+            if not count:
+                continue
             with precision(config, inputs.device):
                 part = loss(model, inputs, targets)
-            total += part.double() * targets.numel()
-            tokens += targets.numel()
-    return float(total / tokens)
+            total += part.double() * count
+            tokens += count
+    return float(total / tokens) if tokens else math.nan
 
 
-def evaluate(
-    model: nn.Module, ids: Int[Tensor, "tokens"], config: TrainConfig
-) -> float:
+def evaluate(model: nn.Module, ids: data.Ids, config: TrainConfig) -> float:
     """Loss on `eval_batches` random batches, the same ones every time."""
     numbers = range(EVALUATION, EVALUATION + config.eval_batches)
     return mean_loss(model, (batch(ids, config, i) for i in numbers), config)
 
 
 def evaluate_all(
-    model: nn.Module, ids: Int[Tensor, "tokens"], config: TrainConfig
+    model: nn.Module, ids: data.Ids, config: TrainConfig
 ) -> float:
     """Loss on all of `ids`: every token but the first predicted once.
 
     The text is cut into blocks; a token at the head of a block is predicted
     from one token only, as it is in training.
     """
+    ids = data.row("ids", ids)
     data.check_block(ids, config.block)
     whole = (len(ids) - 1) // config.block * config.block
     inputs, targets = ids[:-1], ids[1:]
@@ -268,8 +296,8 @@ def evaluate_all(
 
 def train(
     model: nn.Module,
-    train_ids: Int[Tensor, "train"],
-    validation_ids: Int[Tensor, "validation"],
+    train_ids: data.Ids,
+    validation_ids: data.Ids,
     config: TrainConfig,
     *,
     out: str | Path | None = None,
@@ -279,15 +307,18 @@ def train(
 ) -> History:
     """Train a language model in place, on the device it is on: see `fit`.
 
+    The texts are tensors, NumPy arrays or lists of whole numbers, of any
+    integer type. `final_loss` is that on all of the validation text.
+
     Raises `ValueError` for texts shorter than a block, and what `fit` does.
     """
+    optimizer = adamw(model, config)  # complains of an empty model
     device = next(model.parameters()).device
-    texts = [ids.to(device) for ids in (train_ids, validation_ids)]
+    named = {"train_ids": train_ids, "validation_ids": validation_ids}
+    texts = [data.row(name, ids).to(device) for name, ids in named.items()]
     task = LanguageModelling(*texts, config)
-    history = fit(
-        model, task, config,
+    return fit(
+        model, task, config, optimizer=optimizer,
+        final=lambda: evaluate_all(model, task.validation_ids, config),
         out=out, resume=resume, progress=progress, about=about,
     )  # fmt: skip
-    final = evaluate_all(model, task.validation_ids, config)
-    history.final_loss = finite("final loss", final, history[-1].step)
-    return history

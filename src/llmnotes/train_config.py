@@ -29,7 +29,8 @@ class TrainConfig:
     """Everything that decides what a run computes, apart from its data.
 
     `batch_size` sequences make one optimizer step; `accumulate` cuts them
-    into pieces that need less memory and changes nothing else. `clip` and
+    into pieces that need less memory. Each counts by its number of targets,
+    see `Task.targets`, so that only rounding differs. `clip` and
     `warmup` are off at 0. `dtype` is "float32", or "bfloat16" for mixed
     precision: bfloat16 products, float32 weights. A task that is not text
     makes its own batches and has no use for `block`. Another schedule is a
@@ -65,7 +66,13 @@ class TrainConfig:
             value = getattr(self, name)
             fits = isinstance(value, Real) and value >= 0
             self.check(name, fits, "0 or more")
+        for name in ("learning_rate", "weight_decay"):
+            fits = getattr(self, name) < math.inf
+            self.check(name, fits, "a finite number")
         self.check_together()
+        for name, value in vars(self).items():  # NumPy's numbers as Python's
+            object.__setattr__(self, name, plain(value))
+        object.__setattr__(self, "betas", tuple(map(plain, self.betas)))
 
     def check_together(self) -> None:
         """Check the fields that are more than one number."""
@@ -106,6 +113,15 @@ class TrainConfig:
             )
 
 
+def plain(value: object) -> object:
+    """A number of another kind as Python's own, anything else as it is."""
+    if isinstance(value, bool | int) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
 def is_count(value: object, low: int) -> bool:
     """Whether a value is an integer of at least `low`."""
-    return isinstance(value, Integral) and value >= low
+    if isinstance(value, bool):  # an Integral, too
+        return False
+    return isinstance(value, Integral) and bool(value >= low)

@@ -126,8 +126,9 @@ def bench_memory(record):
 
         return function
 
+    leaf = Tensor(x)
+
     def reverse(depth):
-        leaf = Tensor(x)
         gradients(deep(depth)(leaf), [leaf])
 
     rows = []
@@ -162,7 +163,7 @@ def curvatures(m, loss, x):
     """The calls of the table below."""
     direction = np.random.default_rng(1).standard_normal(x.shape)
     return {
-        "loss": lambda: loss(m.Tensor(x)),
+        "loss": lambda: loss(Tensor(x)),
         "gradient": lambda: m.grad(loss)(x),
         "Hessian times a vector": lambda: m.hvp(loss, x, direction),
         "Hessian, 256 × 256": lambda: m.jacfwd(m.grad(loss))(x),
@@ -192,5 +193,74 @@ def bench_hessian(record, race, module):
         rows=[
             (name, counts[name], median(values))
             for name, values in times.items()
+        ],
+    )
+
+
+SIZES = {"small": (1, 256), "large": (256, 1024)}  # rows, width
+
+
+def torchs_products(rows, width):
+    """A gradient, and the Hessian times a vector three ways, by torch."""
+    torch.manual_seed(0)
+    a, b = torch.randn(2, width, width) / width**0.5
+    x, v = torch.randn(2, rows, width)
+
+    def loss(x):
+        return (((x @ a).tanh() @ b) ** 2).sum()
+
+    def recorded():
+        leaf = x.clone().requires_grad_()
+        found = torch.autograd.grad(loss(leaf), leaf, create_graph=True)[0]
+        return leaf, found
+
+    def again(leaf, found):
+        return torch.autograd.grad(found, leaf, v, retain_graph=True)[0]
+
+    def plain():
+        leaf = x.clone().requires_grad_()
+        return torch.autograd.grad(loss(leaf), leaf)[0]
+
+    kept = recorded()
+    gradient = torch.func.grad(loss)
+    return {
+        "gradient": plain,
+        "forward over back": lambda: torch.func.jvp(gradient, (x,), (v,))[1],
+        "back over back": lambda: again(*recorded()),
+        "back over back, recorded before": lambda: again(*kept),
+    }
+
+
+@pytest.mark.timing
+def bench_products(record, race, module):
+    calls = {
+        (size, what): call
+        for size, shape in SIZES.items()
+        for what, call in torchs_products(*shape).items()
+    }
+    for size in SIZES:
+        _, first, *others = (calls[key]() for key in calls if key[0] == size)
+        for other in others:
+            torch.testing.assert_close(first, other, rtol=1e-3, atol=1e-3)
+    times = race(calls, rounds=5, slice_s=0.1)
+    best = {key: median(values) for key, values in times.items()}
+    record(
+        "products",
+        kind="timing",
+        seed=0,
+        title="The Hessian times a vector in torch, counted in gradients",
+        prediction=(
+            "In multiply-adds every way is worth two gradients, or one where "
+            "the gradient was recorded before. Where the arrays are large "
+            "the times should say the same; where they are small a call "
+            "costs more than its numbers, and going forward over back, with "
+            "two layers of torch.func around each operation, is the slowest: "
+            "five gradients or more, as a rough trial had shown."
+        ),
+        columns={"size": "", "what": "", "seconds": "s", "gradients": ""},
+        labels={"seconds": "time", "gradients": "times a gradient"},
+        rows=[
+            (size, what, seconds, seconds / best[size, "gradient"])
+            for (size, what), seconds in best.items()
         ],
     )

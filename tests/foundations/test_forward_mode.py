@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmnotes.foundations import forward_mode
 from llmnotes.foundations.autograd import Tensor, gradients
 from llmnotes.foundations.forward_mode import (
     Dual,
+    derivatives,
     grad,
     hvp,
     jacfwd,
@@ -256,7 +256,7 @@ def confused(primal):
 def test_two_directions_are_not_confused(monkeypatch):
     """x · 1 has slope 1; one ε for both makes it 2."""
     assert confused(np.array(1.0)) == 1
-    monkeypatch.setattr(forward_mode, "LEVELS", itertools.repeat(1))
+    monkeypatch.setattr(derivatives, "LEVELS", itertools.repeat(1))
     assert confused(np.array(1.0)) == 2
 
 
@@ -326,7 +326,10 @@ REFUSED = {
         [np.ones(2), np.ones(2)],
         [np.ones(2), np.ones(3)],
     ),
-    "data: got int64, expected a float dtype": ([np.arange(2)], [np.ones(2)]),
+    "primals[0]: got int64, expected a float dtype": (
+        [np.arange(2)],
+        [np.ones(2)],
+    ),
 }
 
 

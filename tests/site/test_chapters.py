@@ -58,6 +58,11 @@ def test_a_whole_book_has_no_faults(three):
     assert mirror.faults(three.root) == []
 
 
+def test_a_single_module_may_have_its_proofs_in_several_files(three):
+    three.write("tests/basics/first/test_an_idea.py", "")
+    assert mirror.faults(three.root) == []
+
+
 @pytest.mark.parametrize(
     "path, fault",
     [

@@ -55,6 +55,58 @@ def bench_a_state_of_fixed_size_forgets(record):
     )
 
 
+def found(read, value):
+    """Whether each read is nearest to its own value."""
+    nearest = (read @ value.transpose(-1, -2)).argmax(-1)
+    return (nearest == torch.arange(value.shape[-2])).double()
+
+
+def added(key, value):
+    """Linear attention: the sum of all outer products."""
+    return key.transpose(-1, -2) @ value
+
+
+def corrected(key, value):
+    """The delta rule: write what the key does not yet return."""
+    state = torch.zeros_like(key[:, :1].transpose(-1, -2) @ value[:, :1])
+    for k, v in zip(key.split(1, 1), value.split(1, 1), strict=True):
+        state = state + k.transpose(-1, -2) @ (v - k @ state)
+    return state
+
+
+def bench_the_delta_rule_keeps_what_came_last(record):
+    head_dim, latest, rows = 32, 16, []
+    for name, write in (("sum", added), ("delta rule", corrected)):
+        for pairs in (16, 32, 64, 128, 256, 512):
+            torch.manual_seed(SEED)
+            key, value = torch.randn(
+                2, 20, pairs, head_dim, dtype=torch.float64
+            )
+            key = torch.nn.functional.normalize(key, dim=-1)
+            right = found(key @ write(key, value), value)
+            last = right[:, -latest:].mean().item()
+            rows.append((name, pairs, right.mean().item(), last))
+    record(
+        "delta",
+        kind="tolerance",
+        tolerance=1e-2,
+        seed=SEED,
+        title="Pairs that a 32 × 32 state remembers, by its rule for writing",
+        prediction=(
+            "The delta rule takes out what a key returned before it writes, "
+            "so it should remember more pairs than the sum at every number."
+        ),
+        columns={"rule": "", "pairs": "", "all": "", "latest": ""},
+        labels={
+            "rule": "written by",
+            "pairs": "pairs stored",
+            "all": "found, of all",
+            "latest": "found, of the last 16",
+        },
+        rows=rows,
+    )
+
+
 def describe(scores):
     """Entropy, size of the Jacobian (median) and share of saturated rows."""
     p = scores.softmax(-1)

@@ -123,7 +123,8 @@ def _unnamed(chapter: Chapter) -> list[str]:
     """Name tests that prove no module of their chapter.
 
     Besides its modules, a folder's tests may be about the chapter as a
-    whole (test_<slug>) or about the sentences of its page (test_claims).
+    whole (test_<slug>) or about the sentences of its page (test_claims). A
+    chapter of a single module may split its proofs by what they prove.
     """
     files = modules(chapter.root, chapter.part).get(chapter.slug, [])
     known = {path.stem for path in files} | {chapter.slug, "claims"}
@@ -131,6 +132,7 @@ def _unnamed(chapter: Chapter) -> list[str]:
     found = [
         f"{path}: {chapter.key} has no such module"
         for path in homes["tests"]
+        if len(files) > 1
         if path.stem.removeprefix("test_") not in known
     ]
     return found + [

@@ -21,8 +21,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from llmnotes.checks import check_sizes, checked
+from llmnotes.precision import without_autocast
 from llmnotes.sequence.rnn import Recurrent, State
-from llmnotes.sequence.rnn.checks import check_gates
+from llmnotes.sequence.rnn.checks import check_gates, check_width
+from llmnotes.sequence.rnn.linear import linear_scan
 
 
 def gru_step(
@@ -36,7 +38,7 @@ def gru_step(
     h_r, h_z, h_n = F.linear(h, weight_hh, bias_hh).chunk(3, -1)
     reset, update = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
     candidate = torch.tanh(x_n + reset * h_n)
-    return torch.lerp(candidate, h, update)  # (1 - z) n + z h
+    return torch.lerp(candidate.to(h), h, update.to(h))  # (1 - z) n + z h
 
 
 def gru_step_reset_before(
@@ -54,7 +56,8 @@ def gru_step_reset_before(
     h_gates = F.linear(h, weight_hh[:size], bias_hh[:size])
     reset, update = torch.sigmoid(x_gates + h_gates).chunk(2, -1)
     h_n = F.linear(reset * h, weight_hh[size:], bias_hh[size:])
-    return torch.lerp(torch.tanh(x_n + h_n), h, update)
+    candidate = torch.tanh(x_n + h_n)
+    return torch.lerp(candidate.to(h), h, update.to(h))
 
 
 @checked
@@ -75,6 +78,7 @@ class GRUScan(torch.autograd.Function):
     """`gru_step` at every position; backwards as derived by hand."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, projected, h, weight_hh, bias_hh):
         """Keep of each step what the way back needs."""
         kept, states = [], [h]
@@ -94,6 +98,7 @@ class GRUScan(torch.autograd.Function):
         return states[1:]
 
     @staticmethod
+    @without_autocast
     def backward(ctx, d_outputs):
         """Hand back the gradients in the order of forward's arguments.
 
@@ -178,30 +183,13 @@ def set_update_bias(model: GRU, bias: float) -> GRU:
     return model
 
 
-def linear_scan(
-    keep: Float[Tensor, "batch length hidden"],
-    add: Float[Tensor, "batch length hidden"],
-) -> Float[Tensor, "batch length hidden"]:
-    """h_t = keep_t ∘ h_{t-1} + add_t from h_0 = 0, in ⌈log₂ length⌉ rounds.
-
-    Two steps in a row are again such a step, with keep·keep' in the place of
-    keep. After round k every position has taken in 2^k steps.
-    """
-    reach, length = 1, keep.shape[1]
-    while reach < length:
-        before = F.pad(add, (0, 0, reach, 0))[:, :length]
-        add = add + keep * before
-        keep = keep * F.pad(keep, (0, 0, reach, 0), value=1.0)[:, :length]
-        reach *= 2
-    return add
-
-
 class MinGRU(nn.Module):
     """A GRU whose gate and candidate do not see the state (Feng et al. 2024).
 
     h_t = (1 - z_t)∘h_{t-1} + z_t∘n_t, where z_t = σ(x_t U_zᵀ + b_z) and
     n_t = x_t U_nᵀ + b_n depend on the input alone: so all steps of a layer
-    are one `linear_scan`. Raises `ValueError` if a size is below 1.
+    are one `linear_scan`, in float32 at least: in 16 bits a gate that keeps
+    0.999 would keep 1. Raises `ValueError` if a size is below 1.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1):
@@ -216,6 +204,7 @@ class MinGRU(nn.Module):
             nn.Linear(width, 2 * hidden_size) for width in widths
         )
 
+    @checked
     def forward(
         self, x: Float[Tensor, "batch length input"]
     ) -> tuple[
@@ -223,10 +212,13 @@ class MinGRU(nn.Module):
         Float[Tensor, "layers batch hidden"],
     ]:
         """Return the outputs of the last layer, and the last state of all."""
+        check_width(x, self.layers[0].in_features)
         last = []
         for layer in self.layers:
-            gate, candidate = layer(x).chunk(2, -1)
+            both = layer(x)
+            wide = torch.promote_types(both.dtype, torch.float32)
+            gate, candidate = both.to(wide).chunk(2, -1)
             z = gate.sigmoid()
-            x = linear_scan(1 - z, z * candidate)
+            x = linear_scan(1 - z, z * candidate).to(both.dtype)
             last.append(x[:, -1])
         return x, torch.stack(last)

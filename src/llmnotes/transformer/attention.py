@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmnotes.checks import check_divides, check_sizes, checked
-from llmnotes.precision import wide, without_autocast
+from llmnotes.precision import as_written, wide
 
 
 def scaled_scores(
@@ -186,7 +186,7 @@ def attention_weights(
     """
     check_heads(query, key)
     seen = visible_keys(query, key, mask, causal)
-    with without_autocast(query) as dtype:
+    with as_written(query) as dtype:
         scores = masked_scores(wide(query), wide(key), mask, seen, scale)
         return masked_softmax(scores).to(dtype)
 
@@ -234,7 +234,7 @@ def attention(
     """
     check_heads(query, key, value)
     seen = visible_keys(query, key, mask, causal)
-    with without_autocast(query) as dtype:
+    with as_written(query) as dtype:
         query, key, value = wide(query), wide(key), wide(value)
         scores = masked_scores(query, key, mask, seen, scale)
         if query.ndim > 2:

@@ -92,7 +92,7 @@ def shift_matrix(
 @checked
 def add_positions(
     x: Float[Tensor, "... length d_model"],
-    encoding: Float[Tensor, "*texts length d_model"],
+    encoding: Float[Tensor, "... length d_model"],
 ) -> Float[Tensor, "... length d_model"]:
     """x·√d_model + PE: once, on the embedded input, never in a layer.
 

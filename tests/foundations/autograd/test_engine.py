@@ -14,6 +14,7 @@ from llmnotes.foundations.autograd import (
     Tensor,
     fit,
     gradients,
+    stack,
     topological_order,
 )
 from tests.foundations.autograd.expressions import programs, run
@@ -22,6 +23,8 @@ from tests.foundations.autograd.moons import (
     Ours,
     Scalars,
     Torch,
+    TorchCompiled,
+    TorchFunction,
     TorchModules,
 )
 from tests.foundations.autograd.scalar_autograd import Value
@@ -70,6 +73,7 @@ OPERATIONS = {
     "divide": lambda x, y: x / y,
     "constant first": lambda x, y: 2.5 - x + 3.0 / y + (1.5 + x) * (2.0 * y),
     "powers": lambda x, y: x**2 + y**3 + x**1 + y**0 + (y * y) ** -0.5,
+    "power": lambda x, y: (x * x + 0.1) ** y + 2.0**x * 0.5**y,
     "negate": lambda x, y: -(x * -y),
     "exp": lambda x, y: (x + y).exp(),
     "log": lambda x, y: (x * x * y * y).log(),
@@ -418,6 +422,42 @@ def test_a_graph_is_freed_without_the_garbage_collector():
         gc.enable()
 
 
+IN_PLACE = {
+    "added": lambda a: np.add(a, 1, out=a),
+    "an element": lambda a: a.__setitem__(0, 9.0),
+    "sorted": lambda a: a[::-1].sort(),
+    "filled": lambda a: a.fill(9.0),
+}
+
+
+@pytest.mark.parametrize("write", IN_PLACE.values(), ids=IN_PLACE.keys())
+def test_what_a_tensor_holds_cannot_be_written_into(write):
+    z = Tensor([1.0, 2.0])
+    hidden = z * z
+    out = hidden.sum()
+    for tensor in (z, hidden, z.reshape(2, 1), z[:1], z.transpose()):
+        with pytest.raises(ValueError, match="read-only"):
+            write(tensor.data)
+    with pytest.raises(ValueError, match="read-only"):
+        z.data += 1
+    assert gradients(out, [z])[0].tolist() == [2, 4]
+
+
+def test_what_is_written_afterwards_no_pull_can_see():
+    """The arrays that were given stay the caller's, and may change."""
+    given, x = np.array([1.0, 2.0]), np.array([[3.0, 5.0]])
+    rows, exponent = np.array([1, 0, 1]), np.array([2.0, 3.0])
+    z = Tensor(given)
+    out = (x @ z).sum() + (z * x).sum() + (z / x).sum() + (x / z).sum()
+    out = out + z[rows].sum() + z[(rows,)].sum() + (z**exponent).sum()
+    (expected,) = gradients(out, [z])
+    for array in (given, x, exponent):
+        array += 7.0
+    rows[:] = 0
+    assert z.data.tolist() == [1, 2]
+    np.testing.assert_array_equal(gradients(out, [z])[0], expected)
+
+
 def test_parameters_may_be_replaced_while_the_graph_is_alive():
     x, y = Tensor([2.0]), Tensor([3.0])
     out = 6.0 / x + x.log() * y
@@ -426,9 +466,79 @@ def test_parameters_may_be_replaced_while_the_graph_is_alive():
     assert gradients(out, [x])[0] == before
 
 
+def test_inputs_may_come_from_a_generator():
+    x, y = Tensor([3.0]), Tensor([4.0])
+    found = gradients(x * y, (t for t in (x, y)))
+    assert [g.tolist() for g in found] == [[4], [3]]
+
+
+def test_an_upstream_of_whole_numbers_or_a_list_will_do():
+    x = Tensor(np.float32([3.0, 4.0]))
+    for upstream in ([1, 2], np.array([1, 2]), np.array([1.0, 2.0])):
+        found = gradients(x + 0.0, [x], upstream) + gradients(x, [x], upstream)
+        assert [g.tolist() for g in found] == [[1, 2]] * 2
+        assert {(type(g), g.dtype.name) for g in found} == {
+            (np.ndarray, "float32")
+        }
+
+
+def test_single_numbers_become_one_tensor_by_stack():
+    x, y = Tensor(3.0), Tensor(4.0)
+    out = stack([x * y, 1.0, y]) * np.array([1.0, 2.0, 3.0])
+    assert out.data.tolist() == [12, 2, 12]
+    assert [g.tolist() for g in gradients(out.sum(), [x, y])] == [4, 6]
+
+
+def test_a_tensor_is_walked_like_an_array():
+    x = Tensor([1.0, 2.0, 4.0])
+    assert len(x) == 3
+    assert gradients(sum(row * row for row in x), [x])[0].tolist() == [2, 4, 8]
+    for refuse in (len, list, sum):
+        with pytest.raises(TypeError, match="unsized"):
+            refuse(Tensor(1.0))
+    assert bool(Tensor(0.0)) is False and bool(Tensor([0.5])) is True
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.where(x.data > 0, x, 0.0),
+        lambda x: np.stack([x, x]),
+        lambda x: np.concatenate([x, x]),
+        lambda x: np.dot(x, np.ones(2)),
+        lambda x: np.sum(x),
+        lambda x: np.exp(x),
+        lambda x: float(x[0]),
+    ],
+)
+def test_numpys_functions_refuse_a_tensor(function):
+    """Else np.where would fill an array with the Tensor itself."""
+    with pytest.raises(TypeError):
+        function(Tensor([1.0, -2.0]))
+
+
 REFUSED = {
     "data: got int64, expected a float dtype": lambda x: Tensor([1, 2]),
-    "exponent: got Tensor, expected a number": lambda x: x**x,
+    "data: got Tensor, expected an array": lambda x: Tensor(x),
+    "data: got complex128, expected a float dtype": lambda x: Tensor([1j]),
+    "×: got complex128, expected a float dtype": lambda x: x * 1j,
+    "power: got complex128, expected a float dtype": lambda x: x**1j,
+    "×: got object, expected a float dtype": lambda x: (
+        x * np.array([x[0, 0], 1.0, x[0, 0]])
+    ),
+    "parts: got shapes": lambda x: stack([x, x[0]]),
+    "upstream: got Tensor, expected real numbers": lambda x: gradients(
+        x, [x], x
+    ),
+    "upstream: got complex128, expected real numbers": lambda x: gradients(
+        x, [x], x.data * 1j
+    ),
+    "data: got shape (3,), expected (2, 3)": lambda x: setattr(
+        x, "data", np.ones(3)
+    ),
+    "data: got int64, expected": lambda x: setattr(
+        x, "data", np.ones((2, 3), int)
+    ),
     "upstream: got shape None, expected output's (2, 3)": lambda x: gradients(
         x, [x]
     ),
@@ -475,7 +585,9 @@ def test_fit_undoes_any_broadcast(shape, data):
 
 def test_everybody_takes_the_same_steps():
     """The contestants of the speed table compute the same thing."""
-    runs = [kind(5) for kind in (Ours, Torch, TorchModules, ByHand, Scalars)]
+    kinds = (Ours, Torch, TorchModules, TorchFunction, ByHand, Scalars)
+    traced = TorchCompiled(5, backend="aot_eager")  # without the C++
+    runs = [*(kind(5) for kind in kinds), traced]
     for _ in range(3):
         for contestant in runs:
             contestant.step()

@@ -18,6 +18,7 @@ from llmnotes.foundations.autograd.mlp import (
     train,
 )
 from llmnotes.pictures import images
+from tests.foundations.autograd import digits
 
 WIDTHS, BATCH = (7, 5, 11, 3), 6
 
@@ -106,6 +107,16 @@ def test_digits_are_learned():
     assert abs(losses[0] - np.log(10)) < 0.7 and np.mean(losses[-16:]) < 0.4
     assert accuracy(parameters, x[1000:], labels[1000:]) > 0.85
     assert {p.dtype for p in parameters} == {np.dtype(np.float32)}
+
+
+def test_no_digit_that_chooses_a_rate_is_tested():
+    for seed in digits.TUNING:
+        rest, chosen = digits.parts(seed)
+        assert not set(chosen) & set(rest)
+        for split in digits.SPLITS:
+            learned, test = digits.parts(split)
+            assert not set(test) & {*learned, *chosen}
+            assert len({*learned, *test}) == 1797 == len(learned) + len(test)
 
 
 def test_the_numpy_chapter_does_without_torch():

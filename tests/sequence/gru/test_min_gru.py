@@ -19,6 +19,13 @@ def one_after_the_other(keep, add):
     return torch.stack(out, 1)
 
 
+def gradients(loss, inputs):
+    """Zeros for what does not count: a first step has nothing to keep."""
+    return torch.autograd.grad(
+        loss, inputs, allow_unused=True, materialize_grads=True
+    )
+
+
 @pytest.mark.parametrize("length", [1, 2, 3, 8, 13, 64, 65])
 def test_a_scan_in_rounds_equals_steps_and_so_do_its_gradients(length):
     torch.manual_seed(0)
@@ -26,7 +33,7 @@ def test_a_scan_in_rounds_equals_steps_and_so_do_its_gradients(length):
     add = torch.randn(3, length, 5, dtype=torch.float64).requires_grad_()
     upstream = torch.randn_like(add)
     found = [
-        (out, *torch.autograd.grad((out * upstream).sum(), (keep, add)))
+        (out, *gradients((out * upstream).sum(), (keep, add)))
         for out in (linear_scan(keep, add), one_after_the_other(keep, add))
     ]
     torch.testing.assert_close(*found)
@@ -82,3 +89,15 @@ def test_the_biases_of_the_update_gate_sum_to_what_was_asked():
 def test_sizes_below_one_are_refused(sizes):
     with pytest.raises(ValueError, match="got 0, expected at least 1"):
         MinGRU(*sizes)
+
+
+def test_what_it_cannot_read_is_named():
+    model = MinGRU(3, 7)
+    for shape, said in {
+        (11, 3): "x: got shape (11, 3), expected (batch, length, input)",
+        (2, 0, 3): "x: got shape (2, 0, 3), expected no empty axis",
+        (2, 11, 4): "x: got input 4, expected input_size = 3",
+    }.items():
+        with pytest.raises(ValueError) as error:
+            model(torch.zeros(shape))
+        assert str(error.value) == said

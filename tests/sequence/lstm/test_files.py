@@ -116,3 +116,33 @@ def test_another_file_is_refused_by_name(monkeypatch, tmp_path, broken):
     monkeypatch.setattr(silero, "weights_file", lambda: path)
     with pytest.raises(ValueError, match="silero_vad.jit"):
         load_silero()
+
+
+BAD = {
+    "sound: got shape (1, 900), expected (samples,)": torch.zeros(1, 900),
+    "sound: got shape (2, 900), expected (samples,)": torch.zeros(2, 900),
+    "sound: got shape (0,), expected (samples,)": torch.zeros(0),
+    "sound: got shape (), expected (samples,)": torch.zeros(()),
+    "sound: got torch.int16, expected torch.float32, from -1 to 1": (
+        torch.zeros(900, dtype=torch.int16)
+    ),
+    "sound: got torch.float64, expected torch.float32": (
+        torch.zeros(900).double()
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "samples"), BAD.items())
+def test_channels_emptiness_and_integers_are_named(message, samples):
+    with pytest.raises(ValueError) as error:
+        Silero()(samples)
+    assert str(error.value).startswith(message)
+
+
+def test_a_step_names_a_chunk_without_its_context():
+    model, state = Silero(), torch.zeros(2, 128)
+    assert model.step(torch.zeros(2, 576), state, state)[0].shape == (2,)
+    with pytest.raises(ValueError, match="^sound: got 512 samples"):
+        model.step(torch.zeros(2, 512), state, state)
+    with pytest.raises(ValueError, match="^h: got batch 3, expected sound's"):
+        model.step(torch.zeros(2, 576), torch.zeros(3, 128), state)

@@ -1,5 +1,7 @@
 """The recipe as it is trained, and without one ingredient each."""
 
+import functools
+
 import torch
 
 from llmnotes import train
@@ -54,15 +56,15 @@ class WithoutPairs(FusedRecipe):
         torch.nn.init.zeros_(self.bigram.weight)
 
 
-def adamw_only(model, config):
+def adamw_only(model, config, scale=1.0):
     """AdamW for everything, in the place of Muon."""
     return train.adamw(model, config)
 
 
-def muon(model, config):
+def muon(model, config, scale=1.0):
     """Muon at a rate of 0.02 for the blocks' matrices, AdamW for the rest."""
     rate = config.learning_rate
-    return MuonAdamW(model, rate, ratio=0.02 / rate)
+    return MuonAdamW(model, rate, ratio=0.02 * scale / rate)
 
 
 # Each leaves one ingredient out: name -> (model, optimizer).
@@ -77,8 +79,8 @@ ABLATION = {
 }
 
 
-def recipe(setting, ids, name="the recipe", steps=None, seed=0):
-    """The recipe, or it without one ingredient.
+def recipe(setting, ids, name="the recipe", steps=None, seed=0, scale=1.0):
+    """The recipe, or it without one ingredient; `scale` is of all rates.
 
     The shorter the run, the higher AdamW's rate; Muon's is always 0.02.
     """
@@ -88,17 +90,31 @@ def recipe(setting, ids, name="the recipe", steps=None, seed=0):
     steps = steps or setting.steps
     rate = 3e-3 if steps >= 4000 else 5e-3 if steps >= 2000 else 8e-3
     config = config_of(
-        setting, steps, seed, rate, min_learning_rate=0.0,
+        setting, steps, seed, scale * rate, min_learning_rate=0.0,
         schedule="linear", clip=0.0,
     )  # fmt: skip
-    return model, optimizer, config
+    return model, functools.partial(optimizer, scale=scale), config
 
 
-def final_loss(name, steps, seed):
+STEPS = 300  # of the ablation
+HELD_BACK = 0.05  # of the training text: what rates are chosen on
+
+
+def chosen(name, scale, seed):
+    """Train a variant on most of the training text: the loss on the rest."""
+    ids, _ = shakespeare()
+    cut = int(len(ids) * (1 - HELD_BACK))
+    return [loss_of(name, scale, seed, ids[:cut], ids[cut:])]
+
+
+def ablated(name, scale, seed):
+    """Train a variant on the training text: the loss on the validation's."""
+    return [loss_of(name, scale, seed, *shakespeare())]
+
+
+def loss_of(name, scale, seed, ids, other):
     """Train a variant of the recipe on one core; returns its loss."""
-    torch.set_num_threads(1)
-    ids, other = shakespeare()
-    model, optimizer, config = recipe(MINI, ids, name, steps, seed)
+    model, optimizer, config = recipe(MINI, ids, name, STEPS, seed, scale)
     train.fit(
         model,
         train.LanguageModelling(ids, other, config),

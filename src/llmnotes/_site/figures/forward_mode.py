@@ -8,7 +8,7 @@ from llmnotes._site.figures.signs import short
 POINT = (3.0, 5.0)  # of L = x1² · x2, the page's example
 DIRECTIONS = ((1.0, 0.0), (0.0, 1.0))
 WIDE, HIGH = 82, 46  # px of a box
-CODE = "foundations.forward_mode"
+CODE = "foundations.forward_mode.dual"
 
 
 def dual(page) -> Drawing:

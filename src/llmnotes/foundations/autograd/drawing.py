@@ -11,7 +11,10 @@ from html import escape
 
 import numpy as np
 
-from llmnotes.foundations.autograd.engine import gradients, topological_order
+from llmnotes.foundations.autograd.backward import (
+    gradients,
+    topological_order,
+)
 
 WIDTH, BOX, TALL, GAP, LINE = 380, 112, 62, 32, 18  # in units of the SVG
 HEAD = """<svg role="img" aria-label="{alt}" viewBox="0 0 {width} {height}">

@@ -1,6 +1,6 @@
 r"""Reverse mode: the gradient of a result with respect to all it came from.
 
-    data           = the array that a node of the graph holds
+    array          = what a node of the graph holds; data = the same, locked
     edges          = (source, pull) for every Tensor a node was made from
     pull(upstream) = what this edge sends back: upstream · ∂node/∂source
     upstream       = v̄ = ∂L/∂v of the node v, summed over the edges out of v
@@ -19,13 +19,22 @@ import operator
 
 import numpy as np
 
+from llmnotes.foundations.autograd.pulls import (
+    along_exponent,
+    same,
+    scatter,
+    spread,
+)
 
-def as_floats(data):
+
+def as_floats(data, name="data"):
     """The array, also a dual one; `ValueError` for what is not of floats."""
+    if isinstance(data, Tensor):
+        raise ValueError(f"{name}: got Tensor, expected an array")
     if not hasattr(data, "__array_function__"):
         data = np.asarray(data)
-    if not np.issubdtype(data.dtype, np.floating):
-        raise ValueError(f"data: got {data.dtype}, expected a float dtype")
+    if data.dtype.kind != "f":
+        raise ValueError(f"{name}: got {data.dtype}, expected a float dtype")
     return data
 
 
@@ -38,48 +47,78 @@ class Tensor:
 
     What is no Tensor is a constant: `x @ weight` differentiates with
     respect to `weight` only, if x is an array. Operators and methods work
-    as NumPy's do and keep the dtype; `gradients` goes the way back.
+    as NumPy's do and keep the dtype; `gradients` goes the way back. `data`
+    is a copy of what was given and read-only: what is written afterwards,
+    no pull can see. A new array may be put in its place.
 
     Raises `ValueError` for data that is not of a float dtype.
     """
 
-    __slots__ = ("__weakref__", "birth", "data", "edges", "op")
+    __slots__ = ("__weakref__", "array", "birth", "edges", "op")
     __array_ufunc__ = None  # array * Tensor: NumPy must leave it to us
 
     def __init__(self, data):
-        self.data = as_floats(data)
+        self.array = as_floats(data).copy()
         self.op, self.edges, self.birth = "", (), next(births)
+
+    def __array_function__(self, function, types, args, options):
+        return NotImplemented  # or np.where would take it for one object
 
     def __repr__(self):
         return f"Tensor({self.data!r})"
 
+    def __len__(self):
+        return len(self.data)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self):
+        return bool(self.data)
+
+    @property
+    def data(self):
+        """The array, from now on read-only: pulls may still read it."""
+        if isinstance(self.array, np.ndarray):
+            self.array.setflags(write=False)
+        return self.array
+
+    @data.setter
+    def data(self, data):
+        data = as_floats(data)
+        if data.shape != self.shape:  # pulls know the old one
+            raise ValueError(
+                f"data: got shape {data.shape}, expected {self.shape}"
+            )
+        self.array = data.copy()
+
     @property
     def shape(self):
         """Lengths of the axes."""
-        return self.data.shape
+        return self.array.shape
 
     @property
     def dtype(self):
         """Type of the numbers."""
-        return self.data.dtype
+        return self.array.dtype
 
     def __add__(self, other):
-        return node("+", self.data + raw(other), (self, same), (other, same))
+        return node("+", self.array + raw(other), (self, same), (other, same))
 
     __radd__ = __add__
 
     def __sub__(self, other):
-        out = self.data - raw(other)
+        out = self.array - raw(other)
         return node("−", out, (self, same), (other, np.negative))
 
     def __rsub__(self, constant):
-        return node("−", constant - self.data, (self, np.negative))
+        return node("−", constant - self.array, (self, np.negative))
 
     def __neg__(self):
-        return node("−", -self.data, (self, np.negative))
+        return node("−", -self.array, (self, np.negative))
 
     def __mul__(self, other):
-        x, y = self.data, raw(other)
+        x, y = self.array, raw(other)
         return node(
             "×", x * y, (self, lambda g: g * y), (other, lambda g: g * x)
         )
@@ -87,24 +126,22 @@ class Tensor:
     __rmul__ = __mul__
 
     def __truediv__(self, other):
-        x, y = self.data, raw(other)
+        x, y = self.array, raw(other)
         out = x / y
         return node(
             "÷", out, (self, lambda g: g / y), (other, lambda g: -g * out / y)
         )
 
     def __rtruediv__(self, constant):
-        x = self.data
+        x = self.array
         out = constant / x
         return node("÷", out, (self, lambda g: -g * out / x))
 
     def __pow__(self, n):
-        """Raise to the power of a number; the slope of x⁰ is 0 everywhere."""
-        if not isinstance(n, int | float):
-            kind = type(n).__name__
-            raise ValueError(f"exponent: got {kind}, expected a number")
-        x, lower = self.data, n - (n != 0)
-        return node("power", x**n, (self, lambda g: g * n * x**lower))
+        return power(self, n)
+
+    def __rpow__(self, constant):
+        return power(constant, self)
 
     def __matmul__(self, other):
         return matmul(self, other)
@@ -114,39 +151,40 @@ class Tensor:
 
     def exp(self):
         """Raise e to the power of each element."""
-        out = np.exp(self.data)
+        out = np.exp(self.array)
         return node("exp", out, (self, lambda g: g * out))
 
     def log(self):
         """The natural logarithm."""
-        x = self.data
+        x = self.array
         return node("log", np.log(x), (self, lambda g: g / x))
 
     def tanh(self):
         """The hyperbolic tangent."""
-        out = np.tanh(self.data)
+        out = np.tanh(self.array)
         return node("tanh", out, (self, lambda g: g * (1 - out * out)))
 
     def relu(self):
         """max(x, 0); its slope at 0 is 0."""
-        x = self.data
-        out = np.maximum(x, 0)  # x * (x > 0) would be NaN at -inf
-        return node("relu", out, (self, lambda g: np.where(x > 0, g, 0)))
+        x = self.array
+        shut = x <= 0
+        out = np.where(shut, 0, x)  # x * (x > 0) would be NaN at -inf
+        return node("relu", out, (self, lambda g: np.where(shut, 0, g)))
 
     def sum(self, axis=None, keepdims=False):
         """The sum over `axis`: one, several or (None) all."""
-        x = self.data
+        x = self.array
         out = x.sum(axis=axis, keepdims=keepdims)
         return node("sum", out, (self, lambda g: spread(g, axis, keepdims, x)))
 
     def mean(self, axis=None, keepdims=False):
         """The mean over `axis`."""
         total = self.sum(axis, keepdims)
-        return total / (self.data.size // max(1, total.data.size))
+        return total / (self.array.size // max(1, total.array.size))
 
     def max(self, axis=None, keepdims=False):
         """The largest over `axis`; equals share its gradient evenly."""
-        x = self.data
+        x = self.array
         out = x.max(axis=axis, keepdims=keepdims)
         winners = x == x.max(axis=axis, keepdims=True)
         share = winners / winners.sum(axis=axis, keepdims=True, dtype=x.dtype)
@@ -167,13 +205,13 @@ class Tensor:
 
     def reshape(self, *shape):
         """The same elements in another shape."""
-        x = self.data
+        x = self.array
         out = x.reshape(*shape)
         return node("reshape", out, (self, lambda g: g.reshape(x.shape)))
 
     def transpose(self, *axes):
         """The axes in the order given; without one, reversed."""
-        x = self.data
+        x = self.array
         order = [axis % x.ndim for axis in axes] or range(x.ndim)[::-1]
         back = np.argsort(order).tolist()
         return node(
@@ -183,14 +221,18 @@ class Tensor:
         )
 
     def __getitem__(self, index):
-        x = self.data
+        many = isinstance(index, tuple)
+        index = tuple(map(raw, index)) if many else raw(index)
+        x = self.array
         return node("[ ]", x[index], (self, lambda g: scatter(g, index, x)))
 
 
 def node(op, data, *edges):
     """A Tensor computed from others; edges to constants are left out."""
+    if data.dtype.kind != "f":  # of a complex constant, or an array of Tensors
+        raise ValueError(f"{op}: got {data.dtype}, expected a float dtype")
     out = new(Tensor)
-    out.data, out.op, out.birth = data, op, next(births)
+    out.array, out.op, out.birth = data, op, next(births)
     if len(edges) > 1:  # a single one comes from a method of a Tensor
         edges = [edge for edge in edges if isinstance(edge[0], Tensor)]
     out.edges = edges
@@ -198,27 +240,10 @@ def node(op, data, *edges):
 
 
 def raw(x):
-    """The array of a Tensor; a constant is its own."""
-    return x.data if isinstance(x, Tensor) else x
-
-
-def same(upstream):
-    """The pull of a sum: everything goes to every term."""
-    return upstream
-
-
-def spread(g, axis, keepdims, x):
-    """The pull of a sum over axes: each element of x gets all of g."""
-    if axis is not None and not keepdims:
-        g = np.expand_dims(g, axis)
-    return g + np.zeros(x.shape, x.dtype)
-
-
-def scatter(g, index, x):
-    """The pull of x[index]: what was taken twice gets both gradients."""
-    out = np.zeros_like(g, shape=x.shape)
-    np.add.at(out, index, g)  # out[index] += g would count repeats once
-    return out
+    """The array of a Tensor; of a constant array a copy, which stays."""
+    if isinstance(x, Tensor):
+        return x.array
+    return x.copy() if isinstance(x, np.ndarray | list) else x
 
 
 def matmul(a, b):
@@ -238,82 +263,23 @@ def matmul(a, b):
     )
 
 
-def topological_order(output):
-    """All that `output` was made from and itself, sources first.
-
-    A node is younger than its sources, so the order of birth will do. The
-    search keeps a list of its own: no graph is too deep for it.
-    """
-    seen, waiting = {output}, [output]
-    while waiting:
-        for source, _ in waiting.pop().edges:
-            if source not in seen:
-                seen.add(source)
-                waiting.append(source)
-    return sorted(seen, key=birth)
+def power(x, n):
+    """Raise x to the power of n; either may be a constant."""
+    base, exponent = raw(x), raw(n)
+    out = base**exponent
+    lower = exponent - (exponent != 0)
+    return node(
+        "power",
+        out,
+        (x, lambda g: np.where(exponent == 0, 0, g * exponent * base**lower)),
+        (n, lambda g: g * along_exponent(out, base, exponent)),
+    )
 
 
-def fit(gradient, data):
-    """Give a gradient the shape and dtype of the data it belongs to.
-
-    Where broadcasting repeated the data, the copies' gradients are summed.
-    """
-    if gradient.shape != data.shape:
-        extra = gradient.ndim - data.ndim
-        ones = [i + extra for i, n in enumerate(data.shape) if n == 1]
-        gradient = gradient.sum(axis=(*range(extra), *ones))
-        if ones:
-            gradient = gradient.reshape(data.shape)
-    if gradient.dtype != data.dtype:
-        gradient = gradient.astype(data.dtype)
-    return gradient
-
-
-def check_tensors(output, inputs) -> None:
-    """Raise `ValueError` unless output and all inputs are Tensors."""
-    if isinstance(inputs, Tensor):
-        raise ValueError("inputs: got one Tensor, expected a list of them")
-    named = {f"inputs[{i}]": x for i, x in enumerate(inputs)}
-    for name, x in {"output": output, **named}.items():
-        if not isinstance(x, Tensor):
-            kind = type(x).__name__
-            raise ValueError(f"{name}: got {kind}, expected a Tensor")
-
-
-def first_gradient(output, upstream):
-    """Return what arrives at the output: `upstream`, or 1 at one number."""
-    if upstream is None and output.data.size == 1:
-        upstream = np.ones(output.shape, output.dtype)
-    shape = None if upstream is None else np.shape(upstream)
-    if shape != output.shape:
-        raise ValueError(
-            f"upstream: got shape {shape}, expected output's {output.shape}"
-        )
-    return upstream
-
-
-def gradients(output, inputs, upstream=None):
-    """∂ Σ(output · upstream) / ∂x for every Tensor x in `inputs`.
-
-    `upstream` (output's shape) may be left out where output is one number;
-    then it is 1. An input that output was not made from gets zeros.
-
-    Raises `ValueError` naming the argument that does not fit.
-    """
-    check_tensors(output, inputs)
-    wanted = set(inputs)
-    arriving = {output: first_gradient(output, upstream)}
-    for tensor in reversed(topological_order(output)):
-        take = arriving.get if tensor in wanted else arriving.pop
-        upstream = take(tensor)
-        for source, pull in tensor.edges:
-            gradient, data = pull(upstream), source.data
-            if gradient.shape != data.shape or gradient.dtype != data.dtype:
-                gradient = fit(gradient, data)
-            if source in arriving:  # not +=: others may hold that array
-                gradient = arriving[source] + gradient
-            arriving[source] = gradient
-    return [
-        arriving[x].copy() if x in arriving else np.zeros_like(x.data)
-        for x in inputs
-    ]
+def stack(parts):
+    """Tensors and constants of one shape, as one Tensor along a new axis."""
+    shapes = {np.shape(raw(part)) for part in parts}
+    if len(shapes) != 1:
+        raise ValueError(f"parts: got shapes {shapes}, expected one shape")
+    edges = [(x, lambda g, i=i: g[i]) for i, x in enumerate(parts)]
+    return node("stack", np.stack([raw(x) for x in parts]), *edges)

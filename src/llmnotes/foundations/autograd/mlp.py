@@ -15,7 +15,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from llmnotes.foundations.autograd.engine import Tensor, gradients
+from llmnotes.foundations.autograd.backward import gradients
+from llmnotes.foundations.autograd.engine import Tensor
 from llmnotes.progress_bar import bar
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from llmnotes.checks import check_sizes, checked
-from llmnotes.precision import wide, without_autocast
+from llmnotes.precision import as_written, wide
 from llmnotes.transformer.attention import (
     apply_mask,
     blind_queries,
@@ -137,7 +137,7 @@ def memory_efficient_attention(
         range(start, min(start + query_chunk, length))
         for start in range(0, length, query_chunk)
     ]
-    with without_autocast(query) as dtype:
+    with as_written(query) as dtype:
         parts = [
             attend_rows(query, key, value, rows, key_chunk, causal, scale)
             for rows in chunks

@@ -44,7 +44,7 @@ from llmnotes.kernels.gemm.tiles import (
     transpose,
 )
 from llmnotes.once import once
-from llmnotes.precision import without_autocast
+from llmnotes.precision import as_written, without_autocast
 from llmnotes.transformer.attention import blind_queries, check_heads
 
 BLOCK_Q, BLOCK_K = 64, 96
@@ -283,6 +283,7 @@ class FlashAttention(torch.autograd.Function):
     """Ties the two passes together, for float32 tensors."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, query, key, value, causal, scale):
         """O; saves L, one number per query, to compute P from."""
         q, k, v = (x.contiguous() for x in (query, key, value))
@@ -301,6 +302,7 @@ class FlashAttention(torch.autograd.Function):
 
     @staticmethod
     @once
+    @without_autocast
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors
@@ -357,7 +359,7 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     blind = blind_queries(query, key, causal)
     query = query[:, :, blind:]
-    with without_autocast(query) as dtype:
+    with as_written(query) as dtype:
         out = FlashAttention.apply(
             *map(padded, (query, key, value)), causal, scale
         )

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from llmnotes.checks import checked
 from llmnotes.once import once
-from llmnotes.precision import wide, without_autocast
+from llmnotes.precision import as_written, wide, without_autocast
 from llmnotes.transformer.attention import (
     apply_mask,
     blind_queries,
@@ -192,6 +192,7 @@ class FlashAttention(torch.autograd.Function):
     """Ties `forward` and `backward` together; keeps O and L, never P."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, query, key, value, causal, scale):
         """O; saves what `backward` computes P from."""
         q, k, v = grouped(query, key, value)
@@ -202,12 +203,12 @@ class FlashAttention(torch.autograd.Function):
 
     @staticmethod
     @once
+    @without_autocast
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
         q, k, v, o, lse = ctx.saved_tensors
         do = do.reshape(o.shape)
-        with without_autocast(do):
-            dq, dk, dv = backward(q, k, v, o, lse, do, **ctx.options)
+        dq, dk, dv = backward(q, k, v, o, lse, do, **ctx.options)
         return dq.flatten(1, 2), dk.flatten(1, 2), dv.flatten(1, 2), None, None
 
 
@@ -233,6 +234,6 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     blind = blind_queries(query, key, causal)
     query = query[:, :, blind:]
-    with without_autocast(query) as dtype:
+    with as_written(query) as dtype:
         out = FlashAttention.apply(query, key, value, causal, scale)
     return F.pad(out, (0, 0, blind, 0)).to(dtype)

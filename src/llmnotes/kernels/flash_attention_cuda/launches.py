@@ -28,7 +28,7 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
     forward_tiling,
 )
 from llmnotes.once import once
-from llmnotes.precision import without_autocast
+from llmnotes.precision import as_written, without_autocast
 from llmnotes.transformer.attention import check_heads
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -83,7 +83,7 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     # The kernels let query i see keys 0..i, so lengths are made equal first.
     ahead = key.shape[2] - query.shape[2] if causal else 0
-    with without_autocast(query) as dtype:
+    with as_written(query) as dtype:
         query = F.pad(query, (0, 0, ahead, 0))
         inputs = as_kernels_read((query, key, value))
         out = FlashAttention.apply(*inputs, causal, scale)
@@ -101,6 +101,7 @@ class FlashAttention(torch.autograd.Function):
     """Forward and backward kernels as one differentiable function."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, query, key, value, causal, scale):
         """O, and L kept for the backward instead of the weights."""
         tiling = forward_tiling(query.shape[-1])
@@ -113,6 +114,7 @@ class FlashAttention(torch.autograd.Function):
 
     @staticmethod
     @once
+    @without_autocast
     def backward(ctx, grad_out):
         """dQ, dK and dV from recomputed weights."""
         tiling = backward_tiling(grad_out.shape[-1])

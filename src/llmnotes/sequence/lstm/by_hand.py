@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.precision import without_autocast
 from llmnotes.sequence.lstm.fast import gradient_loop, step_loop
 from llmnotes.sequence.lstm.model import LSTM, lstm_step_gradient, open_gates
 from llmnotes.sequence.rnn import State
@@ -107,6 +108,7 @@ class Scan(torch.autograd.Function):
     """All steps of one layer in one direction, as one node of the graph."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, loops, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh):
         """Return h_1 … h_T, h_T and c_T."""
         there, ctx.back = loops
@@ -117,6 +119,7 @@ class Scan(torch.autograd.Function):
         return hs[1:], hs[-1].clone(), cs[-1].clone()
 
     @staticmethod
+    @without_autocast
     def backward(ctx, dout, dh, dc):
         """Collect dgates over time; every other gradient is one product.
 

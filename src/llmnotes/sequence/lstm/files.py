@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from llmnotes import foreign
+from llmnotes.checks import checked
 from llmnotes.sequence.lstm.model import lstm_cell
 
 RATE, CHUNK, CONTEXT = 16_000, 512, 64
@@ -103,11 +104,17 @@ class Silero(nn.Module):
         self, sound: Float[Tensor, "batch samples"]
     ) -> Float[Tensor, "batch input"]:
         """What the LSTM reads of one chunk and its context."""
+        if sound.shape[1] != CONTEXT + CHUNK:
+            raise ValueError(
+                f"sound: got {sound.shape[1]} samples, expected {CONTEXT} of "
+                f"the chunk before and {CHUNK}"
+            )
         x = self.spectrum(sound)
         for convolution in self.encoder:
             x = convolution(x).relu()
         return rearrange(x, "batch input 1 -> batch input")
 
+    @checked
     def step(
         self,
         sound: Float[Tensor, "batch samples"],
@@ -124,12 +131,15 @@ class Silero(nn.Module):
 
     @torch.no_grad()
     def forward(
-        self, sound: Float[Tensor, "samples"], *, memory: bool = True
+        self, sound: Tensor, *, memory: bool = True
     ) -> Float[Tensor, "chunks"]:
         """Probability of speech in each chunk; the last one is filled up.
 
-        Without `memory` every chunk begins with h = c = 0.
+        `sound` is one channel at 16,000 Hz, between -1 and 1. Without
+        `memory` every chunk begins with h = c = 0. Raises `ValueError` for
+        several channels, no samples and another dtype than the weights'.
         """
+        check_sound(sound, self.weight_ih.dtype)
         sound = F.pad(sound, (CONTEXT, -len(sound) % CHUNK))[None]
         h = c = sound.new_zeros(1, 128)
         found = []
@@ -139,6 +149,22 @@ class Silero(nn.Module):
             h, c = state if memory else (h, c)
             found.append(p)
         return torch.cat(found)
+
+
+def check_sound(sound: Tensor, dtype: torch.dtype) -> None:
+    """Raise `ValueError` unless it is one channel of samples in dtype."""
+    if not isinstance(sound, Tensor):
+        raise ValueError(
+            f"sound: got {type(sound).__name__}, expected a tensor"
+        )
+    if sound.ndim != 1 or not len(sound):
+        raise ValueError(
+            f"sound: got shape {tuple(sound.shape)}, expected (samples,): one "
+            "channel and no batch"
+        )
+    if sound.dtype != dtype:
+        how = "" if sound.is_floating_point() else ", from -1 to 1"
+        raise ValueError(f"sound: got {sound.dtype}, expected {dtype}{how}")
 
 
 def tone(seconds: float, hertz: float = 440.0) -> Float[Tensor, "samples"]:

@@ -11,11 +11,7 @@ from torch import Tensor, nn
 def check_input(model: nn.Module, x: Tensor) -> None:
     """Raise `ValueError` unless the model's weights can read x."""
     weight = model.weight_ih_l0
-    if x.shape[-1] != model.input_size:
-        raise ValueError(
-            f"x: got input {x.shape[-1]}, expected input_size = "
-            f"{model.input_size}"
-        )
+    check_width(x, model.input_size)
     if x.dtype != weight.dtype or x.device != weight.device:
         raise ValueError(
             f"x: got {x.dtype} on {x.device}, expected the weights' "
@@ -23,24 +19,36 @@ def check_input(model: nn.Module, x: Tensor) -> None:
         )
 
 
+def check_width(x: Tensor, input_size: int) -> None:
+    """Raise `ValueError` unless x has `input_size` numbers at each step."""
+    if x.shape[-1] != input_size:
+        raise ValueError(
+            f"x: got input {x.shape[-1]}, expected input_size = {input_size}"
+        )
+
+
 def check_state(model: nn.Module, x: Tensor, state) -> None:
     """Raise `ValueError` unless `state` can begin a batch like x."""
-    given = (state,) if isinstance(state, Tensor) else tuple(state)
-    if isinstance(state, Tensor) != (model.states == 1):
-        raise ValueError(
-            f"state: got {type(state).__name__}, expected "
-            f"{'a tensor' if model.states == 1 else 'a pair of tensors'}"
-        )
+    one = model.states == 1
+    given = [state] if one else state
+    wanted = "a tensor" if one else "a pair of tensors"
+    if not one and not isinstance(state, tuple | list):
+        got = type(state).__name__
+        raise ValueError(f"state: got {got}, expected {wanted}")
+    if not all(isinstance(s, Tensor) for s in given):
+        got = " and ".join(type(s).__name__ for s in given)
+        raise ValueError(f"state: got {got}, expected {wanted}")
     rows = model.num_layers * model.directions
     shapes = [tuple(s.shape) for s in given]
     expected = [(rows, x.shape[0], model.hidden_size)] * model.states
     if shapes != expected:
         raise ValueError(f"state: got shapes {shapes}, expected {expected}")
-    if any(s.dtype != x.dtype or s.device != x.device for s in given):
-        raise ValueError(
-            f"state: got {given[0].dtype} on {given[0].device}, expected "
-            f"x's {x.dtype} on {x.device}"
-        )
+    for s in given:
+        if s.dtype != x.dtype or s.device != x.device:
+            raise ValueError(
+                f"state: got {s.dtype} on {s.device}, expected x's "
+                f"{x.dtype} on {x.device}"
+            )
 
 
 def check_gates(count: int, h: Tensor, weight_ih: Tensor) -> None:

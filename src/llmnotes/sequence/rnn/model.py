@@ -25,8 +25,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_sizes, check_within, checked
+from llmnotes.checks import check_sizes, checked
+from llmnotes.lengths import Lengths, read_lengths
+from llmnotes.precision import autocasting, without_autocast
 from llmnotes.sequence.rnn.checks import check_input, check_state
+from llmnotes.sequence.rnn.mixed import in_weights_dtype
 from llmnotes.sequence.rnn.packing import (
     clear_padding,
     reverse_time,
@@ -198,18 +201,21 @@ class Recurrent(nn.Module):
         self,
         x: Float[Tensor, "batch length input"],
         state: Tensor | State | None = None,
-        lengths: Int[Tensor, "batch"] | None = None,
+        lengths: Lengths | None = None,
     ) -> tuple[Float[Tensor, "batch length output"], Tensor | State]:
         """Return the outputs at all steps and the last state.
 
         `state` is (layers·directions, batch, hidden_size), for the LSTM a
-        pair of such, and zeros by default. With `lengths`, what follows the
+        pair of such, and zeros by default. With `lengths`, a whole number for
+        each sequence (see `read_lengths`), what follows the
         end of a sequence is not read: there the output is zero, and the last
         state is that of the sequence's own last step.
         """
+        if autocasting(x):
+            return in_weights_dtype(self, x, state, lengths)
         check_input(self, x)
         if lengths is not None:
-            check_within(1, x.shape[1], lengths=lengths)
+            lengths = read_lengths(x=x, lengths=lengths)
         if state is not None:
             check_state(self, x, state)
             state = (state,) if self.states == 1 else state
@@ -246,6 +252,7 @@ class RNNScan(torch.autograd.Function):
     """`rnn_step` at every position; backwards as derived by hand."""
 
     @staticmethod
+    @without_autocast
     def forward(ctx, projected, h, weight_hh, bias_hh):
         """Keep the outputs: they are all that the way back needs."""
         h0, outputs = h, []
@@ -257,6 +264,7 @@ class RNNScan(torch.autograd.Function):
         return outputs
 
     @staticmethod
+    @without_autocast
     def backward(ctx, d_outputs):
         """Hand back the gradients in the order of forward's arguments."""
         return backward_through_time(*ctx.saved_tensors, d_outputs)

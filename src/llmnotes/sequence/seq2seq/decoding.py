@@ -25,6 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llmnotes.checks import check_sizes
+from llmnotes.lengths import Lengths, read_lengths
 from llmnotes.modes import evaluating
 from llmnotes.sequence.seq2seq.pairs import END, PAD, START
 
@@ -62,7 +63,7 @@ def next_scores(
 def greedy(
     model: nn.Module,
     source: Int[Tensor, "batch key"],
-    source_lengths: Int[Tensor, "batch"] | None = None,
+    source_lengths: Lengths | None = None,
     *,
     max_length: int,
 ) -> Int[Tensor, "batch length"]:
@@ -140,7 +141,7 @@ def extend(
 def beam_search(
     model: nn.Module,
     source: Int[Tensor, "batch key"],
-    source_lengths: Int[Tensor, "batch"] | None = None,
+    source_lengths: Lengths | None = None,
     *,
     beam: int,
     max_length: int,
@@ -156,7 +157,8 @@ def beam_search(
         raise ValueError(f"alpha: got {alpha}, expected at least 0")
     rows = source.repeat_interleave(beam, 0)
     if source_lengths is not None:
-        source_lengths = source_lengths.repeat_interleave(beam, 0)
+        lengths = read_lengths(source=source, source_lengths=source_lengths)
+        source_lengths = lengths.repeat_interleave(beam, 0)
     memory = model.encode(rows, source_lengths)
     beams = first_beam(source, beam)
     for _ in range(max_length):

@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from llmnotes import train
 from llmnotes.checks import check_sizes, check_within, checked
+from llmnotes.lengths import Lengths, read_lengths
 from llmnotes.precision import wide
 from llmnotes.run import History
 from llmnotes.sequence.rnn import Recurrent, State
@@ -200,13 +201,15 @@ class Seq2Seq(nn.Module):
     def encode(
         self,
         source: Int[Tensor, "batch key"],
-        source_lengths: Int[Tensor, "batch"] | None = None,
+        source_lengths: Lengths | None = None,
     ) -> Memory:
         """Read the source, up to each row's length."""
         vocab, length = self.source_embedding.num_embeddings, source.shape[1]
         check_within(0, vocab - 1, source=source)
         if source_lengths is not None:
-            check_within(1, length, source_lengths=source_lengths)
+            source_lengths = read_lengths(
+                source=source, source_lengths=source_lengths
+            )
         values, state = self.encoder(
             self.source_embedding(source), lengths=source_lengths
         )
@@ -253,7 +256,7 @@ class Seq2Seq(nn.Module):
         self,
         source: Int[Tensor, "batch key"],
         target_in: Int[Tensor, "batch query"],
-        source_lengths: Int[Tensor, "batch"] | None = None,
+        source_lengths: Lengths | None = None,
     ) -> Float[Tensor, "batch query vocab"]:
         """Logits at every position of a target that is given."""
         return self.decode(target_in, self.encode(source, source_lengths))
@@ -264,7 +267,7 @@ class Seq2Seq(nn.Module):
         self,
         source: Int[Tensor, "batch key"],
         target_in: Int[Tensor, "batch query"],
-        source_lengths: Int[Tensor, "batch"] | None = None,
+        source_lengths: Lengths | None = None,
     ) -> Float[Tensor, "batch query key"]:
         """Which source position each written token was taken from.
 
@@ -314,10 +317,11 @@ class TwoWaySeq2Seq(Seq2Seq):
             hidden_size, hidden_size // 2, bidirectional=True
         )
 
+    @checked
     def encode(
         self,
         source: Int[Tensor, "batch key"],
-        source_lengths: Int[Tensor, "batch"] | None = None,
+        source_lengths: Lengths | None = None,
     ) -> Memory:
         """Read the source both ways; the state is as wide as the decoder's."""
         memory = super().encode(source, source_lengths)

@@ -27,6 +27,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.gpt.model import GPT, Block
 from llmnotes.transformer.training_step.fast import (
     causal_softmax_loop,
@@ -116,6 +117,7 @@ class BlockFunction(torch.autograd.Function):
     """
 
     @staticmethod
+    @without_autocast
     def forward(context, heads, eps, x, *parameters):
         """Read the residual stream twice, add to it twice."""
         g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = parameters
@@ -135,6 +137,7 @@ class BlockFunction(torch.autograd.Function):
         return torch.addmm(b_y, y, w_y).add_(middle).view(x.shape)
 
     @staticmethod
+    @without_autocast
     def backward(context, dout):
         """Walk back through `forward`, line by line.
 

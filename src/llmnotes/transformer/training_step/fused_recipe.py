@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from llmnotes.precision import without_autocast
 from llmnotes.transformer.pretraining.recipe import Recipe, RecipeBlock
 from llmnotes.transformer.training_step.fast import (
     norm_gradient_loop,
@@ -52,6 +53,7 @@ class RecipeFunction(torch.autograd.Function):
     """
 
     @staticmethod
+    @without_autocast
     def forward(context, options, x, *parameters):
         """Read the residual stream twice, add to it twice."""
         mix_1, mix_2, w_z, w_o, w_h, w_y = parameters
@@ -73,6 +75,7 @@ class RecipeFunction(torch.autograd.Function):
         return torch.addmm(middle, y, w_y.T).view(x.shape)
 
     @staticmethod
+    @without_autocast
     def backward(context, dout):
         """Walk back through `forward`, line by line; once, as in `fused`."""
         if torch.is_grad_enabled():

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llmnotes.lengths import Lengths
 from llmnotes.transformer.transformer.model import Transformer
 
 
@@ -20,7 +21,7 @@ def alignment(
     model: Transformer,
     source: Int[Tensor, "batch source"],
     target_in: Int[Tensor, "batch length"],
-    source_lengths: Int[Tensor, "batch"] | None = None,
+    source_lengths: Lengths | None = None,
 ) -> Float[Tensor, "layers batch heads length source"]:
     """Which source position each written token is taken from."""
     found = []

@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from llmnotes.checks import check_divides, check_within, checked
+from llmnotes.lengths import Lengths, read_lengths
 from llmnotes.transformer.attention import MultiHeadAttention, padding_mask
 from llmnotes.transformer.positions import add_positions, sinusoidal
 
@@ -217,15 +218,16 @@ class Transformer(nn.Module):
     def encode(
         self,
         source: Int[Tensor, "batch source"],
-        source_lengths: Int[Tensor, "batch"] | None = None,
+        source_lengths: Lengths | None = None,
     ) -> Memory:
         """Read the source, all positions at once."""
         check_within(0, self.config.vocab_size - 1, source=source)
         mask = None
         if source_lengths is not None:
-            longest = source.shape[1]
-            check_within(1, longest, source_lengths=source_lengths)
-            mask = padding_mask(source_lengths, longest)
+            lengths = read_lengths(
+                source=source, source_lengths=source_lengths
+            )
+            mask = padding_mask(lengths, source.shape[1])
         return Memory(self.encoder(self.embed(source), mask), mask)
 
     @checked
@@ -247,7 +249,7 @@ class Transformer(nn.Module):
         self,
         source: Int[Tensor, "batch source"],
         target_in: Int[Tensor, "batch length"],
-        source_lengths: Int[Tensor, "batch"] | None = None,
+        source_lengths: Lengths | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Logits at every position of a target that is given."""
         return self.decode(target_in, self.encode(source, source_lengths))

@@ -1,0 +1,138 @@
+"""The options of `llmnotes train` and `llmnotes sample`, as argparse has them.
+
+number = a reader of numbers within bounds, whose complaint takes one line
+"""
+
+import argparse
+import math
+
+from llmnotes.presets import MODELS
+from llmnotes.train_config import DTYPES
+
+
+def number(kind: type, low: float, high: float = math.inf):
+    """Make a reader of numbers from `low` to `high`."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            what = "an integer" if kind is int else "a number"
+            top = "or more" if high == math.inf else f"to {high}"
+            raise argparse.ArgumentTypeError(
+                f"got {text}, expected {what}, {low} {top}"
+            )
+        return value
+
+    return read
+
+
+COUNT, SOME, CHANCE = number(int, 0), number(int, 1), number(float, 0, 1)
+NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in MODELS.items())
+# Those of TrainConfig have no default here: the preset has one.
+TRAIN = {
+    "model": {
+        "choices": MODELS,
+        "help": ", ".join(found.about for found in MODELS.values()),
+    },
+    "--out": {
+        "required": True,
+        "metavar": "FOLDER",
+        "help": "where the run is kept",
+    },
+    "--data": {
+        "metavar": "NAME|FILE",
+        "default": "python_reference",
+        "help": "text to learn: a name that llmnotes data list shows, or a "
+        "file in UTF-8; default %(default)s",
+    },
+    "--preset": {
+        "metavar": "NAME",
+        "help": f"size and training, default the first ({NAMED})",
+    },
+    "--resume": {
+        "action": "store_true",
+        "help": "go on with the run in --out, if there is one",
+    },
+    "--steps": {
+        "type": SOME,
+        "metavar": "N",
+        "help": "optimizer steps; with --resume more than before make a run "
+        "longer: its learning rate is from then on that of the longer run",
+    },
+    "--batch-size": {
+        "type": SOME,
+        "metavar": "N",
+        "help": "sequences per step",
+    },
+    "--learning-rate": {
+        "type": number(float, 0),
+        "metavar": "X",
+        "help": "the peak; the end is a tenth of it",
+    },
+    "--eval-every": {
+        "type": SOME,
+        "metavar": "N",
+        "help": "steps between evaluations, each with a checkpoint",
+    },
+    "--seed": {
+        "type": COUNT,
+        "metavar": "N",
+        "help": "of weights and batches",
+    },
+    "--dtype": {"choices": DTYPES, "help": "of the products"},
+    "--compile": {
+        "action": "store_true",
+        "default": None,
+        "help": "use torch.compile; needs a C++ compiler",
+    },
+    "--threads": {
+        "type": SOME,
+        "metavar": "N",
+        "default": 1,
+        "help": "of the CPU; at these sizes more than 1 gains nothing",
+    },
+}
+SAMPLE = {
+    "run": {"metavar": "FOLDER", "help": "where train kept the run"},
+    "--prompt": {
+        "help": "what to continue, default a new line",
+    },
+    "--stop": {
+        "metavar": "TEXT",
+        "action": "append",
+        "default": [],
+        "help": "end before this text; may be given more than once",
+    },
+    "--length": {
+        "type": COUNT,
+        "metavar": "N",
+        "default": 500,
+        "help": "characters",
+    },
+    "--seed": {
+        "type": COUNT,
+        "metavar": "N",
+        "default": 0,
+        "help": "another: other text",
+    },
+    "--temperature": {
+        "type": number(float, 0),
+        "metavar": "T",
+        "default": 1.0,
+        "help": "0: always the likeliest; 1: as learned; more: wilder",
+    },
+    "--top-k": {"type": SOME, "metavar": "K", "help": "of the K likeliest"},
+    "--top-p": {
+        "type": CHANCE,
+        "metavar": "P",
+        "help": "likeliest that reach P",
+    },
+    "--min-p": {
+        "type": CHANCE,
+        "metavar": "P",
+        "help": "at least P x the likeliest",
+    },
+}
