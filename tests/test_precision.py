@@ -150,7 +150,10 @@ def test_flash_attention_gives_the_same_under_autocast(module, there, back):
     inputs = [x.detach().requires_grad_() for x in (q, k, v)]
     expected = answers(module.flash_attention, inputs)
     got = answers(module.flash_attention, inputs, there, back)
-    torch.testing.assert_close(got, expected)
+    assert got[0].dtype == (torch.bfloat16 if there else torch.float32)
+    if not there:  # then the output is rounded, as that of torch's kernel
+        torch.testing.assert_close(got, expected)
+    assert_near(got, expected)
 
 
 def test_a_fused_gpt_walks_back_the_same_under_autocast():

@@ -7,7 +7,7 @@ from llmnotes._site.figures.pen import Pen
 from llmnotes._site.figures.signs import KEY, QUERY, VALUE, count
 
 TIMES = "kernels/attention_speed:forward"
-CODE = "kernels.attention_speed"
+CODE = "kernels.attention_speed.counts"
 LENGTH, HEAD_DIM, HEADS = 4096, 64, 8
 SQUARE, STRIP = LENGTH * LENGTH, LENGTH * HEAD_DIM  # numbers in S, in Q
 THICK = 28  # px of a belt for the numbers of a square

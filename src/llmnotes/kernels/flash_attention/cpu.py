@@ -29,7 +29,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from numba import njit
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
 from llmnotes.compiled import keep
@@ -44,7 +43,8 @@ from llmnotes.kernels.gemm.tiles import (
     store,
     transpose,
 )
-from llmnotes.precision import without_autocast
+from llmnotes.once import once
+from llmnotes.precision import as_written, without_autocast
 from llmnotes.transformer.attention import blind_queries, check_heads
 
 BLOCK_Q, BLOCK_K = 64, 96
@@ -301,7 +301,7 @@ class FlashAttention(torch.autograd.Function):
         return o
 
     @staticmethod
-    @once_differentiable
+    @once
     @without_autocast
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
@@ -359,11 +359,12 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     blind = blind_queries(query, key, causal)
     query = query[:, :, blind:]
-    out = FlashAttention.apply(
-        *map(padded, (query, key, value)), causal, scale
-    )
+    with as_written(query) as dtype:
+        out = FlashAttention.apply(
+            *map(padded, (query, key, value)), causal, scale
+        )
     out = F.pad(out[..., : value.shape[-1]], (0, 0, blind, 0))
-    return out.to(query.dtype)
+    return out.to(dtype)
 
 
 # Compiling takes some ten seconds; their code is kept on disk.

@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from llmnotes.checks import checked
-from llmnotes.precision import without_autocast
+from llmnotes.once import once
+from llmnotes.precision import as_written, wide, without_autocast
 from llmnotes.transformer.attention import (
     apply_mask,
     blind_queries,
@@ -61,11 +61,6 @@ def among_keys(rows: slice, q: Tensor, k: Tensor) -> slice:
     """Where these queries stand: the last of all at the last key."""
     ahead = k.shape[-2] - q.shape[-2]
     return slice(rows.start + ahead, rows.stop + ahead)
-
-
-def wide(x: Tensor) -> Tensor:
-    """A tile in the type we compute in: float32, or float64 if it is."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def tile_scores(q, k, rows, columns, causal, scale):
@@ -207,7 +202,7 @@ class FlashAttention(torch.autograd.Function):
         return o.flatten(1, 2)
 
     @staticmethod
-    @once_differentiable
+    @once
     @without_autocast
     def backward(ctx, do):
         """dQ, dK, dV, and nothing for the two options."""
@@ -239,5 +234,6 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     blind = blind_queries(query, key, causal)
     query = query[:, :, blind:]
-    out = FlashAttention.apply(query, key, value, causal, scale)
-    return F.pad(out, (0, 0, blind, 0))
+    with as_written(query) as dtype:
+        out = FlashAttention.apply(query, key, value, causal, scale)
+    return F.pad(out, (0, 0, blind, 0)).to(dtype)

@@ -27,7 +27,8 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
     backward_tiling,
     forward_tiling,
 )
-from llmnotes.precision import without_autocast
+from llmnotes.once import once
+from llmnotes.precision import as_written, without_autocast
 from llmnotes.transformer.attention import check_heads
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -82,11 +83,18 @@ def flash_attention(
         scale = 1 / math.sqrt(query.shape[-1])
     # The kernels let query i see keys 0..i, so lengths are made equal first.
     ahead = key.shape[2] - query.shape[2] if causal else 0
-    dtype, query = query.dtype, F.pad(query, (0, 0, ahead, 0))
-    if dtype == torch.bfloat16:
-        query, key, value = (x.float() for x in (query, key, value))
-    out = FlashAttention.apply(query, key, value, causal, scale)
+    with as_written(query) as dtype:
+        query = F.pad(query, (0, 0, ahead, 0))
+        inputs = as_kernels_read((query, key, value))
+        out = FlashAttention.apply(*inputs, causal, scale)
     return F.pad(out, (0, 0, -ahead, 0)).to(dtype)
+
+
+def as_kernels_read(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """All in float16 if they are, else in float32; autocast may mix them."""
+    if all(x.dtype == torch.float16 for x in tensors):
+        return tensors
+    return tuple(x.float() for x in tensors)
 
 
 class FlashAttention(torch.autograd.Function):
@@ -105,7 +113,7 @@ class FlashAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once
     @without_autocast
     def backward(ctx, grad_out):
         """dQ, dK and dV from recomputed weights."""
