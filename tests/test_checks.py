@@ -251,3 +251,14 @@ def test_ranges_let_their_ends_pass():
     check_within(0, 8, ids=torch.tensor([0, 8]))
     check_divides("d_model", 12, heads=12, kv_heads=1)
     check_length("n", 3, ids=torch.zeros(5, 3))
+
+
+def test_entries_that_nobody_can_look_at_are_not_asked():
+    check_within(0, 8, ids=torch.zeros(2, device="meta"))
+    torch.func.vmap(lambda x: (check_within(0, 8, x=x), x)[1])(torch.ones(3))
+    compiled = torch.compile(
+        lambda x: (check_within(0, 8, x=x), 2 * x)[1],
+        backend="eager",
+        fullgraph=True,
+    )
+    assert compiled(torch.ones(3)).sum() == 6

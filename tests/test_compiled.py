@@ -65,6 +65,72 @@ def test_a_kept_loop_is_compiled_anew_when_what_it_calls_has_changed(tmp_path):
     assert changed != first and hits == 0
 
 
+CHAIN = {
+    "far.py": """
+from llmnotes.compiled import jit
+
+@jit
+def half(x):
+    return 0.5 * x
+""",
+    "numbers_here.py": "ADDED = 3\nUNUSED = 4\nBOTH = (1, 2)\n",
+    "middle.py": """
+import far
+from llmnotes.compiled import jit
+from numbers_here import ADDED, BOTH
+
+@jit
+def step(x):
+    return far.half(x) + ADDED + BOTH[1]
+
+def made(factor):
+    @jit
+    def scaled(x):
+        return factor * step(x)
+    return scaled
+
+scaled = made(10)
+""",
+    "main.py": """
+from llmnotes.compiled import jit
+from middle import scaled
+
+@jit
+def loop(x):
+    return scaled(x)
+
+print(loop(8.0), sum(loop.stats.cache_hits.values()))
+""",
+}
+EDITS = [  # file, what it said, what it says, the value then, kept?
+    ("far.py", "0.5 * x", "0.25 * x", 70, 0),
+    ("numbers_here.py", "= 3", "= 4", 80, 0),
+    ("numbers_here.py", "(1, 2)", "(1, 9)", 150, 0),
+    ("middle.py", "made(10)", "made(20)", 300, 0),
+    ("numbers_here.py", "UNUSED = 4", "UNUSED = 7", 300, 1),
+]
+
+
+def test_a_kept_loop_notices_a_change_however_far_away(tmp_path):
+    for name, text in CHAIN.items():
+        (tmp_path / name).write_text(text, "utf-8")
+
+    def run():
+        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+        words = [sys.executable, "-B", str(tmp_path / "main.py")]
+        found = subprocess.run(
+            words, capture_output=True, text=True, check=True, env=env
+        )
+        value, hits = found.stdout.split()
+        return float(value), int(hits)
+
+    assert [run(), run()] == [(90, 0), (90, 1)]
+    for file, was, now, value, hits in EDITS:
+        path = tmp_path / file
+        path.write_text(path.read_text("utf-8").replace(was, now), "utf-8")
+        assert run() == (value, hits), file
+
+
 def test_at_a_prompt_a_loop_is_compiled_and_not_kept():
     """There numba says "no locator available", and a copied block stops."""
     names = {"jit": compiled.jit}

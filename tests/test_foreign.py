@@ -119,6 +119,35 @@ def test_what_we_save_in_half_precision_is_read_into_the_models_type(tmp_path):
     assert torch.equal(model.first.bias.half(), half["pair.first.bias"])
 
 
+WRAPPED = {
+    "compiled": lambda name: f"_orig_mod.{name}",
+    "in parallel": lambda name: f"module.{name}",
+    "compiled, then in parallel": lambda name: f"module._orig_mod.{name}",
+    "in parallel, then compiled": lambda name: f"_orig_mod.module.{name}",
+    "a part compiled": lambda name: name.replace("first.", "first._orig_mod."),
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_what_was_saved_with_its_wrapper_is_read(wrap, tmp_path):
+    lay(tmp_path, {wrap(name): t for name, t in tensors().items()})
+    same(load(tmp_path), tensors())
+
+
+def test_a_weight_with_and_without_its_wrapper_is_there_twice(tmp_path):
+    found = tensors()
+    found["pair.first._orig_mod.bias"] = found["pair.first.bias"] + 1
+    with pytest.raises(ValueError, match="1 twice"):
+        load(lay(tmp_path, found))
+
+
+def test_a_prefix_of_some_names_only_is_no_wrapper(tmp_path):
+    found = tensors()
+    found["module.pair.first.bias"] = found.pop("pair.first.bias")
+    with pytest.raises(ValueError, match="1 missing, 1 unknown"):
+        load(lay(tmp_path, found))
+
+
 def test_a_tied_tensor_may_lie_in_the_file_under_either_name(tmp_path):
     found = tensors()
     found["head"] = found["pair.second.weight"].clone()

@@ -4,43 +4,108 @@ keep = have numba keep a compiled loop on disk
 jit  = compile a loop that is kept, for speed rather than the last bit
 exp  = eˣ for float32, inside such loops
 
-numba's cache watches the file of a loop, not those of what the loop calls.
-So the text of files is part of what `keep` has it watch.
+numba's cache watches the file of a loop, not those of what the loop calls,
+nor the numbers it takes from elsewhere. So `keep` looks for them. Compiled
+loops lie in __pycache__ beside their file, or in the folder that the
+environment variable NUMBA_CACHE_DIR names; `make clean` removes the first.
 """
 
+import contextlib
 import hashlib
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
 
 import numpy as np
 from numba import njit
 
 one = np.float32(1)
 
+LIBRARIES = {"numba", "numpy", "llvmlite", "math", "operator", "builtins"}
 compile_loop = njit(fastmath=True, error_model="numpy", nogil=True)
 
 
 def keep(loop, *files: str):
-    """Keep a compiled loop on disk until its file or one of `files` changes.
+    """Keep a compiled loop on disk until something it depends on changes.
 
-    Returns the loop. One that was typed at a prompt has no file to watch and
-    is compiled anew, and so is every loop under NUMBA_DISABLE_JIT.
+    That is its file, the files of all that it calls and the numbers that it
+    takes from elsewhere; `files` are watched as well. Returns the loop. One
+    that was typed at a prompt has no file to watch and is compiled anew, and
+    so is every loop under NUMBA_DISABLE_JIT.
     """
     try:
         loop.enable_caching()
     except (AttributeError, RuntimeError):
         return loop
     index = loop._cache._cache_file
-    text = b"".join(Path(file).read_bytes() for file in files)
-    index._source_stamp = (
-        index._source_stamp,
-        hashlib.sha256(text).hexdigest(),
-    )
+    index._source_stamp = index._source_stamp, stamp(loop, files)
     return loop
 
 
+def stamp(loop, files: tuple[str, ...]) -> str:
+    """A digest of the files and the numbers that a loop depends on."""
+    paths, numbers = {Path(file) for file in files}, []
+    for name, value in needed(loop.py_func, set()):
+        if isinstance(value, Path):
+            paths.add(value)
+        else:
+            numbers.append(f"{name} = {value!r}")
+    texts = [path.read_bytes() for path in sorted(paths)]
+    texts.append("\n".join(sorted(numbers)).encode())
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def needed(function, seen: set) -> Iterator[tuple[str, Any]]:
+    """The files of all that a function calls, and the numbers it takes."""
+    if function in seen or not hasattr(function, "__code__"):
+        return
+    seen.add(function)
+    yield "", Path(inspect.getfile(function))
+    place = f"{function.__module__}:{function.__qualname__}"
+    for name, value in outside(function):
+        if is_number(value):
+            yield f"{place}: {name}", value
+        elif isinstance(value, ModuleType):
+            if ours(value.__name__):
+                yield "", Path(value.__file__)
+        elif ours(getattr(value, "__module__", None)):
+            # Of a compiled loop, and of what writes machine code itself.
+            inner = getattr(value, "py_func", getattr(value, "_defn", value))
+            yield from needed(inspect.unwrap(inner), seen)
+
+
+def ours(module: str | None) -> bool:
+    """Whether a module may be edited; numba's cache knows numba's version."""
+    return (module or "numba").partition(".")[0] not in LIBRARIES
+
+
+def is_number(value: object) -> bool:
+    """Whether a compiled loop holds this itself, as it was."""
+    if isinstance(value, tuple):
+        return all(map(is_number, value))
+    return isinstance(value, bool | int | float | str | np.generic)
+
+
+def outside(function) -> Iterator[tuple[str, Any]]:
+    """What a function's names stand for where it was written."""
+    code, cells = function.__code__, function.__closure__ or ()
+    for name, cell in zip(code.co_freevars, cells, strict=True):
+        with contextlib.suppress(ValueError):  # a loop that is not there yet
+            yield name, cell.cell_contents
+    for name in names(code) & function.__globals__.keys():
+        yield name, function.__globals__[name]
+
+
+def names(code: CodeType) -> set[str]:
+    """The names in a function and in those inside it."""
+    inner = (names(c) for c in code.co_consts if isinstance(c, CodeType))
+    return set(code.co_names).union(*inner)
+
+
 def jit(function):
-    """Compile a loop, once per machine and text of the two files.
+    """Compile a loop, once per machine and text of what it depends on.
 
     Under pytest, jaxtyping wraps every function of the package; numba could
     not store such a wrapper, and there is nothing in it to check.

@@ -54,7 +54,7 @@ def nearest(seed):
 
 def race():
     """{network: its best rate}, and {(network, rate, split): its shares}."""
-    contestants = [(hidden,) for hidden in HIDDEN]
+    contestants = {(hidden,): [(hidden,)] for hidden in HIDDEN}
     best = contests.tuned(learned, contestants, RATES, seeds=TUNING)
     jobs = [(*who, rate, s) for who, rate in best.items() for s in SPLITS]
     return best, contests.runs(learned, jobs)

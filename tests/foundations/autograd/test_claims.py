@@ -70,6 +70,32 @@ def test_torch_takes_longer_and_derivatives_by_hand_less():
         assert table("times_ours", who=by_hand, dtype=dtype) < 0.5
 
 
+def test_a_compiled_step_overtakes_ours_and_an_eager_function_is_slowest():
+    table = claimed(
+        "foundations/autograd:step",
+        "it makes a few loops in C++ of it, and overtakes ours by far.",
+        "Eager, that same function is the slowest way to write it in torch.",
+    )
+    for dtype in ("float64", "float32"):
+        compiled = {"who": "torch, the step compiled", "dtype": dtype}
+        assert table("times_ours", **compiled) < 0.8
+        eager = table(
+            "seconds", who="torch, the step as one function", dtype=dtype
+        )
+        for text in ("the same text", "nn.Linear and SGD"):
+            who = f"torch with {text}"
+            assert table("seconds", who=who, dtype=dtype) < eager
+
+
+def test_the_nearest_digit_is_a_rival():
+    table = claimed(
+        "foundations/autograd:nearest",
+        "And the plainest rival first: of our digits, the nearest",
+    )
+    right = table("right", split="all") / 3600
+    assert right > claimed(DIGITS)("test", split="mean", **HIDDEN) - 0.01
+
+
 def test_going_back_adds_several_times_what_was_predicted():
     table = claimed(
         "foundations/autograd:cost",

@@ -5,6 +5,7 @@ import random
 import unicodedata
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -186,3 +187,86 @@ def test_vocabularies_that_cannot_be_are_named(message, vocabulary):
 def test_no_text_at_all_is_refused():
     with pytest.raises(ValueError, match="texts: got none"):
         OURS.batch([])
+
+
+@pytest.mark.parametrize("longest", [1, 0, -3])
+def test_there_is_room_for_the_two_ends_at_least(longest):
+    message = f"^longest: got {longest}, expected at least 2"
+    with pytest.raises(ValueError, match=message):
+        OURS.batch(["a b a"], longest=longest)
+    assert OURS.batch(["a b a"], longest=2)[0].shape == (1, 2)
+
+
+NO_TEXTS = {
+    "got str, expected a list of str": "ab",
+    "got none, expected at least one": [],
+}
+NO_TEXT = {
+    "[0]: got int, expected a str": [1],
+    "[1]: got list, expected a str": ["a", ["b"]],
+    "[0]: got bytes, expected a str": [b"a"],
+}
+
+
+def test_what_is_no_list_of_texts_is_named():
+    cases = {f": {why}": texts for why, texts in NO_TEXTS.items()} | NO_TEXT
+    for why, texts in cases.items():
+        with pytest.raises(ValueError) as error:
+            OURS.batch(texts)
+        assert str(error.value) == f"texts{why}"
+        with pytest.raises(ValueError) as error:
+            OURS.batch_pairs(["a"], texts)
+        assert str(error.value) == f"seconds{why}"
+
+
+def test_a_single_letter_and_a_tuple_are_no_mistake():
+    assert OURS.batch(("a",))[0].tolist() == [OURS.encode("a")]
+
+
+@pytest.mark.parametrize("bad", [-1, -100, 30_522])
+@pytest.mark.parametrize("kind", [list, torch.tensor])
+def test_ids_that_no_piece_has_are_named(bad, kind):
+    message = f"^ids: got {bad} at position 1, expected 0 to 30521$"
+    with pytest.raises(ValueError, match=message):
+        OURS.decode(kind([7, bad, 9]))
+
+
+def test_ids_of_a_tensor_are_decoded_like_those_of_a_list():
+    ids = OURS.encode("a text")
+    assert OURS.decode(torch.tensor(ids)) == OURS.decode(ids)
+    assert OURS.decode([]) == ""
+
+
+LENGTHS = st.integers(0, 12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(LENGTHS, LENGTHS), min_size=1), st.integers(3, 19))
+def test_pairs_are_cut_padded_and_typed_as_theirs(lengths, longest):
+    texts = ["one " * n for n, _ in lengths]
+    seconds = ["two, " * m for _, m in lengths]
+    THEIRS.enable_truncation(longest)  # the longer first
+    THEIRS.enable_padding()
+    found = THEIRS.encode_batch(list(zip(texts, seconds, strict=True)))
+    THEIRS.no_truncation()
+    THEIRS.no_padding()
+    ids, mask, types = OURS.batch_pairs(texts, seconds, longest)
+    assert ids.tolist() == [row.ids for row in found]
+    assert mask.long().tolist() == [row.attention_mask for row in found]
+    assert types.tolist() == [row.type_ids for row in found]
+
+
+def test_pairs_with_room_enough_are_those_of_one_pair():
+    texts, seconds = ["a", "some words more"], ["naïve", ""]
+    ids, mask, types = OURS.batch_pairs(texts, seconds)
+    for at, pair in enumerate(zip(texts, seconds, strict=True)):
+        right, kinds = OURS.encode_pair(*pair)
+        assert ids[at, mask[at]].tolist() == right
+        assert types[at, mask[at]].tolist() == kinds
+
+
+def test_each_text_has_its_second():
+    with pytest.raises(ValueError, match="^seconds: got 1, expected one for"):
+        OURS.batch_pairs(["a", "b"], ["c"])
+    with pytest.raises(ValueError, match="^longest: got 2, expected at least"):
+        OURS.batch_pairs(["a"], ["c"], longest=2)

@@ -2,6 +2,8 @@
 
 import torch
 
+from llmnotes.sequence.gru import GRU
+from llmnotes.sequence.lstm import LSTM
 from llmnotes.sequence.rnn import RNN, ReluRNN
 from llmnotes.sequence.rnn.starts import start_identity, start_orthogonal
 
@@ -33,3 +35,16 @@ def test_an_identity_start_hands_its_state_on_unchanged():
     torch.testing.assert_close(last, state)
     torch.testing.assert_close(out[:, 41], state[0])
     assert 0 < model.weight_ih_l0.std() < 0.002
+
+
+def test_of_stacked_gates_each_keeps_lengths_by_itself():
+    """Four gates drawn as one tall matrix keep a length between them."""
+    torch.manual_seed(0)
+    one = torch.eye(7)
+    for kind in (GRU, LSTM):
+        for gate in start_orthogonal(kind(3, 7)).weight_hh_l0.chunk(
+            kind.gates
+        ):
+            torch.testing.assert_close(gate @ gate.T, one, atol=1e-5, rtol=0)
+        for gate in start_identity(kind(3, 7)).weight_hh_l0.chunk(kind.gates):
+            assert torch.equal(gate, one)

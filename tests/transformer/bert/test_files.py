@@ -9,13 +9,20 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from llmnotes.foundations.tokenizers.wordpiece import SPECIAL
-from llmnotes.transformer.bert import MINILM_L6, BertConfig
+from llmnotes.transformer.bert import (
+    MINILM_L6,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+)
 from llmnotes.transformer.bert.files import (
     ASSUMED,
     load_bert,
+    load_masked_lm,
     load_minilm,
     load_wordpiece,
     minilm_folder,
+    save_bert,
 )
 
 WEIGHTS = "model.safetensors"
@@ -175,3 +182,100 @@ def test_the_names_of_berts_first_release_are_understood(saved):
     weights["cls.seq_relationship.bias"] = torch.ones(2)
     save_file(weights, saved / WEIGHTS)
     assert torch.equal(load_bert(saved)(ids), right)
+
+
+def scattered(model):
+    """Random numbers everywhere: fresh biases are 0 and hide mistakes."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return model.eval()
+
+
+IDS = torch.arange(14).reshape(2, 7) + 1
+TYPES = (IDS > 5).long()
+
+
+def first_release(weights):
+    """The names that bert-base-uncased has in Google's own checkpoint."""
+    for name, tensor in weights.items():
+        old = name.replace("LayerNorm.weight", "LayerNorm.gamma")
+        yield old.replace("LayerNorm.bias", "LayerNorm.beta"), tensor
+
+
+@pytest.fixture
+def pretrained(tmp_path):
+    """What bert-base-uncased holds, small: both heads and the pooler."""
+    theirs = scattered(hf.BertForPreTraining(hf.BertConfig(**SHAPE)))
+    theirs.save_pretrained(tmp_path)
+    return theirs, tmp_path
+
+
+@pytest.mark.parametrize("names", [dict, first_release])
+@pytest.mark.parametrize("decoder", [False, True])
+def test_a_pretrained_bert_gives_its_logits_and_its_vectors(
+    pretrained, names, decoder
+):
+    theirs, folder = pretrained
+    weights = dict(names(load_file(folder / WEIGHTS)))
+    if decoder:  # older files hold the tied tensors too
+        embedding = weights["bert.embeddings.word_embeddings.weight"]
+        weights["cls.predictions.decoder.weight"] = embedding.clone()
+        bias = weights["cls.predictions.bias"].clone()
+        weights["cls.predictions.decoder.bias"] = bias
+    weights["bert.embeddings.position_ids"] = torch.arange(11)[None]
+    save_file(weights, folder / WEIGHTS)
+    right = theirs(IDS, token_type_ids=TYPES, output_hidden_states=True)
+    masked, plain = load_masked_lm(folder), load_bert(folder)
+    assert not masked.training
+    found = masked(IDS, None, TYPES)
+    torch.testing.assert_close(found, right.prediction_logits)
+    hidden = plain(IDS, None, TYPES)
+    torch.testing.assert_close(hidden, right.hidden_states[-1])
+    pooled = theirs.bert(IDS, token_type_ids=TYPES).pooler_output
+    torch.testing.assert_close(plain.pool(hidden), pooled)
+
+
+def test_a_masked_model_of_theirs_is_read(tmp_path):
+    theirs = scattered(hf.BertForMaskedLM(hf.BertConfig(**SHAPE)))
+    theirs.save_pretrained(tmp_path)
+    torch.testing.assert_close(
+        load_masked_lm(tmp_path)(IDS), theirs(IDS).logits
+    )
+
+
+@pytest.mark.parametrize(
+    ("cls", "load", "name"),
+    [
+        (BertForMaskedLM, load_masked_lm, "logits"),
+        (BertModel, load_bert, "last_hidden_state"),
+    ],
+)
+def test_what_we_save_is_read_by_us_and_by_them(cls, load, name, tmp_path):
+    ours = scattered(cls(BertConfig(**SHAPE)))
+    save_bert(ours, tmp_path)
+    assert torch.equal(load(tmp_path)(IDS), ours(IDS))
+    theirs = getattr(hf, cls.__name__).from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(getattr(theirs(IDS), name), ours(IDS))
+    assert theirs.config.attention_probs_dropout_prob == 0
+
+
+def test_a_head_that_is_not_tied_is_named(pretrained):
+    _, folder = pretrained
+    weights = load_file(folder / WEIGHTS)
+    weights["cls.predictions.decoder.weight"] = torch.ones(23, 12)
+    del weights["cls.predictions.transform.dense.bias"]
+    save_file(weights, folder / WEIGHTS)
+    with pytest.raises(ValueError) as error:
+        load_masked_lm(folder)
+    for words in (
+        "cls.predictions.decoder.weight: got numbers of its own, expected",
+        "missing: cls.predictions.transform.dense.bias",
+    ):
+        assert words in str(error.value)
+
+
+def test_an_encoder_alone_is_no_masked_model(saved):
+    with pytest.raises(ValueError, match="got tensors that do not fit"):
+        load_masked_lm(saved)

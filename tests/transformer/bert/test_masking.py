@@ -124,3 +124,10 @@ def test_unasked_tokens_do_not_count_in_the_mean():
 def test_shares_that_cannot_be_are_named(share):
     with pytest.raises(ValueError, match=f"^share: got {share}"):
         hidden(some_ids(1, 3), share=share)
+
+
+@pytest.mark.parametrize("change", [{"mask_id": -1}, {"vocab_size": 0}])
+def test_sizes_that_cannot_be_are_named(change):
+    (name,) = change
+    with pytest.raises(ValueError, match=f"^{name}: got {change[name]}"):
+        hidden(some_ids(1, 3), **change)

@@ -369,6 +369,8 @@ def test_configs_that_cannot_be_are_named(message, change):
 
 
 ZEROS = torch.zeros(2, 3, dtype=torch.long)
+FIRST = torch.tensor([[1, 0, 0]] * 2)
+ONE_TWO = torch.tensor([[0, 1, 2]] * 2)
 BAD_INPUTS = {
     "ids: got length 12, expected at most max_position_embeddings = 11": (
         torch.zeros(1, 12, dtype=torch.long),
@@ -380,6 +382,8 @@ BAD_INPUTS = {
     "ids: got -1 to 0, expected 0 to 22": (torch.tensor([[0, -1]]),),
     "mask: got torch.int64, expected bool": (ZEROS, ZEROS),
     "mask: got length 2, expected ids' 3": (ZEROS, ZEROS[:, :2].bool()),
+    "types: got 0 to 2, expected 0 to 1": (ZEROS, None, ZEROS + ONE_TWO),
+    "types: got -1 to 0, expected 0 to 1": (ZEROS, None, ZEROS - 1 * FIRST),
     "types: got torch.bool, expected an integer dtype": (
         ZEROS, None, ZEROS.bool(),
     ),

@@ -83,3 +83,28 @@ def test_the_most_similar_pairs_come_first_and_nobody_pairs_with_himself():
     values = [cosine for _, _, cosine in every]
     assert values == sorted(values, reverse=True)
     assert most_similar(vectors, 3) == every[:3]
+
+
+BAD_SENTENCES = {
+    "sentences: got str, expected a list of str": "abc",
+    "sentences: got none, expected at least one": [],
+    "sentences[1]: got NoneType, expected a str": ["a", None],
+}
+
+
+@pytest.mark.parametrize(("message", "sentences"), BAD_SENTENCES.items())
+def test_what_is_no_list_of_sentences_is_named(minilm, message, sentences):
+    with pytest.raises(ValueError) as error:
+        embed(*minilm, sentences)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("at_once", [0, -1])
+def test_sentences_are_taken_at_least_one_at_once(minilm, at_once):
+    with pytest.raises(ValueError, match=f"^at_once: got {at_once}, expected"):
+        embed(*minilm, ["a"], at_once)
+
+
+def test_at_least_one_pair_is_asked_for():
+    with pytest.raises(ValueError, match="^count: got 0, expected at least 1"):
+        most_similar(torch.eye(3), 0)

@@ -212,3 +212,11 @@ def test_a_sharded_checkpoint_of_theirs_is_read(theirs, saved, tmp_path):
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
     ids = some_ids()
     assert torch.equal(load_gpt2(tmp_path)(ids), load_gpt2(saved)(ids))
+
+
+def test_a_compiled_models_weights_are_read(saved, copied):
+    weights = load_file(saved / WEIGHTS)
+    found = {f"module._orig_mod.{name}": t for name, t in weights.items()}
+    save_file(found, copied / WEIGHTS)
+    ids = some_ids()
+    assert torch.equal(load_gpt2(copied)(ids), load_gpt2(saved)(ids))

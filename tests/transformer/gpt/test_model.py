@@ -24,6 +24,7 @@ from llmnotes.transformer.gpt import (
     gelu,
     parameters,
 )
+from llmnotes.transformer.gpt.model import places
 
 TINY = GPTConfig(vocab_size=13, n_positions=11, n_embd=12, n_layer=2, n_head=3)
 BATCH, LENGTH = 2, 7
@@ -262,6 +263,57 @@ def test_ids_that_do_not_fit_are_named(message, shape):
     with pytest.raises(ValueError) as error:
         GPT(TINY)(torch.zeros(shape, dtype=torch.long))
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("cls", [GPT, GPT1])
+@pytest.mark.parametrize("bad", [13, 99, -1, -13])
+def test_ids_outside_the_vocabulary_are_named(cls, bad):
+    ids = torch.tensor([[0, 12], [bad, 1]])
+    low, high = min(bad, 0), max(bad, 12)
+    message = f"^ids: got {low} to {high}, expected 0 to 12$"
+    with pytest.raises(ValueError, match=message):
+        cls(TINY)(ids)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_ids_nobody_can_look_at_are_not_asked():
+    with torch.device("meta"):
+        model, ids = GPT(TINY), torch.zeros(2, 3, dtype=torch.long)
+        assert model(ids).shape == (2, 3, 13)
+    model, ids = tiny(), some_ids()
+    rows = torch.func.vmap(lambda row: model(row[None])[0])(ids)
+    torch.testing.assert_close(rows, model(ids))
+
+
+BAD_MASKS = {
+    "mask: got torch.int64, expected bool": torch.ones(2, 3).long(),
+    "mask: got length 2, expected ids' 3": torch.ones(2, 2).bool(),
+    "mask: got batch 1, expected ids' 2": torch.ones(1, 3).bool(),
+}
+
+
+@pytest.mark.parametrize(("message", "mask"), BAD_MASKS.items())
+def test_masks_that_do_not_fit_are_named(message, mask):
+    with pytest.raises(ValueError) as error:
+        GPT(TINY)(torch.zeros(2, 3, dtype=torch.long), mask)
+    assert str(error.value) == message
+
+
+def test_every_row_of_weights_sees_somebody_and_no_padding_but_itself():
+    mask = torch.tensor([[False, False, True, True], [False] * 4])
+    position, (visible,) = places(torch.zeros(2, 4).long(), mask)
+    assert position.tolist() == [[0, 0, 0, 1], [0, 0, 0, 0]]
+    rows = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    assert visible[0, 0].long().tolist() == rows
+    assert torch.equal(visible[1, 0], torch.eye(4).bool())
+
+
+def test_a_row_that_is_padding_throughout_stays_finite():
+    mask = torch.tensor([[True, True, True], [False, False, False]])
+    model, ids = tiny(), torch.zeros(2, 3, dtype=torch.long)
+    out = model(ids, mask)
+    grads = torch.autograd.grad(out[0].sum(), list(model.parameters()))
+    assert out.isfinite().all() and all(g.isfinite().all() for g in grads)
 
 
 def test_ids_that_are_not_integers_are_named():

@@ -73,7 +73,8 @@ def bench_losses(record):
 @pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_every_ingredients_share(record):
-    best = contests.tuned(chosen, [(n,) for n in ABLATION], SCALES, min)
+    contestants = {(name,): [(name,)] for name in ABLATION}
+    best = contests.tuned(chosen, contestants, SCALES, min)
     jobs = {n: [(n, best[n,], seed) for seed in SEEDS] for n in ABLATION}
     found = contests.runs(ablated, sum(jobs.values(), []))
     rows = []

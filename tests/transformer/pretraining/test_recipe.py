@@ -1,5 +1,7 @@
 """What the pretraining chapter claims of its recipe, proved."""
 
+import math
+
 import pytest
 import torch
 
@@ -110,3 +112,36 @@ def test_one_learning_rate_reaches_both_optimizers():
     train.loss(model, text()[None, :9], text()[None, 1:10]).backward()
     optimizer.step()
     assert torch.equal(before, model.h[0].c_attn.weight)
+
+
+@pytest.mark.parametrize("bad", [13, -1])
+def test_ids_outside_the_vocabulary_are_named(bad):
+    with pytest.raises(ValueError, match="^ids: got .* expected 0 to 12$"):
+        small()(torch.tensor([[0, bad, 12]]))
+
+
+def test_training_text_outside_the_vocabulary_is_named():
+    with pytest.raises(
+        ValueError, match="^ids: got 0 to 13, expected 0 to 12"
+    ):
+        Recipe(SMALL, torch.arange(14))
+
+
+def test_what_reads_starts_at_half_of_one_over_root_inputs():
+    torch.manual_seed(0)
+    wide = RecipeConfig(40, 8, n_embd=256, n_layer=2, n_head=4, n_inner=400)
+    model = Recipe(wide, torch.arange(40))
+    for block in model.h:
+        for layer in (block.c_attn, block.c_fc):
+            std = 0.5 / math.sqrt(256)
+            assert layer.weight.std().item() == pytest.approx(std, rel=0.02)
+            assert abs(layer.weight.mean().item()) < 0.01 * std
+            assert layer.bias is None
+        for p in (block.c_proj.weight, block.c_out.weight):
+            assert not p.any()
+        assert not block.mix_1.any() and not block.mix_2.any()
+    assert not model.lm_head.weight.any() and model.lm_head.bias is None
+    # Normalised before anyone reads it, so its scale is AdamW's affair only.
+    assert model.wte.weight.std().item() == pytest.approx(1, rel=0.02)
+    chances = model.bigram.weight.exp().sum(-1)
+    torch.testing.assert_close(chances, torch.ones(40))

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+from torch.nn.utils import parametrizations
 
 from llmnotes.transformer.attention import attention
 from llmnotes.transformer.gpt import GPT, GPTConfig
@@ -218,3 +220,174 @@ def test_a_gradient_by_hand_refuses_to_be_differentiated_again(shape):
     out = quick(torch.tensor([[1, 4, 2], [3, 0, 4]])).sum()
     with pytest.raises(RuntimeError, match="^GPT: got create_graph"):
         torch.autograd.grad(out, list(quick.parameters()), create_graph=True)
+
+
+class Adapter(nn.Module):
+    """A layer and a small addition that is learned, as LoRA's is."""
+
+    def __init__(self, inner, inputs):
+        super().__init__()
+        self.inner = inner
+        self.more = nn.Linear(inputs, 1)
+
+    def forward(self, *inputs):
+        return self.inner(*inputs) + self.more(inputs[0]).sin()
+
+
+class Louder(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+def adapted(path, inputs=12):
+    def change(block):
+        parent, _, name = path.rpartition(".")
+        parent = block.get_submodule(parent)
+        torch.manual_seed(5)
+        setattr(parent, name, Adapter(getattr(parent, name), inputs))
+
+    return change
+
+
+def louder(module, inputs, out):
+    return 2 * out
+
+
+def quieter(module, inputs):
+    return (inputs[0] / 2,)
+
+
+def turned(module, inputs, grads):
+    return (-inputs[0],)
+
+
+def with_hook(path, kind, hook):
+    def change(block):
+        getattr(block.get_submodule(path), f"register_{kind}")(hook)
+
+    return change
+
+
+def own_forward(block):
+    layer = block.c_fc if hasattr(block, "c_fc") else block.mlp.c_fc
+    layer.forward = lambda x, old=layer.forward: 2 * old(x)
+
+
+def another_epsilon(block):
+    block.ln_2.eps = 0.5
+
+
+def without_bias(block):
+    block.attn.c_attn.bias = None
+
+
+def dropout_in_attention_only(block):
+    block.attn.dropout = 0.5
+
+
+def bias_that_was_not_there(block):
+    block.c_fc.bias = nn.Parameter(torch.ones(20))
+
+
+GPT_CHANGES = {
+    "a hook on attn": with_hook("attn", "forward_hook", louder),
+    "a hook before mlp": with_hook("mlp", "forward_pre_hook", quieter),
+    "a hook on a gradient": with_hook("mlp", "full_backward_hook", turned),
+    "an adapter around c_attn": adapted("attn.c_attn"),
+    "an adapter around attn": adapted("attn"),
+    "an adapter around c_proj": adapted("mlp.c_proj", 48),
+    "another norm": lambda block: setattr(block, "ln_1", nn.RMSNorm(12)),
+    "another dropout": lambda block: setattr(block, "drop", Louder()),
+    "a parametrization": lambda block: parametrizations.weight_norm(
+        block.mlp.c_fc
+    ),
+    "a forward of its own": own_forward,
+    "another epsilon": another_epsilon,
+    "no bias": without_bias,
+    "dropout in attention only": dropout_in_attention_only,
+}
+RECIPE_CHANGES = {
+    "a hook on c_proj": with_hook("c_proj", "forward_hook", louder),
+    "a hook on a gradient": with_hook("c_fc", "full_backward_hook", turned),
+    "an adapter around c_attn": adapted("c_attn"),
+    "a parametrization": lambda block: parametrizations.weight_norm(
+        block.c_out
+    ),
+    "a forward of its own": own_forward,
+    "a bias": bias_that_was_not_there,
+}
+CASES = [(SHAPE, n, c) for n, c in GPT_CHANGES.items()]
+CASES += [(RECIPE, n, c) for n, c in RECIPE_CHANGES.items()]
+
+
+def blocks(model):
+    return model.h if isinstance(model, Recipe) else model.transformer.h
+
+
+@pytest.mark.parametrize(("shape", "name", "change"), CASES)
+def test_what_somebody_changed_in_a_block_is_computed_as_changed(
+    shape, name, change
+):
+    plain, quick, ids = twins(shape)
+    untouched = plain(ids)
+    found = []
+    for model in (plain, quick):
+        for block in blocks(model):
+            change(block)
+        torch.manual_seed(3)
+        out = model(ids)
+        grads = torch.autograd.grad(
+            out.square().sum(), list(model.parameters())
+        )
+        found.append((out, *grads))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    if "gradient" not in name and "parametrization" not in name:
+        assert not torch.allclose(found[0][0], untouched)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RECIPE])
+def test_whoever_listens_to_all_modules_hears_those_of_a_block(shape):
+    _, quick, ids = twins(shape)
+    heard = []
+    handle = nn.modules.module.register_module_forward_hook(
+        lambda module, *_: heard.append(module)
+    )
+    try:
+        quick(ids)
+    finally:
+        handle.remove()
+    assert set(blocks(quick)[0].children()) < set(heard)
+
+
+def test_a_part_set_to_training_drops_out_within_a_resting_block():
+    plain, quick, ids = twins(dataclasses.replace(SHAPE, dropout=0.5))
+    found = []
+    for model in (plain, quick):
+        model.eval().transformer.h[0].attn.train()
+        torch.manual_seed(1)
+        found.append(model(ids))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found[0], plain.eval()(ids))
+
+
+@pytest.mark.parametrize("shape", [SHAPE, RECIPE])
+def test_torchs_function_transforms_go_the_plain_way(shape):
+    found = []
+    for model in twins(shape)[:2]:
+        parameters = dict(model.named_parameters())
+
+        def loss(p, model=model):
+            ids = torch.tensor([[1, 4, 2]])
+            return torch.func.functional_call(model, p, (ids,)).square().sum()
+
+        found.append(torch.func.grad(loss)(parameters))
+    for a, b in zip(*(f.values() for f in found), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+def test_padding_goes_the_plain_way():
+    plain, quick, ids = twins()
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    mask[1, :4] = False
+    assert torch.equal(plain(ids, mask), quick(ids, mask))

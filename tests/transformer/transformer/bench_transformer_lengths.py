@@ -30,7 +30,7 @@ SEED, SEEDS = 0, (0, 1, 2)
 @pytest.mark.trained
 def bench_accuracy_against_length(record):
     names = [(name, length) for name in MODELS for length in LENGTHS]
-    best = contests.tuned(learns, names, RATES)
+    best = contests.tuned(learns, {who: [who] for who in names}, RATES)
     jobs = {
         who: [(*who, rate, seed) for seed in SEEDS]
         for who, rate in best.items()

@@ -230,6 +230,21 @@ def test_a_fresh_embedding_is_as_large_as_its_position():
     assert scaled.std().item() == pytest.approx(1, rel=0.01)
 
 
+@BOTH
+def test_fresh_matrices_have_xaviers_variance_biases_0_and_norms_1(cls):
+    torch.manual_seed(0)
+    shape = TransformerConfig(500, 96, 4, 2, 160, attention_bias=True)
+    for name, p in cls(shape).named_parameters():
+        if name.endswith("bias"):
+            assert (p == 0).all()
+        elif p.ndim == 1:
+            assert (p == 1).all()
+        elif "embedding" not in name:
+            std = math.sqrt(2 / sum(p.shape))
+            assert p.std().item() == pytest.approx(std, rel=0.03)
+            assert p.abs().max().item() <= math.sqrt(3) * std  # uniform
+
+
 def test_post_norm_ends_in_a_norm_and_pre_norm_gets_one():
     source = some_ids(SOURCE)
     for cls, last in (

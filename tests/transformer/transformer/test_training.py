@@ -218,3 +218,33 @@ def test_it_learns_to_reverse():
     unseen = reversal(2, batch=100, seed=0, symbols=5)
     out = greedy(model, unseen.source, max_length=3)
     assert exact_match(out, unseen.target_out) > 0.8
+
+
+@pytest.mark.parametrize("bad", [-100, -1, 5, 99])
+def test_targets_outside_the_vocabulary_are_named(bad):
+    targets = torch.tensor([0, bad, 4])
+    low, high = min(bad, 0), max(bad, 4)
+    message = f"^targets: got {low} to {high}, expected 0 to 4$"
+    with pytest.raises(ValueError, match=message):
+        smoothed_cross_entropy(torch.zeros(3, 5), targets)
+    with pytest.raises(ValueError, match=message):
+        smoothed_cross_entropy(torch.zeros(3, 5), targets, ignore=2)
+
+
+@pytest.mark.parametrize("ignore", [-100, -1, 5, 0])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
+def test_what_is_ignored_may_be_any_number(ignore, dtype):
+    torch.manual_seed(0)
+    logits = torch.randn(4, 5)
+    targets = torch.tensor([1, ignore, 4, ignore])
+    right = F.cross_entropy(
+        logits, targets, label_smoothing=0.1, ignore_index=ignore
+    )
+    found = smoothed_cross_entropy(logits, targets.to(dtype), 0.1, ignore)
+    torch.testing.assert_close(found, right)
+
+
+def test_without_smoothing_a_token_may_be_impossible():
+    logits = torch.tensor([[0.0, 0.0, -torch.inf]])
+    loss = smoothed_cross_entropy(logits, torch.tensor([0]), smoothing=0.0)
+    assert loss.item() == pytest.approx(math.log(2))

@@ -1,5 +1,10 @@
 """Text to tokens."""
 
+from llmnotes.foundations.tokenizers.bpe import (
+    BytePairs,
+    read_gpt2,
+    read_tiktoken,
+)
 from llmnotes.foundations.tokenizers.wordpiece import (
     CHINESE,
     CONTROL,

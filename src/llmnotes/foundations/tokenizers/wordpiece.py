@@ -15,11 +15,13 @@ Sources
 import re
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+from llmnotes.checks import check_sizes
 
 SPECIAL = PAD, UNK, CLS, SEP, MASK = (
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]",
@@ -157,29 +159,113 @@ class WordPiece:
         return first + rest, [0] * len(first) + [1] * len(rest)
 
     def batch(
-        self, texts: Sequence[str], longest: int = 512
+        self, texts: Sequence, longest: int = 512
     ) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
-        """Ids padded to the longest text, and which of them are real.
+        """Ids of texts padded to the longest, and which of them are real.
 
         A text of more than `longest` ids loses its end, and keeps its [SEP].
         """
+        check_texts("texts", texts)
+        check_sizes(2, longest=longest)  # [CLS] and [SEP]
         rows = [self.encode(text) for text in texts]
         rows = [
             row if len(row) <= longest else [*row[: longest - 1], row[-1]]
             for row in rows
         ]
-        if not rows:
-            raise ValueError("texts: got none, expected at least one")
+        return self.padded(rows)
+
+    def batch_pairs(
+        self,
+        texts: Sequence,
+        seconds: Sequence,
+        longest: int = 512,
+    ) -> tuple[
+        Int[Tensor, "batch length"],
+        Bool[Tensor, "batch length"],
+        Int[Tensor, "batch length"],
+    ]:
+        """Ids and mask as `batch`, and types: 1 from the second text on.
+
+        Of pairs with more than `longest` ids the longer text loses its end,
+        then both alike.
+        """
+        check_texts("texts", texts)
+        check_texts("seconds", seconds)
+        check_sizes(3, longest=longest)  # [CLS] and two [SEP]
+        if len(texts) != len(seconds):
+            raise ValueError(
+                f"seconds: got {len(seconds)}, expected one for each of the "
+                f"{len(texts)} texts"
+            )
+        rows, starts = [], []
+        for text, second in zip(texts, seconds, strict=True):
+            cls, *one, sep = self.encode(text)
+            two = self.encode(second)[1:-1]
+            n, m = shares(len(one), len(two), longest - 3)
+            rows.append([cls, *one[:n], sep, *two[:m], sep])
+            starts.append(n + 2)
+        ids, mask = self.padded(rows)
+        behind = torch.arange(ids.shape[1]) >= torch.tensor(starts)[:, None]
+        return ids, mask, (behind & mask).long()
+
+    def padded(
+        self, rows: list[list[int]]
+    ) -> tuple[Int[Tensor, "batch length"], Bool[Tensor, "batch length"]]:
+        """Rows of ids filled with [PAD] on the right, and what is real."""
         width = max(map(len, rows))
         fill = self.ids[PAD]
         ids = [row + [fill] * (width - len(row)) for row in rows]
         real = [[at < len(row) for at in range(width)] for row in rows]
         return torch.tensor(ids), torch.tensor(real)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Pieces back to words, with a space between any two words."""
+    def decode(self, ids: Iterable) -> str:
+        """Pieces back to words, with a space between any two words.
+
+        Raises `ValueError` for an id that no piece has: Python would count a
+        negative one from the end.
+        """
+        ids = list(ids)
+        check_ids(ids, len(self.pieces))
         text = " ".join(self.pieces[i] for i in ids)
         return text.replace(" ##", "")
+
+
+def check_texts(name: str, texts: object) -> None:
+    """Raise `ValueError` unless these are some texts; one text is letters."""
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        kind = type(texts).__name__
+        raise ValueError(f"{name}: got {kind}, expected a list of str")
+    if len(texts) == 0:
+        raise ValueError(f"{name}: got none, expected at least one")
+    for at, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = type(text).__name__
+            raise ValueError(f"{name}[{at}]: got {kind}, expected a str")
+
+
+def check_ids(ids: Iterable, size: int) -> None:
+    """Raise `ValueError` unless all ids lie between 0 and size - 1."""
+    for at, i in enumerate(ids):
+        if not 0 <= i < size:
+            raise ValueError(
+                f"ids: got {int(i)} at position {at}, expected 0 to {size - 1}"
+            )
+
+
+def shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many pieces of each of two texts are kept in a room for both.
+
+    The longer one gives way until both are alike; the odd place is left to
+    the text that was longer, and to the second if neither was.
+    """
+    if first + second <= room:
+        return first, second
+    half = room // 2
+    if first > second:
+        second = min(second, half)
+        return room - second, second
+    first = min(first, half)
+    return first, room - first
 
 
 SPECIAL_PATTERN = f"({'|'.join(map(re.escape, SPECIAL))})"

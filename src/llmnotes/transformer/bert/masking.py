@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from llmnotes.checks import check_sizes
+
 UNASKED = -100  # what PyTorch's cross_entropy leaves out of its mean
 MASKED, REPLACED = 0.8, 0.1  # the rest of the chosen stay as they are
 
@@ -37,12 +39,14 @@ def hide(
     Each token is chosen with chance `share`, those in `never` not at all;
     random tokens are drawn from 0..vocab_size-1.
 
-    Raises `ValueError` unless 0 < share <= 1.
+    Raises `ValueError` unless 0 < share <= 1, and for sizes that cannot be.
 
     Source: Devlin et al. 2018, A.1.
     """
     if not 0 < share <= 1:
         raise ValueError(f"share: got {share}, expected 0 < share <= 1")
+    check_sizes(vocab_size=vocab_size)
+    check_sizes(0, mask_id=mask_id)
     bits = random_bits((3, *ids.shape), seed, step)
     choice, kind = uniform(bits[0]), uniform(bits[1])
     chosen = (choice < share) & ~torch.isin(ids, torch.tensor([*never, -1]))

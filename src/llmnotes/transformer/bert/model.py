@@ -235,6 +235,7 @@ class Bert(nn.Module):
         check_length("max_position_embeddings", longest, ids=ids)
         check_within(0, self.config.vocab_size - 1, ids=ids)
         types = torch.zeros_like(ids) if types is None else types
+        check_within(0, self.config.type_vocab_size - 1, types=types)
         visible = self.visible(ids, mask)
         states = [self.embeddings(ids, types)]
         for layer in self.encoder["layer"]:

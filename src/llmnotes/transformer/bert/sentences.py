@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from llmnotes.foundations.tokenizers.wordpiece import WordPiece
+from llmnotes.checks import check_sizes
+from llmnotes.foundations.tokenizers.wordpiece import WordPiece, check_texts
 from llmnotes.precision import wide
 from llmnotes.transformer.bert.model import Bert
 
@@ -41,10 +42,15 @@ def mean_pool(
 def embed(
     model: Bert,
     tokenizer: WordPiece,
-    sentences: Sequence[str],
+    sentences: Sequence,
     at_once: int = 32,
 ) -> Float[Tensor, "sentences d_model"]:
-    """Return a vector of length 1 for each sentence."""
+    """Return a vector of length 1 for each sentence.
+
+    Raises `ValueError` unless they are some sentences, in a list.
+    """
+    check_texts("sentences", sentences)
+    check_sizes(at_once=at_once)
     found = []
     for start in range(0, len(sentences), at_once):
         some = sentences[start : start + at_once]
@@ -57,6 +63,7 @@ def most_similar(
     vectors: Float[Tensor, "sentences d_model"], count: int
 ) -> list[tuple[int, int, float]]:
     """Return the `count` pairs (i, j, cosine), i < j, likest first."""
+    check_sizes(count=count)
     cosine = vectors @ vectors.T
     i, j = torch.triu_indices(*cosine.shape, offset=1)
     best = cosine[i, j].sort(descending=True)

@@ -33,5 +33,7 @@ from llmnotes.transformer.gpt.sampling import (
     keep_min_p,
     keep_top_k,
     keep_top_p,
+    left_padded,
     next_distribution,
+    stream,
 )

@@ -12,11 +12,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.checks import check_within, checked
 
+
+@checked
 def pair_counts(
     ids: Int[Tensor, "tokens"], vocab_size: int
 ) -> Int[Tensor, "vocab vocab"]:
     """Return how often each id (row) is followed by each id (column)."""
+    check_within(0, vocab_size - 1, ids=ids)
     pairs = ids[:-1] * vocab_size + ids[1:]
     counts = torch.bincount(pairs, minlength=vocab_size**2)
     return counts.reshape(vocab_size, vocab_size)
@@ -30,6 +34,7 @@ def log_chances(
     return (smoothed / smoothed.sum(-1, keepdim=True)).log()
 
 
+@checked
 def unigram_loss(
     train: Int[Tensor, "train"],
     ids: Int[Tensor, "tokens"],
@@ -37,10 +42,12 @@ def unigram_loss(
     add: float = 0.001,
 ) -> float:
     """Nats per character of `ids` when every character is drawn alone."""
+    check_within(0, vocab_size - 1, train=train, ids=ids)
     counts = torch.bincount(train, minlength=vocab_size)
     return -log_chances(counts, add)[ids].mean().item()
 
 
+@checked
 def bigram_loss(
     train: Int[Tensor, "train"],
     ids: Int[Tensor, "tokens"],
@@ -48,6 +55,7 @@ def bigram_loss(
     add: float = 0.001,
 ) -> float:
     """Nats per character of `ids` when each is drawn after its previous."""
+    check_within(0, vocab_size - 1, train=train, ids=ids)
     table = log_chances(pair_counts(train, vocab_size), add)
     return -table[ids[:-1], ids[1:]].mean().item()
 
@@ -59,19 +67,23 @@ class Bigram(nn.Module):
         super().__init__()
         self.register_buffer("table", log_chances(counts, add).float())
 
+    @checked
     def forward(
         self, ids: Int[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length vocab"]:
         """Return the log-chances of what follows each id."""
+        check_within(0, len(self.table) - 1, ids=ids)
         return self.table[ids]
 
 
+@checked
 def cycles(follower: Int[Tensor, "vocab"]) -> list[list[int]]:
     """Return the cycles of a map of ids to ids, smallest id first.
 
     A walk on V states repeats one after at most V steps, and from then on
     repeats forever: these are the only endings greedy decoding has.
     """
+    check_within(0, len(follower) - 1, follower=follower)
     found = []
     for start in range(len(follower)):
         at = start

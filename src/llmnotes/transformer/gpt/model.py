@@ -4,6 +4,8 @@ r"""A decoder that predicts the next token: GPT-2, and GPT-1 as a variant.
     n_positions = T_max, the longest input
     n_layer     = L        n_head = number of heads
     ids         = tokens as integers, (batch, length)
+    mask        = which of them are real; without it, all
+    visible     = who may see whom; without it, the present and the past
     logits      = scores of every next token, before the softmax
 
 Names of classes' attributes follow GPT-2's checkpoints, as Hugging Face
@@ -24,12 +26,18 @@ from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_divides, check_length, checked
+from llmnotes.checks import (
+    check_divides,
+    check_length,
+    check_within,
+    checked,
+)
 from llmnotes.transformer.attention import (
     attention_weights,
+    causal_mask,
     merge_heads,
     split_heads,
 )
@@ -112,12 +120,17 @@ class Attention(nn.Module):
         return [split_heads(part, self.heads) for part in parts]
 
     def forward(
-        self, x: Float[Tensor, "batch length d_model"]
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        visible: Bool[Tensor, "batch 1 length length"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Attend to the present and the past."""
         dropout = self.dropout if self.training else 0.0
         out = F.scaled_dot_product_attention(
-            *self.split(x), is_causal=True, dropout_p=dropout
+            *self.split(x),
+            attn_mask=visible,
+            is_causal=visible is None,
+            dropout_p=dropout,
         )
         return self.c_proj(merge_heads(out))
 
@@ -171,10 +184,12 @@ class Block(nn.Module):
         self.drop = nn.Dropout(config.dropout)  # on a sublayer's output
 
     def forward(
-        self, x: Float[Tensor, "batch length d_model"]
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        visible: Bool[Tensor, "batch 1 length length"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Read the residual stream twice, add to it twice."""
-        x = x + self.drop(self.attn(self.ln_1(x)))
+        x = x + self.drop(self.attn(self.ln_1(x), visible))
         return x + self.drop(self.mlp(self.ln_2(x)))
 
 
@@ -185,10 +200,12 @@ class PostNormBlock(Block):
     """
 
     def forward(
-        self, x: Float[Tensor, "batch length d_model"]
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        visible: Bool[Tensor, "batch 1 length length"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Normalise the sum, not the input."""
-        x = self.ln_1(x + self.drop(self.attn(x)))
+        x = self.ln_1(x + self.drop(self.attn(x, visible)))
         return self.ln_2(x + self.drop(self.mlp(x)))
 
 
@@ -199,8 +216,11 @@ class GPT(nn.Module):
     embedding again (Press & Wolf 2016), so it has no entry of its own in the
     state dict.
 
-    Raises `ValueError` for ids that are not integers (batch, length) or that
-    are longer than n_positions.
+    With a `mask`, positions count real tokens only and padding is seen by
+    nobody: a padded row has the logits that it has alone.
+
+    Raises `ValueError` for ids that are not integers (batch, length) below
+    vocab_size, or that are longer than n_positions.
 
     Source: Radford et al. 2019.
     """
@@ -234,16 +254,36 @@ class GPT(nn.Module):
 
     @checked
     def forward(
-        self, ids: Int[Tensor, "batch length"]
+        self,
+        ids: Int[Tensor, "batch length"],
+        mask: Bool[Tensor, "batch length"] | None = None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return logits; those at position t see ids 0..t only."""
         check_length("n_positions", self.n_positions, ids=ids)
-        model = self.transformer
-        position = torch.arange(ids.shape[1], device=ids.device)
+        check_within(0, self.config.vocab_size - 1, ids=ids)
+        model, position, visible = self.transformer, *places(ids, mask)
         x = model.drop(model.wte(ids) + model.wpe(position))
         for block in model.h:
-            x = block(x)
+            x = block(x, *visible)
         return F.linear(model.ln_f(x), model.wte.weight)
+
+
+def places(
+    ids: Int[Tensor, "batch length"],
+    mask: Bool[Tensor, "batch length"] | None,
+) -> tuple[Int[Tensor, "... length"], list[Tensor]]:
+    """Where each token stands, and who may see whom unless all is real.
+
+    Padding sees itself: a row that sees nobody is NaN in some of PyTorch's
+    kernels, and 0·NaN would reach those who do not look at it.
+    """
+    length = ids.shape[1]
+    if mask is None:
+        return torch.arange(length, device=ids.device), []
+    back = causal_mask(length, length, ids.device)
+    itself = torch.eye(length, dtype=torch.bool, device=ids.device)
+    visible = (back & mask[:, None]) | itself
+    return (mask.cumsum(1) - 1).clamp(min=0), [visible[:, None]]
 
 
 class GPT1(GPT):

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_length, checked
+from llmnotes.checks import check_length, check_within, checked
 from llmnotes.transformer.attention import Heads, merge_heads, split_heads
 from llmnotes.transformer.gpt.bigram import log_chances, pair_counts
 from llmnotes.transformer.rope import Rotary, angles
@@ -143,6 +143,7 @@ class Recipe(nn.Module):
     ) -> Float[Tensor, "batch length vocab"]:
         """Return logits: what the pairs say, plus what the blocks add."""
         check_length("n_positions", self.n_positions, ids=ids)
+        check_within(0, self.config.vocab_size - 1, ids=ids)
         width = (self.config.n_embd,)
         x, turn = F.rms_norm(self.wte(ids), width, eps=EPS), self.turn(ids)
         for block in self.h:

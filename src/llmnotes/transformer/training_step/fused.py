@@ -10,8 +10,8 @@ several.
     slope   = derivative of the activation, kept by the forward pass
     dx      = gradient of the loss by x, for any x
 
-float32 on the CPU only; elsewhere, and with dropout, a block computes as its
-parent does.
+float32 on the CPU only; elsewhere, with dropout, and wherever somebody has
+hooked or replaced a module of the block, it computes as its parent does.
 
 Sources
 - Dao et al. 2022, "FlashAttention", arXiv 2205.14135, appendix B.2 (the
@@ -20,15 +20,17 @@ Sources
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.modules import module as everywhere
 
 from llmnotes.precision import without_autocast
-from llmnotes.transformer.gpt.model import GPT, Block
+from llmnotes.transformer.gpt.model import GPT, MLP, Attention, Block, Conv1D
 from llmnotes.transformer.training_step.fast import (
     causal_softmax_loop,
     gelu_loop,
@@ -118,16 +120,16 @@ class BlockFunction(torch.autograd.Function):
 
     @staticmethod
     @without_autocast
-    def forward(context, heads, eps, x, *parameters):
+    def forward(context, heads, epsilons, x, *parameters):
         """Read the residual stream twice, add to it twice."""
         g1, b1, w_z, b_z, w_o, b_o, g2, b2, w_h, b_h, w_y, b_y = parameters
         rows, (batch, length, width) = x.view(-1, x.shape[-1]), x.shape
-        n1, *one = norm(rows, g1, b1, eps)
+        n1, *one = norm(rows, g1, b1, epsilons[0])
         z = torch.addmm(b_z, n1, w_z).view(batch, length, -1)
         merged, kept = attend(z, heads)
         merged = merged.view(-1, width)
         middle = torch.addmm(b_o, merged, w_o).add_(rows)
-        n2, *two = norm(middle, g2, b2, eps)
+        n2, *two = norm(middle, g2, b2, epsilons[1])
         y, slope = bend(torch.addmm(b_h, n2, w_h))
         context.save_for_backward(
             *parameters, rows, n1, *one, merged, middle, n2, *two, y, slope,
@@ -169,25 +171,90 @@ def quick(x: Tensor) -> bool:
         and x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
     )
+
+
+def listened() -> bool:
+    """Whether somebody listens to the calls of all modules there are."""
+    return bool(
+        everywhere._global_forward_hooks
+        or everywhere._global_forward_pre_hooks
+        or everywhere._global_backward_hooks
+        or everywhere._global_backward_pre_hooks
+    )
+
+
+def changed(part: nn.Module, kind: type) -> bool:
+    """Whether a module is of another type than `kind`, or is listened to.
+
+    An adapter and a parametrization are other types.
+    """
+    return bool(
+        type(part) is not kind
+        or part._forward_hooks
+        or part._forward_pre_hooks
+        or part._backward_hooks
+        or part._backward_pre_hooks
+        or "forward" in part.__dict__
+    )
+
+
+def untouched(block: nn.Module, parts: Mapping[str, tuple]) -> bool:
+    """Whether a block's modules are those that it was built of.
+
+    The loops ask none of them, so with a hook or an adapter they would
+    compute something else. `parts` is {name: (type, parts of its own)}.
+    """
+    found = block._modules  # ten times quicker than to ask by name
+    return found.keys() == parts.keys() and all(
+        not changed(found[name], kind) and untouched(found[name], inner)
+        for name, (kind, inner) in parts.items()
+    )
+
+
+PARTS = {
+    "ln_1": (nn.LayerNorm, {}),
+    "attn": (Attention, {"c_attn": (Conv1D, {}), "c_proj": (Conv1D, {})}),
+    "ln_2": (nn.LayerNorm, {}),
+    "mlp": (MLP, {"c_fc": (Conv1D, {}), "c_proj": (Conv1D, {})}),
+    "drop": (nn.Dropout, {}),
+}
+
+
+def drops(block: Block) -> bool:
+    """Whether anything drops out; each module has a mode of its own."""
+    attn, drop = block.attn, block.drop
+    return bool(attn.training and attn.dropout or drop.training and drop.p)
 
 
 class FusedBlock(Block):
     """`Block` as one operation: same parameters, outputs and gradients."""
 
     def forward(
-        self, x: Float[Tensor, "batch length d_model"]
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        visible: Bool[Tensor, "batch 1 length length"] | None = None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Read the residual stream twice, add to it twice."""
-        if not quick(x) or (self.training and self.drop.p):
-            return super().forward(x)
-        attn, eps = self.attn, self.ln_1.eps
-        layers = self.ln_1, attn.c_attn, attn.c_proj
-        layers += self.ln_2, self.mlp.c_fc, self.mlp.c_proj
+        fits = visible is None and quick(x) and not listened()
+        if not fits or not untouched(self, PARTS) or drops(self):
+            return super().forward(x, visible)
+        attn, norms = self.attn, (self.ln_1, self.ln_2)
+        layers = norms[0], attn.c_attn, attn.c_proj
+        layers += norms[1], self.mlp.c_fc, self.mlp.c_proj
         parameters = [p for y in layers for p in (y.weight, y.bias)]
+        if not all(map(plain_numbers, parameters)):
+            return super().forward(x)
+        epsilons = [norm.eps for norm in norms]
         return BlockFunction.apply(
-            attn.heads, eps, x.contiguous(), *parameters
+            attn.heads, epsilons, x.contiguous(), *parameters
         )
+
+
+def plain_numbers(p: Tensor | None) -> bool:
+    """Whether a loop can read p as it lies: no None, no subclass."""
+    return type(p) in (Tensor, nn.Parameter) and p.is_contiguous()
 
 
 class FusedGPT(GPT):

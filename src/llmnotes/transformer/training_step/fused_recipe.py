@@ -8,7 +8,7 @@ Sources
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmnotes.precision import without_autocast
 from llmnotes.transformer.pretraining.recipe import Recipe, RecipeBlock
@@ -22,7 +22,10 @@ from llmnotes.transformer.training_step.fused import (
     attend,
     attend_gradient,
     bend,
+    listened,
+    plain_numbers,
     quick,
+    untouched,
 )
 
 
@@ -97,8 +100,15 @@ class RecipeFunction(torch.autograd.Function):
         return None, dx, dmix_1, dmix_2, dw_z, dw_o, dw_h, dw_y
 
 
+NAMES = "c_attn", "c_proj", "c_fc", "c_out"
+PARTS = dict.fromkeys(NAMES, (nn.Linear, {}))
+
+
 class FusedRecipeBlock(RecipeBlock):
-    """`RecipeBlock` as one operation: same parameters and numbers."""
+    """`RecipeBlock` as one operation: same parameters and numbers.
+
+    A subclass with another `bend` has another `loop` too, or none.
+    """
 
     loop = staticmethod(relu_squared_loop)
 
@@ -108,15 +118,17 @@ class FusedRecipeBlock(RecipeBlock):
         turn: Float[Tensor, "length half"],
     ) -> Float[Tensor, "batch length d_model"]:
         """Read the residual stream twice, add to it twice."""
-        if not quick(x):
+        fits = quick(x) and not listened()
+        if not fits or not untouched(self, PARTS):
+            return super().forward(x, turn)
+        layers = self.c_attn, self.c_proj, self.c_fc, self.c_out
+        weights = [self.mix_1, self.mix_2, *(y.weight for y in layers)]
+        biased = any(layer.bias is not None for layer in layers)
+        if biased or not all(map(plain_numbers, weights)):
             return super().forward(x, turn)
         waves = array(turn.cos()), array(turn.sin())
         options = self.heads, waves, self.unit, self.loop
-        layers = self.c_attn, self.c_proj, self.c_fc, self.c_out
-        weights = [layer.weight for layer in layers]
-        return RecipeFunction.apply(
-            options, x.contiguous(), self.mix_1, self.mix_2, *weights
-        )
+        return RecipeFunction.apply(options, x.contiguous(), *weights)
 
 
 class FusedRecipe(Recipe):

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_sizes, checked
+from llmnotes.checks import check_sizes, check_within, checked
 
 
 @checked
@@ -28,7 +28,9 @@ def smoothed_cross_entropy(
     """Mean of -Σ q ln p with q = (1 - ε)·[k = target] + ε/V.
 
     Targets equal to `ignore` (padding) count neither above nor below the
-    fraction bar.
+    fraction bar; without any other target the mean is 0/0, a NaN.
+
+    Raises `ValueError` for targets that are neither tokens nor `ignore`.
 
     Source: Szegedy et al. 2015.
     """
@@ -36,12 +38,18 @@ def smoothed_cross_entropy(
         raise ValueError(
             f"smoothing: got {smoothing}, expected 0 <= smoothing < 1"
         )
+    real = torch.ones_like(targets, dtype=torch.bool)
+    if ignore is not None:
+        real = targets != ignore
+    targets = targets.where(real, 0)
+    check_within(0, logits.shape[-1] - 1, targets=targets)
     log_p = logits.log_softmax(-1)
-    right = log_p.gather(-1, targets[..., None])[..., 0]
-    losses = -(1 - smoothing) * right - smoothing * log_p.mean(-1)
+    right = log_p.gather(-1, targets[..., None].long())[..., 0]
+    losses = -(1 - smoothing) * right
+    if smoothing:  # 0·∞ is no number
+        losses = losses - smoothing * log_p.mean(-1)
     if ignore is None:
         return losses.mean()
-    real = targets != ignore
     return losses[real].sum() / real.sum()
 
 

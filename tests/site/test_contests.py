@@ -39,7 +39,9 @@ class InThisProcess:
 
 
 def test_each_contestant_gets_the_rate_that_is_best_for_it():
-    best = contests.tuned(runner, [("low",), ("high",)], RATES)
+    best = contests.tuned(
+        runner, {("low",): [("low",)], ("high",): [("high",)]}, RATES
+    )
     assert best == {("low",): 1e-2, ("high",): 1e-1}
     tried = [(name, rate) for name, rate, _ in CALLS]
     assert sorted(tried) == sorted(
@@ -53,7 +55,7 @@ def test_among_equals_the_middle_of_the_grid_is_kept():
         return [1.0]
 
     flat.__module__ = __name__
-    best = contests.tuned(flat, [("a",)], (1, 2, 3, 4, 5))
+    best = contests.tuned(flat, {("a",): [("a",)]}, (1, 2, 3, 4, 5))
     assert best == {("a",): 3}
 
 
@@ -62,7 +64,9 @@ def test_lower_is_better_where_the_first_number_is_a_loss():
         return [abs(rate - 2)]
 
     loss.__module__ = __name__
-    assert contests.tuned(loss, [("a",)], (1, 2, 3), min) == {("a",): 2}
+    assert contests.tuned(loss, {("a",): [("a",)]}, (1, 2, 3), min) == {
+        ("a",): 2
+    }
 
 
 def test_what_was_run_is_not_run_again(tmp_path):
@@ -106,7 +110,20 @@ def test_a_run_whose_loss_is_no_number_is_the_worst(better):
         return [rate if better is max else -rate]
 
     explodes.__module__ = __name__
-    assert contests.tuned(explodes, [("a",)], (1, 2, 3), better) == {("a",): 2}
+    assert contests.tuned(explodes, {("a",): [("a",)]}, (1, 2, 3), better) == {
+        ("a",): 2
+    }
     assert (
         "nan" in contests.kept(explodes, ("a", 3, contests.TUNING[0]))["lost"]
     )
+
+
+def test_a_rate_is_judged_by_the_mean_of_all_that_it_is_tried_on():
+    def two_lags(lag, rate, seed):
+        return [{"near": (0, 4, 5), "far": (0, 4, 1)}[lag][rate - 1]]
+
+    two_lags.__module__ = __name__
+    both = {("a",): [("near",), ("far",)]}
+    assert contests.tuned(two_lags, both, (1, 2, 3)) == {("a",): 2}
+    near = {("a",): [("near",)]}
+    assert contests.tuned(two_lags, near, (1, 2, 3)) == {("a",): 3}
