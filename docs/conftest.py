@@ -22,7 +22,7 @@ DRAWN = {
     if "pymdownx.superfences" in extension
     for fence in extension["pymdownx.superfences"]["custom_fences"]
 }
-SHOWN_ONLY = DRAWN | {"console", "markdown", "toml", "json"}
+SHOWN_ONLY = DRAWN | {"console", "errata", "json", "markdown", "toml"}
 SAME = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmnotes._site import charts, drawing, provenance, results
+from llmnotes._site import charts, drawing, provenance, results, tables
 
 CHART = """chart: basics/first:speed
 x: n

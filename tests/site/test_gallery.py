@@ -18,6 +18,7 @@ WRITTEN = serving.source(GALLERY).read_text("utf-8")
 MADE = {
     "p.standfirst",
     "p.chapter",
+    "p.corrected",
     "details.homes",
     "p.results-title",
     "p.files",

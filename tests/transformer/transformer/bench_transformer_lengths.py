@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from llmnotes.sequence import seq2seq
+from llmnotes.sequence.lstm import LSTM
+from llmnotes.sequence.lstm.by_hand import FusedLSTM
 from llmnotes.sequence.seq2seq.pairs import reversal
 from tests import contests
 from tests.transformer.transformer.reversal_race import (
@@ -18,6 +20,7 @@ from tests.transformer.transformer.reversal_race import (
     RATES,
     STARTS,
     SYMBOLS,
+    as_it_comes,
     batch_at,
     learns,
     model_of,
@@ -85,7 +88,7 @@ def bench_time_of_a_step(record, race):
     torch.set_num_threads(1)
     contestants = {
         (name, length): functools.partial(
-            gradient, model_of(name), batch_at(length, SEED, 0)
+            gradient, as_it_comes(name), batch_at(length, SEED, 0)
         )
         for name in MODELS
         for length in LENGTHS
@@ -133,10 +136,21 @@ def reach(model, length):
         yield 2 * k + 1, norm.item()
 
 
+def slow(model):
+    """The model in float64; the compiled LSTM has float32 alone."""
+    for name in ("encoder", "decoder"):
+        cell = getattr(model, name)
+        if isinstance(cell, FusedLSTM):
+            plain = LSTM(cell.input_size, cell.hidden_size)
+            plain.load_state_dict(cell.state_dict())
+            setattr(model, name, plain)
+    return model.double()
+
+
 def bench_how_far_gradients_reach(record, length=40):
     rows = []
     for name in MODELS:
-        points = list(reach(model_of(name).double(), length))
+        points = list(reach(slow(as_it_comes(name)), length))
         first = points[0][1]
         rows += [(name, distance, g / first) for distance, g in points]
     record(

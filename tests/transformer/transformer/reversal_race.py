@@ -38,12 +38,9 @@ MODELS = tuple(STARTS)
 
 
 def build(name, width):
-    """Encoder and decoder of one kind, begun as is best for it."""
+    """Encoder and decoder of one kind, as PyTorch starts them."""
     attention = GeneralAttention(width) if name == ATTENTION else None
-    model = Seq2Seq(CELLS[name], VOCAB, VOCAB, width, attention)
-    for cell in (model.encoder, model.decoder):
-        BEGIN.get(name, lambda cell: cell)(cell)
-    return model
+    return Seq2Seq(CELLS[name], VOCAB, VOCAB, width, attention)
 
 
 def size(model):
@@ -60,7 +57,8 @@ def width_like_transformer(name):
         )
 
 
-def model_of(name, seed=0):
+def as_it_comes(name, seed=0):
+    """A contestant with PyTorch's start."""
     width = name != "Transformer" and width_like_transformer(name)
     torch.manual_seed(seed)
     if name == "Transformer":
@@ -68,6 +66,15 @@ def model_of(name, seed=0):
             TransformerConfig(**{**vars(SHAPE), "dropout": 0.0})
         )
     return build(name, width)
+
+
+def model_of(name, seed=0):
+    """A contestant begun as is best for it."""
+    model = as_it_comes(name, seed)
+    if name in BEGIN:
+        for cell in (model.encoder, model.decoder):
+            BEGIN[name](cell)
+    return model
 
 
 def batch_at(length, seed, step):
