@@ -24,7 +24,6 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor, nn
 
 from llmnotes import task as training
-from llmnotes.sequence.rnn import Recurrent
 from llmnotes.train import fit
 from llmnotes.train_config import TrainConfig
 
@@ -120,7 +119,12 @@ TASKS = {
 class Answerer(nn.Module):
     """A recurrence and a linear read-out at every step."""
 
-    def __init__(self, recurrent: type[Recurrent], task: Task, hidden: int):
+    def __init__(
+        self,
+        recurrent: Callable[[int, int], nn.Module],
+        task: Task,
+        hidden: int,
+    ):
         super().__init__()
         self.recurrent = recurrent(task.inputs, hidden)
         self.head = nn.Linear(hidden, task.answers)
