@@ -15,7 +15,6 @@ from tests import contests
 from tests.sequence.gru.memory import (
     CONTESTANTS,
     LAGS,
-    RATES,
     STARTS,
     TUNED_AT,
     begun,
@@ -27,6 +26,7 @@ from tests.sequence.rnn.racing import TITLE, forward_and_backward
 
 SEED = 0
 SEEDS = (0, 1, 2)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
 def bench_parameter_counts(record):

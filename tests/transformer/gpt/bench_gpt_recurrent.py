@@ -9,7 +9,6 @@ import torch
 from llmnotes import train
 from tests import contests
 from tests.transformer.gpt.text_race import (
-    RATES,
     RECURRENT,
     STARTS,
     STEPS,
@@ -24,6 +23,7 @@ from tests.transformer.gpt.text_race import (
 from tests.transformer.gpt.training_runs import shakespeare
 
 SEEDS = (0, 1, 2)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 
 
 @pytest.mark.trained
