@@ -4,6 +4,7 @@ job     = (contestant, …, rate, seed): what one run is, as plain values
 tuned   = every contestant tried at the same rates with seeds of their own,
           judged on data that no report uses; the best rate is its own
 kept    = build/races/: what a run returned, by the code it ran and its job
+lost    = a run whose loss was no number: worse than any other
 
 A run that was kept is not run again while nothing that its module depends on
 has changed, so a race of hours can be stopped and goes on where it was.
@@ -13,6 +14,7 @@ import functools
 import hashlib
 import importlib
 import json
+import math
 import os
 import statistics
 import sys
@@ -45,7 +47,10 @@ def runs(train, jobs, processes=PROCESSES):
 def run(train, job):
     """Run one job on one thread and keep what it returns, as JSON."""
     torch.set_num_threads(1)
-    said = train(*job)
+    try:
+        said = train(*job)
+    except RuntimeError as error:  # as `fit` says that a loss is no number
+        said = {"lost": str(error)}
     path = home(train, job)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -82,10 +87,12 @@ def tuned(train, contestants, rates, better=max, seeds=TUNING):
     """
     jobs = [(*c, r, s) for c in contestants for r in rates for s in seeds]
     found = runs(train, jobs)
+    worst = -math.inf if better is max else math.inf
 
     def mean(contestant, rate):
-        first = [found[*contestant, rate, seed][0] for seed in seeds]
-        return statistics.mean(first)
+        said = [found[*contestant, rate, seed] for seed in seeds]
+        lost = any(isinstance(one, dict) for one in said)
+        return worst if lost else statistics.mean(one[0] for one in said)
 
     middle = sorted(rates, key=lambda r: abs(rates.index(r) - len(rates) // 2))
     return {
