@@ -82,15 +82,24 @@ def sources(module):
 def tuned(train, contestants, rates, better=max, seeds=TUNING):
     """Return {contestant: its best rate} by the first number of its runs.
 
-    A contestant is a tuple, the beginning of a job. Among equals the rate
-    nearest to the middle of the grid is kept.
+    `contestants` is {contestant: beginnings of the jobs that it is judged
+    by}. Among equals the rate nearest to the middle of the grid is kept.
     """
-    jobs = [(*c, r, s) for c in contestants for r in rates for s in seeds]
-    found = runs(train, jobs)
+    found = runs(
+        train,
+        [
+            (*begin, rate, seed)
+            for begins in contestants.values()
+            for begin in begins
+            for rate in rates
+            for seed in seeds
+        ],
+    )
     worst = -math.inf if better is max else math.inf
 
     def mean(contestant, rate):
-        said = [found[*contestant, rate, seed] for seed in seeds]
+        begins = contestants[contestant]
+        said = [found[*b, rate, seed] for b in begins for seed in seeds]
         lost = any(isinstance(one, dict) for one in said)
         return worst if lost else statistics.mean(one[0] for one in said)
 

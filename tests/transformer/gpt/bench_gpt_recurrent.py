@@ -30,7 +30,7 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_equal_size_equal_text(record):
     names = [*RECURRENT, "GPT"]
-    best = contests.tuned(chosen, [(n,) for n in names], RATES, better=min)
+    best = contests.tuned(chosen, {(n,): [(n,)] for n in names}, RATES, better=min)
     jobs = {n: [(n, best[n,], seed) for seed in SEEDS] for n in names}
     found = contests.runs(curve, sum(jobs.values(), []))
     race = contests.race(
