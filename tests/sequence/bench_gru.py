@@ -107,6 +107,11 @@ def bench_what_a_state_carries(record):
     )
 
 
+def said(name):
+    """A contestant as tables call it: a comma would end a condition."""
+    return name.replace(",", "")
+
+
 @pytest.mark.trained
 def bench_who_remembers_how_long(record):
     names = [(task, name) for task in TASKS for name in CONTESTANTS]
@@ -129,7 +134,7 @@ def bench_who_remembers_how_long(record):
         hidden = hidden_for(name, task)
         rows.append(
             (
-                *(task, name, lag, hidden),
+                *(task, said(name), lag, hidden),
                 size(begun(name, task, lag, 0)),
                 *(statistics.mean(right), min(right), max(right)),
                 statistics.mean(found[job][2] for job in runs),
@@ -142,9 +147,9 @@ def bench_who_remembers_how_long(record):
         spread={"right": 0.2, "lowest": None, "highest": None, "steps": None},
         race=contests.race(
             RATES,
-            best,
-            STARTS,
-            baseline="RNN, orthogonal",
+            {(said(name), task): rate for (name, task), rate in best.items()},
+            {said(name): start for name, start in STARTS.items()},
+            baseline="RNN orthogonal",
             chosen_on="2,000 questions at each of lags 10 and 20, seed 100",
             reported_on="2,000 others at each lag, seeds 0 to 2",
         ),
