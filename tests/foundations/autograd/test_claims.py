@@ -63,7 +63,7 @@ def test_the_nodes_explain_most_of_plain_pythons_time():
     table = claimed(
         "foundations/autograd:step",
         "The nodes explain most of it",
-        "Either way it is Python's price, tens of microseconds",
+        "Either way it is Python's price, microseconds to tens of them",
     )
     plain = {"who": "plain Python"}
     ours = {"who": "our Tensor", "dtype": "float64"}
@@ -71,7 +71,7 @@ def test_the_nodes_explain_most_of_plain_pythons_time():
     price = table("per_node", **plain) / table("per_node", **ours)
     assert nodes > 10 * price > 10
     for row in (plain, ours):
-        assert 1e-5 < table("per_node", **row) < 1e-4
+        assert 5e-6 < table("per_node", **row) < 1e-4
 
 
 def test_torch_takes_longer_and_derivatives_by_hand_less():
