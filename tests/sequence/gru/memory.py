@@ -19,8 +19,7 @@ from llmnotes.sequence.rnn import RNN, ReluRNN
 from llmnotes.sequence.rnn.starts import start_identity, start_orthogonal
 
 PARAMETERS, STEPS = 3000, 1500
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-LAGS, TUNED_AT = (10, 20, 40, 80), 20
+LAGS = (10, 20, 40, 80)
 
 
 def as_it_comes(recurrent, longest):

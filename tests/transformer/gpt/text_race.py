@@ -14,7 +14,6 @@ from llmnotes.sequence.rnn.starts import start_orthogonal
 from llmnotes.transformer.gpt import GPT, NANOGPT_CPU
 from tests.transformer.gpt.training_runs import NANO, shakespeare
 
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 STEPS, EVERY, TUNED_AT = 1200, 100, 300
 RECURRENT = {"RNN": RNN, "LSTM": FusedLSTM, "GRU": GRU}
 BEGIN = {"RNN": start_orthogonal, "LSTM": set_forget_bias}

@@ -102,7 +102,7 @@ def _one_vector(pen, page, looks) -> None:
 
 def _attention(pen, page, looks) -> None:
     words = "Attention: all of them, weighed anew each time"
-    with signs.linked(pen, page, "sequence.seq2seq.model:mix"):
+    with signs.linked(pen, page, "sequence.seq2seq.scores:mix"):
         pen.text(2, TWO - 36, words, "bold go", "start")
     above, below = _places(pen, looks)
     for i, weights in enumerate(looks.values()):
