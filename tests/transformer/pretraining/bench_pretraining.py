@@ -127,7 +127,7 @@ def bench_every_ingredients_share(record):
 
 @pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
-def bench_the_same_time(record):
+def bench_the_record(record):
     contestants = {(name,): [(name,)] for name in CONTESTANTS}
     best = contests.tuned(time_race.chosen, contestants, SCALES, min)
     jobs = {n: [(n, best[n,], seed) for seed in SEEDS] for n in CONTESTANTS}
