@@ -111,3 +111,18 @@ def test_a_training_step_keeps_the_order():
             for method in ("naive", "memory_efficient", "sdpa")
         )
         assert naive > chunks > sdpa
+
+
+def test_short_texts_cost_guards_and_threads_and_not_the_formula():
+    table = claimed(
+        "kernels/attention_speed:short",
+        "At 256 nobody among the first three is more than twice SDPA.",
+        "at short lengths the formula costs little, and guards and threads "
+        "cost most.",
+    )
+    row = {"run": "forward"}
+    for n in (16, 256):
+        for method in ("five_lines", "compiled", "flex"):
+            assert table("per_sdpa", method=method, n=n, **row) < 2
+    for method in ("naive", "numba_flash"):
+        assert table("per_sdpa", method=method, n=16, **row) > 4
