@@ -16,7 +16,11 @@ from tests.transformer.pretraining.plain_torch_gpt import (
     TwoThreads,
     adamw,
 )
-from tests.transformer.pretraining.training_runs import HELD_BACK, recipe
+from tests.transformer.pretraining.training_runs import (
+    fitted,
+    held_back,
+    recipe,
+)
 
 SECONDS = 20  # on two cores of the machine that the steps were timed on
 
@@ -70,9 +74,7 @@ STARTS = {
 
 def chosen(name, scale, seed):
     """Train on most of the training text: the loss on the rest."""
-    ids, _ = shakespeare()
-    cut = int(len(ids) * (1 - HELD_BACK))
-    return [loss_of(name, scale, seed, ids[:cut], ids[cut:])]
+    return [loss_of(name, scale, seed, *held_back())]
 
 
 def reached(name, scale, seed):
@@ -82,12 +84,5 @@ def reached(name, scale, seed):
 
 def loss_of(name, scale, seed, ids, other):
     """Train a contestant on one core; returns its loss on other text."""
-    model, optimizer, config = CONTESTANTS[name].build(ids, scale, seed)
-    train.fit(
-        model,
-        train.LanguageModelling(ids, other, config),
-        config,
-        optimizer=optimizer(model, config),
-        progress=False,
-    )
-    return train.evaluate_all(model, other, config)
+    parts = CONTESTANTS[name].build(ids, scale, seed)
+    return fitted(*parts, ids, other)

@@ -100,11 +100,16 @@ STEPS = 300  # of the ablation
 HELD_BACK = 0.05  # of the training text: what rates are chosen on
 
 
-def chosen(name, scale, seed):
-    """Train a variant on most of the training text: the loss on the rest."""
+def held_back():
+    """The training text without its end, and that end."""
     ids, _ = shakespeare()
     cut = int(len(ids) * (1 - HELD_BACK))
-    return [loss_of(name, scale, seed, ids[:cut], ids[cut:])]
+    return ids[:cut], ids[cut:]
+
+
+def chosen(name, scale, seed):
+    """Train a variant on most of the training text: the loss on the rest."""
+    return [loss_of(name, scale, seed, *held_back())]
 
 
 def ablated(name, scale, seed):
@@ -114,7 +119,11 @@ def ablated(name, scale, seed):
 
 def loss_of(name, scale, seed, ids, other):
     """Train a variant of the recipe on one core; returns its loss."""
-    model, optimizer, config = recipe(MINI, ids, name, STEPS, seed, scale)
+    return fitted(*recipe(MINI, ids, name, STEPS, seed, scale), ids, other)
+
+
+def fitted(model, optimizer, config, ids, other):
+    """Train a model on one core; returns its loss on all of another text."""
     train.fit(
         model,
         train.LanguageModelling(ids, other, config),

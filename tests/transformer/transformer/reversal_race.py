@@ -21,7 +21,6 @@ SYMBOLS = 8
 VOCAB = SPECIAL + SYMBOLS
 LENGTHS = (5, 10, 20, 40)
 STEPS, BATCH = 1500, 32
-RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 CHOSEN_ON, REPORTED_ON = 2**40, 2**41  # seeds that no training step has
 SHAPE = TransformerConfig(VOCAB, d_model=32, heads=4, layers=2, d_ff=128)
 ATTENTION = "GRU with attention"
