@@ -18,7 +18,6 @@ Sources
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Self
 
 from llmnotes.foundations.tokenizers import files
 from llmnotes.foundations.tokenizers.joining import join
@@ -61,7 +60,7 @@ class PlainBPE:
         self.known: dict[str, list[int]] = {}  # words met before
 
     @classmethod
-    def from_gpt2(cls, folder: str | Path) -> Self:
+    def from_gpt2(cls, folder: str | Path) -> "PlainBPE":
         """The tokenizer whose vocab.json and merges.txt lie in a folder.
 
         Raises `ValueError` naming the file that cannot be read or understood.
@@ -73,7 +72,7 @@ class PlainBPE:
     @classmethod
     def from_tiktoken(
         cls, path: str | Path, special: Mapping[str, int] | None = None
-    ) -> Self:
+    ) -> "PlainBPE":
         """The tokenizer of a file of ranks; special tokens are not in it.
 
         Raises `ValueError` naming the file, if it cannot be understood.

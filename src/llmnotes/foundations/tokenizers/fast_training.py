@@ -224,12 +224,14 @@ def learn(s, starts, lengths, counts, order, vocabulary):
                     pairs[place(pairs, left, right, taken), COUNT] -= count
                     if q > 0:
                         before = np.int64(row[b + q - 1])
-                        trade(pairs, (before, left), (before, new), count,
-                              notes, word, taken, raised, len(joints))  # fmt: skip
+                        gone, come = (before, left), (before, new)
+                        trade(pairs, gone, come, count, notes, word, taken,
+                              raised, len(joints))  # fmt: skip
                     if k + 2 < n:
                         behind = np.int64(row[b + k + 2])
-                        trade(pairs, (right, behind), (new, behind), count,
-                              notes, word, taken, raised, len(joints))  # fmt: skip
+                        gone, come = (right, behind), (new, behind)
+                        trade(pairs, gone, come, count, notes, word, taken,
+                              raised, len(joints))  # fmt: skip
                     row[b + q] = new
                     k += 1
                 else:

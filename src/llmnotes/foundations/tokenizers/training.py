@@ -29,8 +29,10 @@ def plain_train(text: str, vocabulary: int) -> PlainBPE:
     check_sizes(len(ALONE), vocabulary=vocabulary)
     ids = {piece: i for i, piece in enumerate(ALONE)}
     pieces, merges = list(ALONE), {}
-    learner = Learner([[ids[bytes([b])] for b in word.encode()], count]
-                      for word, count in Counter(split(text)).items())  # fmt: skip
+    learner = Learner(
+        ([ids[bytes([b])] for b in word.encode()], count)
+        for word, count in Counter(split(text)).items()
+    )
     while len(pieces) < vocabulary:
         pair = learner.commonest()
         if pair is None:
