@@ -24,6 +24,7 @@ from llmnotes import (
     presets,
 )
 from llmnotes import train as loop
+from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.transformer import gpt
 from llmnotes.transformer.training_step import FusedGPT
 
@@ -692,3 +693,23 @@ def test_a_reader_that_is_gone_ends_the_text_without_a_word(llmnotes):
     writer.stdout.close()
     assert writer.stderr.read() == b""
     assert writer.wait(60) == cli.READER_GONE
+
+
+def test_pieces_are_shown_with_their_ids(tmp_path, capsys, monkeypatch):
+    learn("to be or not to be " * 9, 262).save(tmp_path)
+    assert cli.main(["tokenize", str(tmp_path), "to be\n"]) == 0
+    by_argument = capsys.readouterr().out
+    lines = [line.split() for line in by_argument.splitlines()]
+    assert [piece for _, piece in lines] == ["to", "·be", "\\n"]
+    assert all(0 <= int(i) < 262 for i, _ in lines)
+    monkeypatch.setattr("sys.stdin", io.StringIO("to be\n"))
+    assert cli.main(["tokenize", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == by_argument
+
+
+def test_a_tokenizer_that_is_not_there_takes_one_line(tmp_path, capsys):
+    assert cli.main(["tokenize", str(tmp_path / "gone"), "a"]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert cli.main(["tokenize", str(tmp_path), "a"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "got no tokenizer" in said

@@ -1,4 +1,4 @@
-"""The options of `llmnotes train` and `llmnotes sample`, as argparse has them.
+"""The options of the commands, as argparse has them.
 
 number = a reader of numbers within bounds, whose complaint takes one line
 """
@@ -134,5 +134,17 @@ SAMPLE = {
         "type": CHANCE,
         "metavar": "P",
         "help": "at least P x the likeliest",
+    },
+}
+TOKENIZE = {
+    "tokenizer": {
+        "metavar": "FILE|FOLDER",
+        "help": "ranks (*.tiktoken), SentencePiece's model (*.model), "
+        "vocab.json with merges.txt, or vocab.txt",
+    },
+    "text": {
+        "nargs": "?",
+        "metavar": "TEXT",
+        "help": "what to cut; without it, what comes on standard input",
     },
 }

@@ -11,6 +11,7 @@ from llmnotes.foundations.tokenizers.sentencepiece import SentencePieceBPE
 from llmnotes.foundations.tokenizers.splitting import split
 from llmnotes.foundations.tokenizers.training import plain_train
 from llmnotes.foundations.tokenizers.unigram import Unigram
+from llmnotes.foundations.tokenizers.wheels import gpt2_ranks, mistral_model
 from llmnotes.foundations.tokenizers.wordpiece import (
     CHINESE,
     CONTROL,

@@ -8,6 +8,7 @@
 In a folder the first of these that is there counts. Nothing is a pickle.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmnotes.foundations.tokenizers import files, model_file
@@ -44,6 +45,22 @@ def load(path: str | Path) -> Tokenizer:
         with files.blaming(path):
             return WordPiece(files.read(path).splitlines())
     return sentencepiece(path)
+
+
+def numbered(path: str | Path, text: str) -> Iterator[tuple[int, str]]:
+    """Id and piece, one after the other, as `llmnotes tokenize` shows them.
+
+    A space within a piece is shown as ·, and what cannot be seen as Python
+    writes it.
+    """
+    tokenizer = load(path)
+    ids = tokenizer.encode(text)
+    for i in ids:
+        piece = tokenizer.vocabulary[i]
+        if isinstance(piece, bytes):
+            piece = piece.decode(errors="backslashreplace")
+        shown = (c if c.isprintable() else repr(c)[1:-1] for c in piece)
+        yield i, "".join(shown).replace(" ", "·")
 
 
 def sentencepiece(path: Path) -> SentencePieceBPE | Unigram:
