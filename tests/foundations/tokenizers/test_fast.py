@@ -14,6 +14,7 @@ from llmnotes.foundations.tokenizers import (
 )
 from llmnotes.foundations.tokenizers.fast import LONG
 from llmnotes.foundations.tokenizers.files import END_OF_TEXT
+from llmnotes.foundations.tokenizers.splitting import check_text
 from tests.foundations.tokenizers.alphabets import ODD, TEXT, gpt2, openai
 
 
@@ -118,9 +119,12 @@ def test_a_saved_tokenizer_is_read_back(tmp_path):
     ],
 )
 def test_what_is_no_text_is_named(bad, message):
-    for go in (gpt2().encode, gpt2().pieces):
-        with pytest.raises(ValueError, match=message):
-            go(bad)
+    with pytest.raises(ValueError, match=message):
+        check_text(bad)
+    if isinstance(bad, str):
+        for go in (gpt2().encode, gpt2().pieces):
+            with pytest.raises(ValueError, match=message):
+                go(bad)
 
 
 def test_an_id_twice_and_a_spoiled_line_are_named(tmp_path):

@@ -46,7 +46,7 @@ def test_2000_pieces_of_a_whole_text_are_hugging_faces():
     assert ours(REFERENCE, 2000) == theirs(REFERENCE, 2000)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.text(st.sampled_from("aab 中é"), min_size=1, max_size=60))
 def test_plain_and_compiled_learn_the_same_of_any_text(text):
     size = 256
@@ -102,7 +102,6 @@ def test_hugging_face_loads_what_we_trained_and_gives_its_ids(tmp_path):
     ("text", "size", "message"),
     [
         ("abc", 255, "^vocabulary: got 255, expected at least 256$"),
-        ("abc", 300.5, "^vocabulary: got 300.5, expected an integer$"),
         ("abab", 999, "^vocabulary: got 999, expected at most 258: the text"),
         ("", 257, "^vocabulary: got 257, expected at most 256: the text"),
         ("\ud800", 256, "^text: got '.ud800' at position 0, half of a"),

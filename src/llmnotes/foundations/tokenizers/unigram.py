@@ -16,6 +16,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
+
 from llmnotes.checks import check_sizes
 from llmnotes.foundations.tokenizers import model_file
 from llmnotes.foundations.tokenizers.model_file import (
@@ -71,7 +73,8 @@ class Unigram(SentencePieces):
         words = Counter(RUN.findall(SPACE + text.replace(" ", SPACE)))
         scores = learn(words, vocabulary - len(OTHERS))
         best = sorted(scores, key=lambda piece: (-scores[piece], piece))
-        learned = (Piece(piece, scores[piece]) for piece in best)
+        # Files hold float32: what is saved shall cut as what was learned.
+        learned = (Piece(p, float(np.float32(scores[p]))) for p in best)
         return cls(
             ModelFile(
                 (*OTHERS, *learned),
