@@ -106,7 +106,8 @@ def vocabulary_for(
     if options.tokenizer is None:
         return data.CharVocabulary(text)
     try:
-        return Pieces(learn(data.split(text)[0], options.tokenizer))
+        known = text[: len(data.split(range(len(text)))[0])]
+        return Pieces(learn(known, options.tokenizer))
     except ValueError as error:
         why = str(error).removeprefix("vocabulary: ")
         raise ValueError(f"--tokenizer: {why}") from error

@@ -134,21 +134,20 @@ class SentencePieces(ABC):
                 yield self.user[part]
             else:
                 for word in RUN.findall(part) if self.apart else [part]:
-                    yield from self.word(word)
+                    yield from self.known.get(word) or self.word(word)
 
     def word(self, word: str) -> list[int]:
         """Ids of one word; those of bytes for what is no piece."""
-        if word not in self.known:
-            ids: list[int] = []
-            for piece in self.cut(word):
-                if piece in self.ids:
-                    ids.append(self.ids[piece])
-                elif self.model.byte_fallback:
-                    ids += [self.bytes[b] for b in piece.encode()]
-                else:
-                    ids.append(self.unknown)
-            self.known[word] = ids
-        return self.known[word]
+        ids: list[int] = []
+        for piece in self.cut(word):
+            if piece in self.ids:
+                ids.append(self.ids[piece])
+            elif self.model.byte_fallback:
+                ids += [self.bytes[b] for b in piece.encode()]
+            else:
+                ids.append(self.unknown)
+        self.known[word] = ids
+        return ids
 
     def pieces(self, text: str) -> list[str]:
         """The pieces of a text as the vocabulary writes them.
