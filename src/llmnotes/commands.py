@@ -193,7 +193,9 @@ def sample(options: argparse.Namespace) -> None:
         print()
 
 
-def known(vocabulary: data.CharVocabulary, option: str, text: str) -> Tensor:
+def known(
+    vocabulary: data.CharVocabulary | Pieces, option: str, text: str
+) -> Tensor:
     """Token numbers of what an option says."""
     try:
         return vocabulary.encode(text)
