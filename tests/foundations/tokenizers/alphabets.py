@@ -33,7 +33,7 @@ TEXT = st.text(LETTER, max_size=40)
 
 
 @functools.cache
-def gpt2():
+def real_gpt2():
     """Ours, compiled, with GPT-2's real ranks."""
     return ByteBPE.from_tiktoken(gpt2_ranks(), SPECIAL)
 
@@ -44,6 +44,6 @@ def openai():
     return tiktoken.Encoding(
         "gpt2",
         pat_str=PATTERN,
-        mergeable_ranks=gpt2().ids,
+        mergeable_ranks=real_gpt2().ids,
         special_tokens=SPECIAL,
     )
