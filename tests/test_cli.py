@@ -24,6 +24,7 @@ from llmnotes import (
     presets,
 )
 from llmnotes import train as loop
+from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.transformer import gpt
 from llmnotes.transformer.training_step import FusedGPT
 
@@ -692,3 +693,56 @@ def test_a_reader_that_is_gone_ends_the_text_without_a_word(llmnotes):
     writer.stdout.close()
     assert writer.stderr.read() == b""
     assert writer.wait(60) == cli.READER_GONE
+
+
+def test_pieces_are_shown_with_their_ids(tmp_path, capsys, monkeypatch):
+    learn("to be or not to be " * 9, 262).save(tmp_path)
+    assert cli.main(["tokenize", str(tmp_path), "to be\n"]) == 0
+    by_argument = capsys.readouterr().out
+    lines = [line.split() for line in by_argument.splitlines()]
+    assert [piece for _, piece in lines] == ["to", "·be", "\\n"]
+    assert all(0 <= int(i) < 262 for i, _ in lines)
+    monkeypatch.setattr("sys.stdin", io.StringIO("to be\n"))
+    assert cli.main(["tokenize", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == by_argument
+
+
+def test_a_tokenizer_that_is_not_there_takes_one_line(tmp_path, capsys):
+    assert cli.main(["tokenize", str(tmp_path / "gone"), "a"]) == 2
+    assert "no such file or folder" in capsys.readouterr().err
+    assert cli.main(["tokenize", str(tmp_path), "a"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "got no tokenizer" in said
+
+
+def test_pieces_are_learned_kept_and_written(tmp_path, llmnotes):
+    train = f"{TRAIN} out --tokenizer bpe:264"
+    assert llmnotes(train)[0] == 0
+    assert (tmp_path / "out/merges.txt").exists()
+    status, out, _ = llmnotes("sample out --length 9 --prompt the --seed 1")
+    assert status == 0 and out[0].startswith("the")
+    assert llmnotes(f"{train} --resume")[0] == 0
+    other = train.replace("264", "266")
+    fails(llmnotes(f"{other} --resume"), "text: got other pieces")
+    fails(llmnotes(f"{TRAIN} out --resume"), "text: got other pieces")
+    learn(SONG * 2 + "zz", 264).save(tmp_path / "out")
+    fails(llmnotes("sample out"), "out: got other pieces than those")
+    (tmp_path / "out/merges.txt").unlink()
+    fails(llmnotes("sample out"), "merges.txt: cannot be read")
+
+
+@pytest.mark.parametrize("bad", ["bpe", "bpe:255", "bpe:x", "4096", "word:9"])
+def test_a_tokenizer_that_cannot_be_learned_takes_one_line(bad, llmnotes):
+    fails(llmnotes(f"{TRAIN} out --tokenizer {bad}"), "expected bpe:N with N")
+
+
+def test_too_many_pieces_take_one_line(llmnotes):
+    said = llmnotes(f"{TRAIN} out --tokenizer bpe:9999")
+    fails(said, "--tokenizer: got 9999, expected at most")
+
+
+def test_letters_of_several_pieces_are_written_when_they_are_whole():
+    pieces = commands.Pieces(learn("aaa", 256))
+    ids = pieces.encode("é🙂a").tolist()
+    assert list(pieces.stream(ids)) == ["é", "🙂", "a"]
+    assert list(pieces.stream(ids[:3])) == ["é", "\ufffd"]

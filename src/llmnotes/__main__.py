@@ -1,4 +1,4 @@
-"""The command line: `llmnotes train`, `llmnotes sample`, `llmnotes data`.
+"""The command line: `llmnotes train`, `sample`, `tokenize`, `data`.
 
 Mistakes and accidents end in one line on stderr and exit status 2; Ctrl-C
 saves and ends in 130. Importing torch takes seconds; what is wrong with the
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import corpora
-from llmnotes.options import SAMPLE, TRAIN
+from llmnotes.options import SAMPLE, TOKENIZE, TRAIN
 from llmnotes.presets import MODELS
 from llmnotes.train_config import TrainConfig
 
@@ -32,6 +32,7 @@ EXAMPLES = """examples:
   llmnotes train gpt --data my.txt --out mine --resume --steps 8000
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
   llmnotes sample run --prompt "ROMEO:" --stop "JULIET:"
+  llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 
 
@@ -74,6 +75,8 @@ def parser() -> Parser:
 
     command("train", run_train, "Train a model on a text.", TRAIN)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
+    about = "Show the pieces of a text and their ids."
+    command("tokenize", run_tokenize, about, TOKENIZE)
     add_data(command("data", run_data, "Show or fetch what to train on."))
     return root
 
@@ -128,6 +131,19 @@ def run_sample(options: argparse.Namespace) -> None:
     from llmnotes import commands  # not above: it imports torch
 
     commands.sample(options)
+
+
+def run_tokenize(options: argparse.Namespace) -> None:
+    """`llmnotes tokenize`."""
+    if not Path(options.tokenizer).exists():
+        raise ValueError(
+            f"tokenizer: got {options.tokenizer!r}, no such file or folder"
+        )
+    text = sys.stdin.read() if options.text is None else options.text
+    from llmnotes.foundations.tokenizers import saved  # it imports torch
+
+    for i, piece in saved.numbered(options.tokenizer, text):
+        print(f"{i:>7} {piece}")
 
 
 def run_data(options: argparse.Namespace) -> None:

@@ -1,11 +1,14 @@
 """What the command line does once its arguments are read.
 
 Legend
-about = the model's name, its shape and its characters; every checkpoint
-        holds them, so that `sample` needs the folder only
+about = the model's name, its shape, and its characters or the digest of its
+        pieces; every checkpoint holds them, so that `sample` needs the
+        folder only. Pieces lie beside the checkpoints, in GPT-2's files.
 """
 
 import argparse
+import codecs
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pkgutil import resolve_name
@@ -14,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from llmnotes import checkpoint, data, presets
+from llmnotes.foundations.tokenizers import ByteBPE
+from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.train import train
 from llmnotes.train_config import TrainConfig
 from llmnotes.transformer.gpt.sampling import generate
@@ -33,14 +38,16 @@ def train_model(
     """`llmnotes train`."""
     torch.set_num_threads(options.threads)
     entry = presets.MODELS[options.model]
-    vocabulary = data.CharVocabulary(text)
+    vocabulary = vocabulary_for(options, text)
     shape = resolve_name(entry.preset(options.preset).shape)
     shape = replace(shape, vocab_size=vocabulary.size)
     about = {"model": options.model, "shape": asdict(shape)}
-    about["symbols"] = vocabulary.symbols
+    about |= vocabulary_about(vocabulary)
     if options.resume and checkpoint.steps(options.out):
         check_same(options.out, about)
     parts = pieces(options.data, vocabulary.encode(text), config.block)
+    if isinstance(vocabulary, Pieces):
+        vocabulary.tokenizer.save(options.out)
     torch.manual_seed(config.seed)
     history = train(
         model_for(entry, config)(shape).to(device()),
@@ -54,6 +61,74 @@ def train_model(
         f"final validation loss {history.final_loss:.4f}, checkpoint "
         f"{checkpoint.latest(options.out)}"
     )
+
+
+class Pieces:
+    """A vocabulary of byte pairs: as `data.CharVocabulary`, but of pieces."""
+
+    def __init__(self, tokenizer: ByteBPE):
+        self.tokenizer = tokenizer
+        self.symbols = "\n"  # what a text may begin with
+
+    @property
+    def size(self) -> int:
+        """Number of different tokens."""
+        return self.tokenizer.size
+
+    @property
+    def digest(self) -> str:
+        """What the pieces are recognised by."""
+        return hashlib.sha256(repr(self.tokenizer.merges).encode()).hexdigest()
+
+    def encode(self, text: str) -> Tensor:
+        """Token numbers of a text."""
+        return torch.from_numpy(self.tokenizer.array(text)).long()
+
+    def decode(self, ids: Tensor) -> str:
+        """The text of token numbers."""
+        return self.tokenizer.decode(ids.tolist())
+
+    def stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """Letters as soon as all their bytes are there."""
+        letters = codecs.getincrementaldecoder("utf-8")("replace")
+        for i in ids:
+            yield from letters.decode(self.tokenizer.vocabulary[i])
+        yield from letters.decode(b"", final=True)
+
+
+def vocabulary_for(
+    options: argparse.Namespace, text: str
+) -> data.CharVocabulary | Pieces:
+    """What the model is to read: characters, or pieces learned from a text.
+
+    They are learned from the part that is trained on.
+    """
+    if options.tokenizer is None:
+        return data.CharVocabulary(text)
+    try:
+        known = text[: len(data.split(range(len(text)))[0])]
+        return Pieces(learn(known, options.tokenizer))
+    except ValueError as error:
+        why = str(error).removeprefix("vocabulary: ")
+        raise ValueError(f"--tokenizer: {why}") from error
+
+
+def vocabulary_about(vocabulary) -> dict:
+    """What a checkpoint says of it."""
+    if isinstance(vocabulary, Pieces):
+        return {"pieces": vocabulary.digest}
+    return {"symbols": vocabulary.symbols}
+
+
+def pieces_of(folder: str, digest: str) -> Pieces:
+    """The pieces of a run, which lie in its folder."""
+    found = Pieces(ByteBPE.from_gpt2(folder))
+    if found.digest != digest:
+        raise ValueError(
+            f"{folder}: got other pieces than those that the run was trained "
+            "with"
+        )
+    return found
 
 
 def pieces(name: str, ids: Tensor, block: int) -> tuple[Tensor, Tensor]:
@@ -82,10 +157,11 @@ def check_same(folder: str, about: dict) -> None:
             f"model: got {about['model']!r}, expected {was['model']!r}, "
             f"{began} folder"
         )
-    if was.get("symbols", about["symbols"]) != about["symbols"]:
-        raise ValueError(
-            f"text: got other characters than those {began} folder"
-        )
+    for what, name in (("symbols", "characters"), ("pieces", "pieces")):
+        if what in was and was[what] != about.get(what):
+            raise ValueError(
+                f"text: got other {name} than those {began} folder"
+            )
 
 
 def model_for(entry: presets.Model, config: TrainConfig) -> type[nn.Module]:
@@ -117,7 +193,9 @@ def sample(options: argparse.Namespace) -> None:
         print()
 
 
-def known(vocabulary: data.CharVocabulary, option: str, text: str) -> Tensor:
+def known(
+    vocabulary: data.CharVocabulary | Pieces, option: str, text: str
+) -> Tensor:
     """Token numbers of what an option says."""
     try:
         return vocabulary.encode(text)
@@ -130,9 +208,15 @@ def written(model, vocabulary, ids, options) -> Iterator[str]:
     """Letter after letter, as soon as it is drawn."""
     generator = torch.Generator(device()).manual_seed(options.seed)
     choice = {name: getattr(options, name) for name in SAMPLING}
-    for _ in range(options.length):
-        ids = generate(model, ids, 1, generator=generator, **choice)
-        yield vocabulary.decode(ids[0, -1:])
+
+    def drawn(ids):
+        for _ in range(options.length):
+            ids = generate(model, ids, 1, generator=generator, **choice)
+            yield ids[0, -1:]
+
+    if isinstance(vocabulary, Pieces):
+        return vocabulary.stream(int(last) for last in drawn(ids))
+    return map(vocabulary.decode, drawn(ids))
 
 
 def until(letters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
@@ -157,8 +241,8 @@ def until(letters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     yield held
 
 
-def recall(folder: str) -> tuple[nn.Module, data.CharVocabulary]:
-    """The trained model of a run and its characters."""
+def recall(folder: str) -> tuple[nn.Module, data.CharVocabulary | Pieces]:
+    """The trained model of a run, and the characters or pieces it reads."""
     about = checkpoint.read(folder).get("about")
     name = about.get("model", UNNAMED) if isinstance(about, dict) else UNNAMED
     try:
@@ -167,12 +251,15 @@ def recall(folder: str) -> tuple[nn.Module, data.CharVocabulary]:
         raise ValueError(f"{folder}: {error}") from error
     try:
         shape = resolve_name(entry.config)(**about["shape"])
-        vocabulary = data.CharVocabulary(about["symbols"])
+        digest = about.get("pieces")
+        symbols = None if digest else about["symbols"]
+        vocabulary = symbols and data.CharVocabulary(symbols)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder}: got weights without shape and characters, expected "
             "a folder that llmnotes train wrote"
         ) from error
+    vocabulary = vocabulary or pieces_of(folder, digest)
     model = resolve_name(entry.build)(shape)
     checkpoint.load(folder, model)
     return model.to(device()), vocabulary

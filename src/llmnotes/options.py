@@ -1,4 +1,4 @@
-"""The options of `llmnotes train` and `llmnotes sample`, as argparse has them.
+"""The options of the commands, as argparse has them.
 
 number = a reader of numbers within bounds, whose complaint takes one line
 """
@@ -29,6 +29,17 @@ def number(kind: type, low: float, high: float = math.inf):
     return read
 
 
+def learned(text: str) -> int:
+    """How many pieces `bpe:4096` asks for."""
+    kind, _, count = text.partition(":")
+    if kind != "bpe" or not count.isdecimal() or int(count) < BYTES:
+        raise argparse.ArgumentTypeError(
+            f"got {text}, expected bpe:N with N pieces, {BYTES} or more"
+        )
+    return int(count)
+
+
+BYTES = 256  # which are pieces from the start
 COUNT, SOME, CHANCE = number(int, 0), number(int, 1), number(float, 0, 1)
 NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in MODELS.items())
 # Those of TrainConfig have no default here: the preset has one.
@@ -47,6 +58,12 @@ TRAIN = {
         "default": "python_reference",
         "help": "text to learn: a name that llmnotes data list shows, or a "
         "file in UTF-8; default %(default)s",
+    },
+    "--tokenizer": {
+        "type": learned,
+        "metavar": "bpe:N",
+        "help": "learn N pieces, byte pairs, from the text and read these; "
+        "without it, a token is a character",
     },
     "--preset": {
         "metavar": "NAME",
@@ -110,7 +127,7 @@ SAMPLE = {
         "type": COUNT,
         "metavar": "N",
         "default": 500,
-        "help": "characters",
+        "help": "characters, or pieces if the model reads these",
     },
     "--seed": {
         "type": COUNT,
@@ -134,5 +151,17 @@ SAMPLE = {
         "type": CHANCE,
         "metavar": "P",
         "help": "at least P x the likeliest",
+    },
+}
+TOKENIZE = {
+    "tokenizer": {
+        "metavar": "FILE|FOLDER",
+        "help": "ranks (*.tiktoken), SentencePiece's model (*.model), "
+        "vocab.json with merges.txt, or vocab.txt",
+    },
+    "text": {
+        "nargs": "?",
+        "metavar": "TEXT",
+        "help": "what to cut; without it, what comes on standard input",
     },
 }

@@ -13,23 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import pre_tokenizers
 
-from llmnotes.foundations.tokenizers.bpe import (
-    BYTES,
-    END_OF_TEXT,
-    BytePairs,
-    read_gpt2,
-    read_tiktoken,
-    split,
-)
+from llmnotes.foundations.tokenizers.bpe import PlainBPE
+from llmnotes.foundations.tokenizers.files import BYTES, END_OF_TEXT, written
+from llmnotes.foundations.tokenizers.splitting import split
 
 TEXT = """The lower newest widest: they're low, we'll see, isn't it? It's 1,000
 naïve cafés in 2026 — Ünïcödé!   def f(x):\n\t\treturn x ** 2  # ЖЗИ 中文 🙂🙂
 """
 SHOWN = {b: c for c, b in BYTES.items()}
-
-
-def written(piece):
-    return "".join(SHOWN[b] for b in piece)
 
 
 def learned(joints=150):
@@ -75,7 +66,7 @@ def lay(folder, merges):
 @pytest.fixture(scope="module", params=[learned, scrambled])
 def both(request, tmp_path_factory):
     folder = lay(tmp_path_factory.mktemp("bpe"), request.param())
-    return read_gpt2(folder), hf.GPT2Tokenizer.from_pretrained(folder)
+    return PlainBPE.from_gpt2(folder), hf.GPT2Tokenizer.from_pretrained(folder)
 
 
 def same(both, text):
@@ -153,7 +144,7 @@ def test_by_hand_the_lowest_rank_is_joined_first_and_the_left_of_equals():
     single = {bytes([b]): b for b in range(256)}
     merges = {(b"a", b"b"): 1, (b"b", b"c"): 0, (b"a", b"a"): 2}
     made = {b"ab": 300, b"bc": 301, b"aa": 302}
-    toy = BytePairs(single | made, merges)
+    toy = PlainBPE(single | made, merges)
     assert toy.join(b"abc") == [b"a", b"bc"]
     assert toy.join(b"abab") == [b"ab", b"ab"]
     assert toy.join(b"aaa") == [b"aa", b"a"]
@@ -170,12 +161,12 @@ def test_a_file_of_ranks_gives_the_ids_of_the_two_files(tmp_path):
     )
     path = tmp_path / "toy.tiktoken"
     path.write_text("\n".join(lines) + "\n")
-    ranks = read_tiktoken(path, {END_OF_TEXT: len(pieces)})
-    files = read_gpt2(lay(tmp_path, merges))
+    ranks = PlainBPE.from_tiktoken(path, {END_OF_TEXT: len(pieces)})
+    files = PlainBPE.from_gpt2(lay(tmp_path, merges))
     for text in ODD:
         ids = ranks.encode(text)
-        assert [ranks.pieces[i] for i in ids] == [
-            files.pieces[i] for i in files.encode(text)
+        assert [ranks.vocabulary[i] for i in ids] == [
+            files.vocabulary[i] for i in files.encode(text)
         ]
         assert ranks.decode(ids) == text
     assert ranks.encode(END_OF_TEXT) == [len(pieces)]
@@ -193,7 +184,14 @@ def test_half_a_letter_is_shown_as_what_it_is_not(both):
     ours, theirs = both
     ids = ours.encode("é🙂")
     assert ours.decode(ids[:-1]) == theirs.decode(ids[:-1])
-    assert ours.decode(ours.encode("a\ud83d")) == "a\ufffd"
+
+
+def test_half_of_a_surrogate_pair_is_refused(both):
+    ours, _ = both
+    message = r"^text: got '\\ud83d' at position 1, half of a surrogate pair"
+    for go in (ours.encode, ours.pieces):
+        with pytest.raises(ValueError, match=message):
+            go("a\ud83d")
 
 
 def test_long_words_take_no_square_of_their_length(both):
@@ -247,22 +245,22 @@ SPOILED = {
 def test_files_that_are_not_right_are_named(message, change, tmp_path):
     spoil(tmp_path, "vocab.json", small())
     spoil(tmp_path, "merges.txt", "#version: 0.2\na b\n")
-    assert read_gpt2(tmp_path).encode("ab") == [256]
+    assert PlainBPE.from_gpt2(tmp_path).encode("ab") == [256]
     spoil(tmp_path, *change)
     with pytest.raises(ValueError) as error:
-        read_gpt2(tmp_path)
+        PlainBPE.from_gpt2(tmp_path)
     assert str(error.value).startswith(f"{tmp_path}/{message}")
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="vocab.json: cannot be read: No su"):
-        read_gpt2(tmp_path)
+        PlainBPE.from_gpt2(tmp_path)
     path = tmp_path / "toy.tiktoken"
     with pytest.raises(ValueError, match="toy.tiktoken: cannot be read"):
-        read_tiktoken(path)
+        PlainBPE.from_tiktoken(path)
     path.write_text("aGk= one\n")
     with pytest.raises(ValueError, match="toy.tiktoken: invalid literal"):
-        read_tiktoken(path)
+        PlainBPE.from_tiktoken(path)
 
 
 def test_bytes_are_written_as_characters_that_one_can_see():

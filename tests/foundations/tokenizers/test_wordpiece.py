@@ -64,7 +64,7 @@ def alike(text):
 def same(text):
     found = THEIRS.encode(text)
     assert OURS.encode(text) == found.ids
-    assert [OURS.pieces[i] for i in found.ids] == found.tokens
+    assert [OURS.vocabulary[i] for i in found.ids] == found.tokens
 
 
 def test_every_character_is_treated_as_theirs_but_for_newer_unicode():
@@ -107,7 +107,7 @@ def test_two_texts_get_the_same_ids_and_types():
 @given(st.data())
 def test_any_text_gets_the_same_ids(data):
     agreed, _ = known_letters()
-    token = st.sampled_from([*SPECIAL, *OURS.pieces[1996:12000:99]])
+    token = st.sampled_from([*SPECIAL, *OURS.vocabulary[1996:12000:99]])
     letter = st.integers(0, len(agreed) - 1).map(agreed.__getitem__)
     near = st.sampled_from("abcABCéÉüßΣİ ,.-'$_\n\t\u0301\u200d中カ")
     same("".join(data.draw(st.lists(letter | near | token, max_size=20))))
@@ -118,7 +118,7 @@ def test_long_mixed_texts_get_the_same_ids():
     draw = random.Random(0)
     for _ in range(10):
         same("".join(draw.choices(agreed, k=400)))
-        same(" ".join(draw.choices(OURS.pieces, k=100)))
+        same(" ".join(draw.choices(OURS.vocabulary, k=100)))
 
 
 def test_by_hand_the_longest_piece_comes_first():

@@ -51,7 +51,7 @@ def test_the_file_has_minilms_shape(minilm):
     model, tokenizer = minilm
     given = vars(model.config)
     assert given == vars(MINILM_L6)
-    assert len(tokenizer.pieces) == 30_522
+    assert len(tokenizer.vocabulary) == 30_522
     assert not model.training
 
 
@@ -122,7 +122,7 @@ def test_only_line_feeds_end_a_piece(tmp_path):
     pieces = [*SPECIAL, "\u2028", "a\x85b", "c"]
     text = "\n".join(pieces) + "\n"
     (tmp_path / "vocab.txt").write_bytes(text.encode())
-    assert load_wordpiece(tmp_path).pieces == pieces
+    assert load_wordpiece(tmp_path).vocabulary == pieces
 
 
 SPOILED = {

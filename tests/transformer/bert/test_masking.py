@@ -65,7 +65,7 @@ def test_special_tokens_are_never_chosen():
     inputs, labels = hide(
         ids,
         mask_id=tokenizer.ids["[MASK]"],
-        vocab_size=len(tokenizer.pieces),
+        vocab_size=len(tokenizer.vocabulary),
         never=tokenizer.special_ids,
         share=1.0,
         seed=0,

@@ -120,9 +120,9 @@ class WordPiece:
     """
 
     def __init__(self, vocabulary: Sequence[str]):
-        self.pieces = list(vocabulary)
-        self.ids = {piece: i for i, piece in enumerate(self.pieces)}
-        if len(self.ids) < len(self.pieces):
+        self.vocabulary = list(vocabulary)
+        self.ids = {piece: i for i, piece in enumerate(self.vocabulary)}
+        if len(self.ids) < len(self.vocabulary):
             twice = next(p for i, p in enumerate(vocabulary)
                          if self.ids[p] != i)  # fmt: skip
             raise ValueError(f"vocabulary: got {twice!r} twice, expected once")
@@ -135,7 +135,7 @@ class WordPiece:
         """Ids of [PAD], [UNK], [CLS], [SEP] and [MASK]."""
         return tuple(self.ids[token] for token in SPECIAL)
 
-    def tokenize(self, text: str) -> list[str]:
+    def pieces(self, text: str) -> list[str]:
         """The pieces of a text. A special token written in it is one piece."""
         found = []
         for part in re.split(SPECIAL_PATTERN, text):
@@ -148,7 +148,7 @@ class WordPiece:
 
     def encode(self, text: str) -> list[int]:
         """Ids of [CLS] text [SEP]."""
-        return [self.ids[t] for t in (CLS, *self.tokenize(text), SEP)]
+        return [self.ids[t] for t in (CLS, *self.pieces(text), SEP)]
 
     def encode_pair(
         self, text: str, second: str
@@ -225,8 +225,8 @@ class WordPiece:
         negative one from the end.
         """
         ids = list(ids)
-        check_ids(ids, len(self.pieces))
-        text = " ".join(self.pieces[i] for i in ids)
+        check_ids(ids, len(self.vocabulary))
+        text = " ".join(self.vocabulary[i] for i in ids)
         return text.replace(" ##", "")
 
 
