@@ -1,5 +1,14 @@
 """Llama: the model, its presets, its files, and how it is spoken to."""
 
+from llmnotes.models.llama.chat import (
+    LLAMA_2_SPECIAL,
+    LLAMA_3_SPECIAL,
+    Special,
+    as_text,
+    encode,
+    llama_2_chat,
+    llama_3_chat,
+)
 from llmnotes.models.llama.config import (
     LAPTOP,
     LLAMA_1_7B,
@@ -18,6 +27,7 @@ from llmnotes.models.llama.config import (
     RopeScaling,
     swiglu_width,
 )
+from llmnotes.models.llama.files import from_pretrained, save_pretrained
 from llmnotes.models.llama.model import (
     Attention,
     Block,

@@ -14,13 +14,14 @@ Sources
 - config.json of the checkpoints, for what the papers do not say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.checks import check_sizes
+from llmnotes.checks import check_divides, check_sizes
 from llmnotes.transformer.positions import check_even, frequencies
 from llmnotes.transformer.rope import llama3
 
@@ -34,6 +35,7 @@ COUNTS = (
     "max_position_embeddings",
     "head_dim",
 )
+ABOVE = {"rms_norm_eps": 0, "rope_theta": 1}
 
 
 @dataclass(frozen=True)
@@ -67,66 +69,45 @@ class LlamaConfig:
     max_position_embeddings: int = 2048
     rms_norm_eps: float = 1e-6
     rope_theta: float = 10000.0
-    rope_scaling: RopeScaling | None = None
+    rope_scaling: RopeScaling | Mapping | None = None
     tie_word_embeddings: bool = False
 
     def __post_init__(self):
-        wrong = []
-        for set_or_check in (self.set_heads, self.set_scaling, self.check):
-            try:
-                set_or_check()
-            except (ValueError, TypeError) as error:
-                wrong.append(str(error))
-        if wrong:
-            raise ValueError("; ".join(wrong))
-
-    def set_heads(self) -> None:
-        """Fill in what follows from the number of heads."""
-        heads, width = self.num_attention_heads, self.hidden_size
-        check_sizes(num_attention_heads=heads, hidden_size=width)
-        if self.num_key_value_heads is None:
-            object.__setattr__(self, "num_key_value_heads", heads)
-        if self.head_dim is None:
-            if width % heads:
-                raise ValueError(
-                    f"num_attention_heads: got {heads}, expected a divisor "
-                    f"of hidden_size = {width}, or head_dim"
-                )
-            object.__setattr__(self, "head_dim", width // heads)
-
-    def set_scaling(self) -> None:
-        """A `RopeScaling` of what a config.json says."""
-        given = self.rope_scaling
-        if isinstance(given, Mapping):
-            object.__setattr__(self, "rope_scaling", scaling(given))
-
-    def check(self) -> None:
-        """Raise `ValueError` that lists the numbers that cannot be."""
-        wrong = [p for f in fields(self) if (p := self.misfit(f.name))]
-        heads, kv = self.num_attention_heads, self.num_key_value_heads
-        if not wrong and heads % kv:
-            wrong.append(
-                f"num_key_value_heads: got {kv}, expected a divisor of "
-                f"num_attention_heads = {heads}"
-            )
-        if wrong:
-            raise ValueError("; ".join(wrong))
-        check_even("head_dim", self.head_dim)
+        self.fill_in()
+        check_all(*(partial(self.check, field.name) for field in fields(self)))
+        self.check_heads()
         self.frequencies()
 
-    def misfit(self, name: str) -> str | None:
-        """What is wrong with one field, if anything."""
+    def fill_in(self) -> None:
+        """What follows from the other numbers, as far as they allow it."""
+        heads, width = self.num_attention_heads, self.hidden_size
+        if self.num_key_value_heads is None:
+            object.__setattr__(self, "num_key_value_heads", heads)
+        if self.head_dim is None and heads and not width % heads:
+            object.__setattr__(self, "head_dim", width // heads)
+
+    def check(self, name: str) -> None:
+        """Raise `ValueError` if one field cannot be, whatever the others."""
         value = getattr(self, name)
-        if name in COUNTS:
-            try:
-                check_sizes(**{name: value})
-            except ValueError as error:
-                return str(error)
-        if name == "rms_norm_eps" and not value > 0:
-            return f"rms_norm_eps: got {value}, expected more than 0"
-        if name == "rope_theta" and not value > 1:
-            return f"rope_theta: got {value}, expected more than 1"
-        return None
+        if name == "head_dim" and value is None:
+            heads = self.num_attention_heads
+            check_divides(
+                "hidden_size", self.hidden_size, num_attention_heads=heads
+            )
+        elif name in COUNTS:
+            check_sizes(**{name: value})
+        elif name == "rope_scaling" and isinstance(value, Mapping):
+            object.__setattr__(self, name, scaling(value))
+        elif name in ABOVE and not value > ABOVE[name]:
+            raise ValueError(
+                f"{name}: got {value}, expected more than {ABOVE[name]}"
+            )
+
+    def check_heads(self) -> None:
+        """Raise `ValueError` for heads that cannot be shared or turned."""
+        heads, kv = self.num_attention_heads, self.num_key_value_heads
+        check_divides("num_attention_heads", heads, num_key_value_heads=kv)
+        check_even("head_dim", self.head_dim)
 
     def frequencies(self) -> Float[Tensor, "half"]:
         """θ_i of RoPE, scaled if the config says so."""
@@ -141,6 +122,18 @@ class LlamaConfig:
             slow=long.low_freq_factor,
             fast=long.high_freq_factor,
         )
+
+
+def check_all(*checks: Callable[[], object]) -> None:
+    """Raise one `ValueError` that says what each of the checks says."""
+    wrong = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError("; ".join(dict.fromkeys(wrong)))
 
 
 def scaling(given: Mapping) -> RopeScaling | None:

@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_length, check_within, checked, seen
+from llmnotes.checks import check_within, checked, seen
 from llmnotes.models.llama.config import LlamaConfig
 from llmnotes.precision import wide
 from llmnotes.transformer.attention import (
@@ -47,7 +47,7 @@ from llmnotes.transformer.rope import Rotary, angles_at
 def rms_norm(
     x: Float[Tensor, "... d_model"], gain: Float[Tensor, "d_model"], eps: float
 ) -> Float[Tensor, "... d_model"]:
-    """x / √(mean(x²) + eps) · gain, row by row; no mean is subtracted.
+    """X / √(mean(x²) + eps) · gain, row by row; no mean is subtracted.
 
     The squares are summed in float32 at least: float16 ends at 65,504.
 
