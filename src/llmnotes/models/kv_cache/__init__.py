@@ -5,4 +5,23 @@ from llmnotes.models.kv_cache.cache import (
     KVCache,
     cache_bytes,
 )
+from llmnotes.models.kv_cache.counts import (
+    DEEPSEEK_V2,
+    DEEPSEEK_V2_AS_MHA,
+    GPT_3,
+    MISTRAL_7B,
+    MIXTRAL_8X7B,
+    OPT_13B,
+    PALM_540B,
+    Heads,
+    Latent,
+    bytes_per_token,
+    heads_of,
+    intensity,
+    ridge,
+    step_flops,
+    step_traffic,
+)
 from llmnotes.models.kv_cache.generation import generate, stream
+from llmnotes.models.kv_cache.packed import Lean
+from llmnotes.models.kv_cache.paged import Pool, Request, Row, Server, serve
