@@ -29,8 +29,10 @@ def scattered(model, seed=0):
     """Weights so large that the next token depends on all before it."""
     torch.manual_seed(seed)
     with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(0.4 * torch.randn_like(p) + (p.ndim == 1))
+        for name, p in model.named_parameters():
+            gain = p.ndim == 1 and not name.endswith("bias")
+            size = 0.1 if name.endswith("bias") else 0.4
+            p.copy_(size * torch.randn_like(p) + gain)
     return model.double().eval()
 
 

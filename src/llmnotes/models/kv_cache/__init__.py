@@ -25,3 +25,8 @@ from llmnotes.models.kv_cache.counts import (
 from llmnotes.models.kv_cache.generation import generate, stream
 from llmnotes.models.kv_cache.packed import Lean
 from llmnotes.models.kv_cache.paged import Pool, Request, Row, Server, serve
+from llmnotes.models.kv_cache.speculative import (
+    acceptance,
+    expected_tokens,
+    speculate,
+)

@@ -174,8 +174,10 @@ class Server:
     def add(self, request: Request) -> None:
         """Let a request wait.
 
-        Raises `ValueError` if it could not run even alone.
+        Raises `ValueError` for an empty one, and if it could not run even
+        alone.
         """
+        check_sizes(prompt=len(request.prompt), new_tokens=request.new_tokens)
         total = len(request.prompt) + request.new_tokens - 1
         room = self.pool.blocks * self.pool.size
         if total > room:
