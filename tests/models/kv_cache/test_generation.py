@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import transformers as hf
 from torch import nn
 
 from llmnotes.models.kv_cache import KVCache, generate, stream
@@ -68,6 +69,24 @@ def test_greedy_ids_equal_hugging_face(kind, padded):
     )  # fmt: skip
     got = generate(model, ids, 16, lengths=mask.sum(1), temperature=0)
     assert torch.equal(got, right)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_their_forward_counts_padding_which_only_rope_forgives(family):
+    same = dict(vocab_size=VOCAB, bos_token_id=None, eos_token_id=None)
+    if family == "gpt2":
+        config = hf.GPT2Config(**same, n_embd=24, n_layer=2, n_head=4)
+    else:
+        config = hf.LlamaConfig(**same | SHAPE | dict(vocab_size=VOCAB))
+    torch.manual_seed(0)
+    model = hf.AutoModelForCausalLM.from_config(config).eval()
+    place = (MASK.cumsum(1) - 1).clamp(min=0)
+    alone = model(torch.tensor([PROMPTS[1]])).logits[0, -1]
+    seen = dict(input_ids=IDS, attention_mask=MASK.long())
+    counted = model(**seen).logits[1, -1]
+    right = model(**seen, position_ids=place).logits[1, -1]
+    torch.testing.assert_close(right, alone)
+    assert torch.allclose(counted, alone, atol=1e-5) == (family == "llama")
 
 
 def test_the_same_seed_draws_the_same_text_with_and_without_cache():

@@ -80,7 +80,7 @@ def test_who_guesses_with_the_same_model_is_never_refused():
     p = torch.tensor([0.5, 0.3, 0.2])
     assert acceptance(p, p).item() == pytest.approx(1)
     for token in range(3):
-        said = judge(p.expand(2, -1), p[None], [token])
+        said = judge(p.expand(2, -1), [p], [token])
         assert len(said) == 2 and said[0] == token
 
 

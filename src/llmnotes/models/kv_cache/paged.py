@@ -133,7 +133,7 @@ class Together:
         ]
 
 
-@dataclass
+@dataclass(eq=False)  # two requests may read alike
 class Request:
     """A prompt, how much may be written, and what was written so far."""
 

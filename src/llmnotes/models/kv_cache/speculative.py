@@ -86,7 +86,7 @@ def expected_tokens(alpha: float, ahead: int) -> float:
 
 def judge(
     p: Float[Tensor, "checked vocab"],
-    q: Float[Tensor, "guessed vocab"],
+    q: list[Tensor],
     guesses: list[int],
     generator: torch.Generator | None = None,
 ) -> list[int]:
