@@ -61,9 +61,9 @@ def bench_parameters_of_the_published_models(record):
         ),
         columns={
             "model": "", "published": "", "parameters": "", "attention": "%",
-            "MLP": "%", "ends": "%",
+            "mlp": "%", "ends": "%",
         },
-        labels={"ends": "embedding and head"},
+        labels={"mlp": "MLP", "ends": "embedding and head"},
         rows=[
             (name, published, *shares(config))
             for name, (config, published) in MODELS.items()
