@@ -5,7 +5,7 @@ numbers in it are; so a test quotes it, and asserts that the file says so:
 
     def test_attention_loses_on_short_texts():
         loss = claimed("transformer/gpt_recurrent:losses", "GPT is behind")
-        assert loss("loss", model="GRU", best="yes") < ...
+        assert loss("loss", model="GRU") < ...
 
 When numbers change, the sentence whose claim fails is to be written anew; when
 a sentence changes, its claim is to be read again.

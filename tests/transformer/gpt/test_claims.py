@@ -31,56 +31,68 @@ def test_one_head_of_the_last_layer_forms_a_column_on_the_capital():
     assert means[-1] > 2 * means[-2]
 
 
+RECURRENT = ("RNN", "LSTM", "GRU")
+
+
 def test_attention_loses_on_short_texts_and_few_steps():
     table = claimed(
         "transformer/gpt_recurrent:losses",
         "On Shakespeare, 64 letters at a time, the recurrences are ahead",
-        "Among the three recurrences nothing is decided: they lie within 0.1",
-        "What GPT is behind them is more than that.",
-        "all four models did better at the higher of two rates",
         "On short pieces of text and for few steps, recurrences of the same "
-        "size were ahead of GPT, in one run each.",
-        "at equal size the RNN is twice as wide as the LSTM",
+        "size were ahead of GPT, in every one of three runs, and the plain "
+        "RNN of 1990 was as good as a GRU.",
         "(again within one per cent)",
     )
-    loss = {
-        model: table("loss", model=model, best="yes")
-        for model in ("GRU", "RNN", "LSTM", "GPT")
-    }
-    apart = max(loss["GRU"], loss["RNN"], loss["LSTM"]) - min(loss.values())
-    assert apart < 0.1 < loss["GPT"] - loss["LSTM"]
-    assert set(table.every("rate", best="yes")) == {3e-3}
-    wide = {m: table("width", model=m, best="yes") for m in ("RNN", "LSTM")}
-    assert 1.9 < wide["RNN"] / wide["LSTM"] < 2.1
+    for model in RECURRENT:
+        worst = table("highest", model=model)
+        assert worst < table("lowest", model="GPT") - 0.2
     sizes = table.every("parameters")
     assert max(sizes) < 1.01 * min(sizes)
 
 
-def test_each_keeps_its_better_rate():
+def test_rnn_and_gru_tie_and_the_lstm_is_a_little_behind():
     table = claimed(
         "transformer/gpt_recurrent:losses",
-        "Each model at the better of two learning rates.",
+        "a tie, their seeds overlap. The LSTM follows",
+        "the LSTM is behind by 0.02, more than the seeds differ.",
     )
-    for model in set(table.every("model")):
-        best = table("loss", model=model, best="yes")
-        assert best == min(table.every("loss", model=model))
+    assert table("highest", model="RNN") > table("lowest", model="GRU")
+    assert table("highest", model="GRU") > table("lowest", model="RNN")
+    others = [table("highest", model=m) for m in ("RNN", "GRU")]
+    assert table("lowest", model="LSTM") > max(others)
+    behind = table("loss", model="LSTM") - table("loss", model="GRU")
+    assert 0.015 < behind < 0.025
 
 
-def test_gpt_is_behind_at_every_step_and_still_falling():
+def test_rates_are_each_ones_own():
+    table = claimed(
+        "transformer/gpt_recurrent:losses",
+        "its best rate is ten times as high. RNN and GPT are best at 0.003.",
+        "of the two only the GRU did.",
+    )
+    rates = {m: table("rate", model=m) for m in (*RECURRENT, "GPT")}
+    assert rates == {"RNN": 3e-3, "LSTM": 3e-2, "GRU": 1e-2, "GPT": 3e-3}
+
+
+def test_gpt_is_behind_at_every_step_and_the_gap_hardly_closes():
     table = claimed(
         "transformer/gpt_recurrent:curves",
         "GPT was expected to catch up after some hundred steps, and has not "
         "after 1,200.",
-        "and attention has to find that out first.",
+        "GPT is behind at every step that was looked at, and at the end the "
+        "gap hardly closes.",
     )
+    gaps = []
     for step in sorted(set(table.every("step"))):
         others = [
-            table("loss", model=model, step=step)
-            for model in ("RNN", "LSTM", "GRU")
+            table("highest", model=model, step=step) for model in RECURRENT
         ]
-        assert table("loss", model="GPT", step=step) > max(others)
-    falls = table("loss", model="GPT", step=1000)
-    assert table("loss", model="GPT", step=1200) < falls
+        assert table("lowest", model="GPT", step=step) > max(others)
+        gaps.append(
+            table("loss", model="GPT", step=step)
+            - table("loss", model="RNN", step=step)
+        )
+    assert gaps[-1] > 0.9 * gaps[-3] > 0.2
 
 
 def test_the_written_run_passes_the_counts_of_pairs_after_100_steps():

@@ -1,15 +1,13 @@
 """What the pretraining chapter trains: two recipes, shares, a record."""
 
+import contextlib
+import functools
 import statistics
-import time
 
 import pytest
-import torch
 
 from llmnotes import train
-from llmnotes.parallel.data_parallel.cores import Cores
 from llmnotes.transformer.gpt import parameters
-from llmnotes.transformer.training_step import FusedGPT
 from tests import contests
 from tests.transformer.gpt.training_runs import (
     MINI,
@@ -18,10 +16,11 @@ from tests.transformer.gpt.training_runs import (
     shakespeare,
     trained,
 )
-from tests.transformer.pretraining.plain_torch_gpt import (
-    PlainGPT,
-    TwoThreads,
-    adamw,
+from tests.transformer.pretraining import time_race
+from tests.transformer.pretraining.time_race import (
+    CONTESTANTS,
+    SECONDS,
+    STARTS,
 )
 from tests.transformer.pretraining.training_runs import (
     ABLATION,
@@ -33,7 +32,6 @@ from tests.transformer.pretraining.training_runs import (
 
 SEED, SEEDS = 0, (0, 1, 2)
 SCALES = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
-TARGET = 1.90  # the record: seconds of training until this loss
 
 
 @pytest.mark.trained
@@ -127,85 +125,86 @@ def bench_every_ingredients_share(record):
     )  # fmt: skip
 
 
-def ratio(seconds, reference):
-    """Their ratio, or the word that stands in the place of seconds."""
-    return seconds if isinstance(seconds, str) else seconds / reference
-
-
-def steps_until(target, team, other, every=20):
-    """Train until the validation loss is below target: (step, seconds).
-
-    The clock stands still while the first step starts everything up, and
-    during evaluation.
-    """
-    team.step(0)
-    model, config = getattr(team, "worker", team).model, team.config
-    spent, start = 0.0, time.perf_counter()
-    for number in range(1, config.steps):
-        team.step(number)
-        if (number + 1) % every == 0 or number + 1 == config.steps:
-            spent += time.perf_counter() - start
-            if train.evaluate(model, other, config) < target + 0.02:
-                if train.evaluate_all(model, other, config) <= target:
-                    return number + 1, spent
-            start = time.perf_counter()
-    return config.steps, "not reached"
-
-
 @pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
-def bench_the_record(record):
-    ids, other = shakespeare()
-    constant = train.TrainConfig(
-        steps=3500, batch_size=16, block=32, learning_rate=1e-3, warmup=0,
-        min_learning_rate=1e-3, clip=0.0, seed=SEED,
-    )  # fmt: skip
-    _, _, cosine = plain(MINI, steps=1800)
+def bench_the_same_time(record):
+    contestants = {(name,): [(name,)] for name in CONTESTANTS}
+    best = contests.tuned(time_race.chosen, contestants, SCALES, min)
+    jobs = {n: [(n, best[n,], seed) for seed in SEEDS] for n in CONTESTANTS}
+    found = contests.runs(time_race.reached, sum(jobs.values(), []))
+    ids, _ = shakespeare()
     rows = []
-    for name, trainer, model, optimizer, config in (
-        (
-            "plain PyTorch, constant rate",
-            TwoThreads,
-            PlainGPT,
-            adamw,
-            constant,
-        ),
-        ("plain PyTorch, our schedule", TwoThreads, PlainGPT, adamw, cosine),
-        ("our GPT, our schedule", Cores, FusedGPT, train.adamw, cosine),
-        (
-            "the recipe with AdamW",
-            Cores,
-            *recipe(MINI, ids, "AdamW in place of Muon", 600),
-        ),
-        ("the recipe", Cores, *recipe(MINI, ids, steps=360)),
-    ):
-        if isinstance(model, type):
-            torch.manual_seed(SEED)
-            model = model(MINI.shape)
-        with trainer(model, optimizer, config, ids) as team:
-            step, seconds = steps_until(TARGET, team, other)
-        rows.append((name, parameters(model), step, seconds))
-        print(rows[-1], flush=True)
+    for name, one in CONTESTANTS.items():
+        losses = [found[job][0] for job in jobs[name]]
+        model, _, _ = one.build(ids, 1.0, 0)
+        rows.append(
+            (
+                *(name, parameters(model), one.steps, best[name,] * one.rate),
+                *(statistics.mean(losses), min(losses), max(losses)),
+            )
+        )
     record(
         "record",
         kind="trained",
-        example="one seed of each; a ranking would need three",
-        seeds=(SEED,),
-        spread={"steps": 100, "seconds": None, "ratio": None},
-        title=f"Training time until the validation loss is {TARGET:.2f}",
+        seeds=SEEDS,
+        spread={"rate": None, "loss": 0.05, "lowest": None, "highest": None},
+        race=contests.race(
+            SCALES,
+            best,
+            STARTS,
+            baseline="plain PyTorch with a schedule",
+            chosen_on="the last 5 % of the training text, seed 100",
+            reported_on="the validation text, seeds 0 to 2",
+        ),
+        title=f"Validation loss after {SECONDS} seconds on two cores",
         prediction=(
-            "Plain PyTorch at a constant rate needs about 1,900 steps; a "
-            "schedule that ends should need fewer. The recipe, started from "
-            "the pair counts, should need a quarter of them, at a somewhat "
-            "dearer step."
+            "In the first edition the recipe needed a third of the time of "
+            "plain PyTorch with a schedule, whose rate was not tuned. For "
+            "equally long we expect a schedule to be worth 0.1 nat, the "
+            "recipe with AdamW to be level with plain PyTorch, since its "
+            "steps are fewer, and Muon to be worth 0.2."
         ),
         columns={
-            "model": "",
-            "parameters": "",
-            "steps": "",
-            "seconds": "s",
-            "ratio": "",
-        },  # fmt: skip
-        labels={"ratio": "times plain PyTorch"},
-        rows=[(*row, ratio(row[3], rows[0][3])) for row in rows],
+            "model": "", "parameters": "", "steps": "", "rate": "",
+            "loss": "nat", "lowest": "nat", "highest": "nat",
+        },
+        labels={
+            "steps": "steps in that time",
+            "rate": "best rate of AdamW",
+            "loss": f"validation loss, mean of {len(SEEDS)} seeds",
+            "lowest": "best seed",
+            "highest": "worst seed",
+        },
+        rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.timing
+@pytest.mark.usefixtures("tiny_shakespeare")
+def bench_a_step_of_each(record, race):
+    ids, _ = shakespeare()
+    with contextlib.ExitStack() as stack:
+        go = {}
+        for name, one in CONTESTANTS.items():
+            team = stack.enter_context(
+                one.trainer(*one.build(ids, 1.0, SEED), ids)
+            )
+            go[name] = functools.partial(team.step, 1)
+        times = race(go, rounds=9, slice_s=0.5)
+    seconds = {name: statistics.median(t) for name, t in times.items()}
+    record(
+        "seconds",
+        kind="timing",
+        title="One training step of each on two cores",
+        prediction=(
+            "Muon multiplies about as much as the model: a step of the "
+            "recipe half as long again as plain PyTorch's. With AdamW in "
+            "its place, level."
+        ),
+        columns={"model": "", "seconds": "s", "steps": ""},
+        labels={
+            "seconds": "time of a step",
+            "steps": f"steps in {SECONDS} seconds",
+        },
+        rows=[(n, s, round(SECONDS / s)) for n, s in seconds.items()],
     )

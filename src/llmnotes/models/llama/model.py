@@ -24,6 +24,8 @@ Sources
 - Shazeer 2020, "GLU Variants Improve Transformer", arXiv 2002.05202, §2.
 """
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
@@ -33,6 +35,7 @@ from llmnotes.checks import check_within, checked, seen
 from llmnotes.models.llama.config import LlamaConfig
 from llmnotes.precision import wide
 from llmnotes.transformer.attention import (
+    Heads,
     causal_mask,
     merge_heads,
     sliding_window_mask,
@@ -41,6 +44,8 @@ from llmnotes.transformer.attention import (
 from llmnotes.transformer.gpt import initialise
 from llmnotes.transformer.gpt.sampling import check_left
 from llmnotes.transformer.rope import Rotary, angles_at
+
+Turn = Callable[..., Heads]  # such as `Rotary`
 
 
 @checked
@@ -121,7 +126,7 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        turn: Rotary,
+        turn: Turn,
         visible: Bool[Tensor, "... length key"] | None = None,
         past=None,
     ) -> Float[Tensor, "batch length d_model"]:
@@ -159,7 +164,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        turn: Rotary,
+        turn: Turn,
         visible: Bool[Tensor, "... length key"] | None = None,
         past=None,
     ) -> Float[Tensor, "batch length d_model"]:
@@ -237,7 +242,7 @@ class Llama(nn.Module):
 
     def turn(
         self, positions: Int[Tensor, "... length"], dtype: torch.dtype
-    ) -> Rotary:
+    ) -> Turn:
         """RoPE at these positions, in float32 at least."""
         finest = torch.promote_types(dtype, torch.float32)
         return Rotary(angles_at(positions, self.config.frequencies(), finest))
