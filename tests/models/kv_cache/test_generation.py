@@ -12,6 +12,7 @@ from llmnotes.transformer.gpt import left_padded
 from tests.models.kv_cache.tiny import (
     LONGEST,
     PROMPTS,
+    VOCAB,
     gpt,
     llama,
     models,
