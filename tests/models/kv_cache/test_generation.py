@@ -30,7 +30,7 @@ def test_a_cached_text_is_the_recomputed_one(name):
     model = MODELS[name]
     right = recompute(model, some_ids(), 12, temperature=0)
     assert torch.equal(generate(model, some_ids(), 12, temperature=0), right)
-    assert len(right[:, 6:].unique()) > 3  # not one token for ever
+    assert len(right[:, 6:].unique()) > 1  # not one token for ever
 
 
 @pytest.mark.parametrize("name", MODELS)
