@@ -9,7 +9,7 @@ from llmnotes._site.figures.drawn import Drawing
 from llmnotes._site.figures.pen import Pen
 from llmnotes._site.figures.signs import KEY, MEMORY, QUERY
 
-WORDS = ("the", "cat", "sat", "on", "the", "mat", "and")
+WORDS = ("the", "cat", "sat", "on", "the", "mat", "and", "ate")
 PROMPT = 4  # words that are read at once
 HIGH, TOP = 34, 40  # px of a step; where the first begins
 SIZE = 4  # places of a block
@@ -24,7 +24,7 @@ BLOCK = SIZE * CELL + 12  # px from one block to the next
 
 def steps(page) -> Drawing:
     """One prefill and three steps of decoding."""
-    pens = Pen(640, 206), Pen(343, 206)
+    pens = Pen(640, 180), Pen(343, 180)
     for pen in pens:
         _steps(pen, page)
     return Drawing(*pens)
@@ -42,8 +42,6 @@ def _steps(pen, page) -> None:
     with signs.linked(pen, page, "models.kv_cache.cache:KVCache.extend"):
         for step in range(4):
             _step(pen, left, TOP + step * HIGH, wide, step)
-    foot = TOP + 4 * HIGH + 16
-    pen.text(left, foot, "earlier words →", "small soft", "start")
 
 
 def _step(pen, left, y, wide, step) -> None:
@@ -60,7 +58,7 @@ def _step(pen, left, y, wide, step) -> None:
 
 def blocks(page) -> Drawing:
     """Two texts, their tables, and the pool that holds both."""
-    wide, narrow = Pen(656, 210), Pen(343, 272)
+    wide, narrow = Pen(656, 186), Pen(343, 266)
     _blocks(wide, page, columns=8)
     _blocks(narrow, page, columns=4)
     return Drawing(wide, narrow)
@@ -69,11 +67,9 @@ def blocks(page) -> Drawing:
 def _blocks(pen, page, columns: int) -> None:
     """Tables above, the pool below, a line from each entry to its block."""
     starts = _tables(pen, page, columns)
-    low = 126 if columns == 8 else 150
+    low = 140 if columns == 8 else 160
     with signs.linked(pen, page, "models.kv_cache.paged:Pool"):
-        pen.text(
-            2, low + 66 + 62 * (columns == 4), "the pool", "small go", "start"
-        )
+        pen.text(6, low - 24, "the pool", "small go halo", "start")
     owner = {
         b: (name, i)
         for name, (_, _, t) in TEXTS.items()

@@ -215,7 +215,7 @@ def reading(model, equal: bool, past, chunk, ids, new_tokens: int) -> Cached:
 
 def real_columns(
     ids: Int[Tensor, "batch length"], lengths: Int[Tensor, "batch"] | None
-) -> tuple[Tensor, Bool[Tensor, "batch longest"] | None]:
+) -> tuple[Tensor, Bool[Tensor, "batch columns"] | None]:
     """Drop columns without a prompt; no mask if then nothing is padding."""
     if lengths is None:
         return ids, None

@@ -33,11 +33,11 @@ class Layer(NamedTuple):
     """One block's weights."""
 
     before: Float[Tensor, "d_model"]  # the gain of the norm before attention
-    qkv: Float[Tensor, "rows d_model"]
-    out: Float[Tensor, "d_model heads_dim"]
+    qkv: Float[Tensor, "rows columns"]
+    out: Float[Tensor, "rows columns"]
     between: Float[Tensor, "d_model"]  # the gain before the MLP
-    gate_up: Float[Tensor, "two_d_ff d_model"]
-    down: Float[Tensor, "d_model d_ff"]
+    gate_up: Float[Tensor, "rows columns"]
+    down: Float[Tensor, "rows columns"]
 
 
 def layers(model: Llama, *, neighbours: bool) -> list[Layer]:

@@ -85,7 +85,7 @@ def expected_tokens(alpha: float, ahead: int) -> float:
 
 
 def judge(
-    p: Float[Tensor, "checked vocab"],
+    p: Float[Tensor, "rows vocab"],
     q: list[Tensor],
     guesses: list[int],
     generator: torch.Generator | None = None,
@@ -110,7 +110,7 @@ def draw(chance: Float[Tensor, "vocab"], generator=None) -> int:
 
 def behind(
     model: nn.Module, ids: Int[Tensor, "1 length"], past, last: int, options
-) -> Float[Tensor, "last vocab"]:
+) -> Float[Tensor, "rows vocab"]:
     """Read what the past has not read; distributions behind the last ids."""
     with evaluating(model):
         logits = model(ids[:, past.length :], past=past)[0, -last:]
