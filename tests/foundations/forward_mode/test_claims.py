@@ -35,3 +35,23 @@ def test_the_hessian_times_a_vector_takes_two_gradients_of_work():
     assert product["multiply_adds"] == 2 * gradient["multiply_adds"]
     assert whole["multiply_adds"] == 256 * product["multiply_adds"]
     assert product["seconds"] > 2 * gradient["seconds"]
+
+
+def test_going_back_twice_is_worth_two_gradients_and_one_if_recorded():
+    table = claimed(
+        "foundations/forward_mode:products",
+        "Going back twice costs two gradients at both sizes, as expected. "
+        "Forward over back is the slowest, as expected, and stays above two "
+        "where the arrays are large, which we had not expected.",
+        "with `retain_graph=True`, for one gradient each",
+    )
+    for size in ("small", "large"):
+
+        def worth(what, size=size):
+            return table("gradients", size=size, what=what)
+
+        twice = worth("back over back")
+        assert 1.5 < twice < 3
+        assert 0.5 < worth("back over back, recorded before") < 1.5
+        assert worth("forward over back") > twice
+        assert worth("forward over back") > 2.5

@@ -40,7 +40,7 @@ from tests.sequence.seq2seq.dates_race import (
 )
 
 SEED, SEEDS = 0, (0, 1, 2)
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)  # of the dates
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of the dates
 LONGEST = 20  # of the reversals that are learned from
 TEST = 10**6  # seeds from here on are never trained on
 RECIPE = {

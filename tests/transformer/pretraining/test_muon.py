@@ -1,9 +1,24 @@
 """What the pretraining chapter claims of Muon, proved."""
 
+import copy
+import shutil
+
 import pytest
 import torch
 
-from llmnotes.transformer.pretraining.muon import Muon, orthogonalise
+from llmnotes import checkpoint, train
+from llmnotes.transformer.pretraining.muon import (
+    Muon,
+    MuonAdamW,
+    orthogonalise,
+)
+from llmnotes.transformer.pretraining.recipe import Recipe, RecipeConfig
+
+SHAPE = RecipeConfig(13, 11, n_embd=12, n_layer=2, n_head=3, n_inner=20)
+IDS = torch.arange(3000) * 5 % 13
+CONFIG = train.TrainConfig(
+    steps=9, batch_size=5, block=7, learning_rate=3e-3, warmup=3, eval_every=3
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +65,64 @@ def test_muon_treats_queries_keys_and_values_as_three_matrices():
     Muon([whole]).step()
     Muon(parts).step()
     torch.testing.assert_close(whole, torch.cat(parts))
+
+
+def test_a_matrix_without_a_gradient_keeps_its_mean_and_stays():
+    torch.manual_seed(0)
+    pair = [torch.nn.Parameter(torch.randn(5, 4)) for _ in range(2)]
+    alone = torch.nn.Parameter(pair[1].detach().clone())
+    both, one = Muon(pair), Muon([alone])
+    for step in range(4):
+        grad = torch.randn(5, 4)
+        alone.grad = pair[1].grad = grad
+        pair[0].grad = None if step == 2 else torch.randn(5, 4)
+        before = pair[0].detach().clone()
+        both.step()
+        one.step()
+        assert torch.equal(before, pair[0]) == (step == 2)
+        torch.testing.assert_close(pair[1], alone)
+
+
+def start(seed=0):
+    torch.manual_seed(seed)
+    model = Recipe(SHAPE, IDS)
+    return model, MuonAdamW(model, CONFIG.learning_rate)
+
+
+def go(model, optimizer, out=None, **options):
+    task = train.LanguageModelling(IDS, IDS, CONFIG)
+    history = train.fit(
+        model, task, CONFIG, optimizer=optimizer, out=out, progress=False,
+        **options,
+    )  # fmt: skip
+    return [row.loss for row in history], list(model.parameters())
+
+
+def test_a_run_with_muon_goes_on_to_the_same_bit(tmp_path):
+    losses, weights = go(*start())
+    go(*start(), out=tmp_path)
+    shutil.rmtree(checkpoint.path(tmp_path, 9))  # stopped after step 6
+    found, mine = go(*start(seed=1), out=tmp_path, resume=True)
+    assert found == losses
+    assert all(map(torch.equal, weights, mine))
+
+
+def test_muon_is_pytorchs_kind_of_optimizer():
+    """A schedule, a state by numbers and a copy are PyTorch's own."""
+    model, optimizer = start()
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1, 4)
+    train.loss(model, IDS[None, :9], IDS[None, 1:10]).backward()
+    optimizer.step()
+    schedule.step()
+    rates = {group["lr"] for group in optimizer.param_groups}
+    assert rates == {CONFIG.learning_rate * (0.5 + 0.5 / 4)}
+    other, theirs = start()
+    theirs.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    other.load_state_dict(model.state_dict())
+    both = copy.deepcopy((model, optimizer))
+    for m, o in ((model, optimizer), (other, theirs), both):
+        o.zero_grad()
+        train.loss(m, IDS[None, :9], IDS[None, 1:10]).backward()
+        o.step()
+    for m in (other, both[0]):
+        assert all(map(torch.equal, model.parameters(), m.parameters()))

@@ -62,10 +62,12 @@ class Muon(torch.optim.Optimizer):
 
     def move(self, matrices: list[Tensor], group: dict) -> None:
         """Update matrices of one shape."""
+        for p in matrices:
+            if not self.state[p]:
+                self.state[p]["mean"] = torch.zeros_like(p)
+            self.state[p]["mean"].lerp_(p.grad, 1 - group["momentum"])
         g = torch.stack([p.grad for p in matrices])
-        state = self.state[matrices[0]]
-        mean = state.setdefault("mean", torch.zeros_like(g))
-        mean.lerp_(g, 1 - group["momentum"])
+        mean = torch.stack([self.state[p]["mean"] for p in matrices])
         update = torch.lerp(g, mean, group["momentum"])  # Nesterov's
         rows, columns = g.shape[1:]
         if rows == 3 * columns:  # queries, keys and values are three matrices
@@ -77,11 +79,11 @@ class Muon(torch.optim.Optimizer):
             p.add_(u, alpha=-rate)
 
 
-class MuonAdamW:
+class MuonAdamW(torch.optim.Optimizer):
     """Muon for the blocks' matrices, AdamW for all the rest, as one.
 
     `train.update` sets one learning rate for every group; Muon multiplies
-    it by `ratio`.
+    it by `ratio`. The state is that of both, so that a run can go on.
     """
 
     def __init__(
@@ -93,20 +95,16 @@ class MuonAdamW:
         adam = torch.optim.AdamW(
             rest, lr=lr, betas=betas, eps=1e-10, weight_decay=0, fused=True
         )
-        muon = Muon(inner, lr=lr, ratio=ratio)
-        self.parts = muon, adam
+        self.parts = Muon(inner, lr=lr, ratio=ratio), adam
+        super().__init__([p.param_groups[0] for p in self.parts], {})
 
-    @property
-    def param_groups(self) -> list[dict]:
-        """The groups of both."""
-        return [g for part in self.parts for g in part.param_groups]
+    def __getstate__(self) -> dict:
+        """What a copy holds; PyTorch would forget the parts."""
+        return super().__getstate__() | {"parts": self.parts}
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
-        for part in self.parts:
-            part.zero_grad()
-
+    @torch.no_grad()
     def step(self) -> None:
-        """Let both move."""
-        for part in self.parts:
+        """Let both move, by the groups and the state that are here now."""
+        for part, group in zip(self.parts, self.param_groups, strict=True):
+            part.param_groups, part.state = [group], self.state
             part.step()
