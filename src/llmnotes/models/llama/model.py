@@ -20,6 +20,7 @@ Sources
 - Touvron et al. 2023, "Llama 2", arXiv 2307.09288, §2.2 and A.2.1 (GQA).
 - Grattafiori et al. 2024, "The Llama 3 Herd of Models", arXiv 2407.21783,
   §3.2 and table 3.
+- Ainslie et al. 2023, "GQA", arXiv 2305.13245, §2.2.
 - Zhang and Sennrich 2019, "RMSNorm", arXiv 1910.07467, eq. 4.
 - Shazeer 2020, "GLU Variants Improve Transformer", arXiv 2002.05202, §2.
 """
@@ -101,7 +102,7 @@ class SwiGLU(nn.Module):
 class Attention(nn.Module):
     """Grouped causal attention: heads/kv_heads queries share each key.
 
-    Source: Ainslie et al. 2023, "GQA", arXiv 2305.13245, §2.2.
+    Source: Ainslie et al. 2023, §2.2.
     """
 
     def __init__(self, config: LlamaConfig, layer: int):
