@@ -106,48 +106,54 @@ def test_post_norm_needs_its_warm_up_and_pre_norm_does_not():
     assert last["pre-norm, 100 steps"] < last[best] + 0.02
 
 
-def test_at_forty_the_transformer_still_is_perfect_and_one_vector_is_not():
+ACCURACY = "transformer/transformer_lengths:accuracy"
+
+
+def test_looking_back_is_right_at_forty_and_one_vector_is_not():
     table = claimed(
-        "transformer/transformer_lengths:accuracy",
-        "Five letters everybody gets right.",
-        "The two that may look back are perfect up to twenty, and at forty "
-        "the Transformer still is",
+        ACCURACY,
+        "Those that look back are right at forty letters, one vector is not",
+        "Five letters everybody gets right, and ten nearly everybody",
+        "the GRU that looks back misses one letter in a hundred there.",
         "to within one per cent",
     )
-    assert set(table.every("right", length=5)) == {1.0}
+    assert min(table.every("lowest", length=5)) > 0.99
+    assert min(table.every("lowest", length=10)) > 0.95
     for length in (5, 10, 20):
-        assert table("right", model=OURS, length=length) == 1.0
-        assert table("right", model=GRU, length=length) == 1.0
-    assert table("right", model=OURS, length=40) == 1.0
+        assert table("lowest", model=OURS, length=length) > 0.9999
+        assert table("lowest", model=GRU, length=length) > 0.9995
+    assert table("lowest", model=OURS, length=40) > 0.9995
+    assert 0.985 < table("right", model=GRU, length=40) < 0.995
     for model in BLIND:
-        assert table("right", model=model, length=40) < 0.3
+        assert table("highest", model=model, length=40) < 0.5
     sizes = table.every("parameters")
     assert max(sizes) < 1.01 * min(sizes)
 
 
 def test_of_two_grus_the_one_that_looks_back_is_far_ahead():
     table = claimed(
-        "transformer/transformer_lengths:accuracy",
+        ACCURACY,
         "It is not the recurrence as such that fails here; it is the one "
         "vector at its end, as this training fills it.",
-        "RNN and GRU fall at 10 already.",
     )
     for length in (20, 40):
-        plain = table("right", model="GRU", length=length)
-        assert table("right", model=GRU, length=length) > plain + 0.5
-    for model in ("RNN", "GRU"):
-        assert table("right", model=model, length=10) < 0.9
+        plain = table("highest", model="GRU", length=length)
+        assert table("lowest", model=GRU, length=length) > plain + 0.3
 
 
-def test_without_attention_the_higher_rate_is_the_better_from_ten_on():
+def test_of_those_with_one_vector_the_lstm_falls_last():
     table = claimed(
-        "transformer/transformer_lengths:accuracy",
-        "from ten letters on the three without attention did better at the "
-        "higher one, where our search ended.",
+        ACCURACY,
+        "the LSTM's last, and came so.",
+        "At twenty the LSTM is far ahead of the two others",
+        "With a rate of its own, which is 0.01, and open forget gates",
     )
-    for model in BLIND:
-        for length in (10, 20, 40):
-            assert table("rate", model=model, length=length) == 3e-3
+    for length, ahead in ((20, 0.25), (40, 0.1)):
+        lstm = table("lowest", model="LSTM", length=length)
+        for model in ("RNN", "GRU"):
+            worse = table("highest", model=model, length=length)
+            assert lstm > worse + ahead
+    assert table("rate", model="LSTM", length=20) == 0.01
 
 
 def test_on_one_thread_the_transformer_is_the_slowest_of_all():
