@@ -62,12 +62,23 @@ def unreadable(path: Path, error: Exception) -> ValueError:
 
 def require(path: Path, given: Mapping, assumed: Mapping[str, tuple]) -> None:
     """`ValueError` if config.json asks for what our model does not compute."""
-    for name, allowed in assumed.items():
-        if given.get(name, allowed[0]) not in allowed:
-            expected = " or ".join(map(repr, allowed))
-            raise ValueError(
-                f"{path}: {name}: got {given[name]!r}, expected {expected}"
-            )
+    refuse(path, surprises(given, assumed))
+
+
+def surprises(given: Mapping, assumed: Mapping[str, tuple]) -> list[str]:
+    """What config.json asks for and our model does not compute."""
+    return [
+        f"{name}: got {given[name]!r}, expected "
+        + " or ".join(map(repr, allowed))
+        for name, allowed in assumed.items()
+        if given.get(name, allowed[0]) not in allowed
+    ]
+
+
+def refuse(path: Path, wrong: list[str]) -> None:
+    """`ValueError` that lists what is wrong with a file, if anything is."""
+    if wrong:
+        raise ValueError(f"{path}: " + "\n  ".join(wrong))
 
 
 def shape(
@@ -75,17 +86,23 @@ def shape(
     given: Mapping[str, Any],
     kind: type[Config],
     names: Mapping[str, str] | None = None,
+    assumed: Mapping[str, tuple] | None = None,
 ) -> Config:
     """A config of ours from what config.json says; the rest stays out.
 
     `names` holds {our field: theirs} where they differ. Raises `ValueError`
-    naming the file, and the field that is of another type or cannot be.
+    naming the file and the fields that are of another type or cannot be,
+    together with what is not as `assumed`.
     """
-    values = {}
+    values, wrong = {}, surprises(given, assumed or {})
     for field, wanted in get_type_hints(kind).items():
         theirs = (names or {}).get(field, field)
         if theirs in given:
-            values[field] = typed(path, theirs, given[theirs], wanted)
+            try:
+                values[field] = typed(path, theirs, given[theirs], wanted)
+            except ValueError as error:
+                wrong.append(str(error).removeprefix(f"{path}: "))
+    refuse(path, wrong)
     try:
         return kind(**values)
     except ValueError as error:

@@ -62,6 +62,7 @@ SMALL = TrainConfig(
     learning_rate=2e-3, min_learning_rate=2e-4, warmup=50, betas=(0.9, 0.98)
 )
 GPT = "llmnotes.transformer.gpt"
+LLAMA = "llmnotes.models.llama"
 MODELS = {
     "gpt": Model(
         about="GPT-2's architecture",
@@ -75,6 +76,17 @@ MODELS = {
             ),
             "nanogpt_cpu": Preset(
                 f"{GPT}:NANOGPT_CPU",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
+    "llama": Model(
+        about="Llama's architecture",
+        config=f"{LLAMA}:LlamaConfig",
+        build=f"{LLAMA}:Llama",
+        presets={
+            "laptop": Preset(
+                f"{LLAMA}:LAPTOP",
                 replace(SMALL, steps=2000, batch_size=12, block=64),
             ),
         },

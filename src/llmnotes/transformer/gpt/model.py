@@ -6,6 +6,8 @@ r"""A decoder that predicts the next token: GPT-2, and GPT-1 as a variant.
     ids         = tokens as integers, (batch, length)
     mask        = which of them are real; without it, all
     visible     = who may see whom; without it, the present and the past
+    past        = what was read before: `past.length` tokens, whose keys and
+                  values `past.extend(layer, key, value)` puts in front
     logits      = scores of every next token, before the softmax
 
 Names of classes' attributes follow GPT-2's checkpoints, as Hugging Face
@@ -23,6 +25,7 @@ Sources
 
 import math
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +42,7 @@ from llmnotes.transformer.attention import (
     attention_weights,
     causal_mask,
     merge_heads,
+    sliding_window_mask,
     split_heads,
 )
 from llmnotes.transformer.gpt.sampling import generate as generate
@@ -122,15 +126,20 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        visible: Bool[Tensor, "batch 1 length length"] | None = None,
+        visible: Bool[Tensor, "... length total"] | None = None,
+        extend=None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Attend to the present and the past."""
-        dropout = self.dropout if self.training else 0.0
+        query, key, value = self.split(x)
+        if extend is not None:
+            key, value = extend(key, value)
         out = F.scaled_dot_product_attention(
-            *self.split(x),
+            query,
+            key,
+            value,
             attn_mask=visible,
-            is_causal=visible is None,
-            dropout_p=dropout,
+            is_causal=visible is None and x.shape[1] > 1,
+            dropout_p=self.dropout if self.training else 0.0,
         )
         return self.c_proj(merge_heads(out))
 
@@ -186,10 +195,11 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        visible: Bool[Tensor, "batch 1 length length"] | None = None,
+        visible: Bool[Tensor, "... length total"] | None = None,
+        extend=None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Read the residual stream twice, add to it twice."""
-        x = x + self.drop(self.attn(self.ln_1(x), visible))
+        x = x + self.drop(self.attn(self.ln_1(x), visible, extend))
         return x + self.drop(self.mlp(self.ln_2(x)))
 
 
@@ -202,10 +212,11 @@ class PostNormBlock(Block):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        visible: Bool[Tensor, "batch 1 length length"] | None = None,
+        visible: Bool[Tensor, "... length total"] | None = None,
+        extend=None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Normalise the sum, not the input."""
-        x = self.ln_1(x + self.drop(self.attn(x, visible)))
+        x = self.ln_1(x + self.drop(self.attn(x, visible, extend)))
         return self.ln_2(x + self.drop(self.mlp(x)))
 
 
@@ -217,10 +228,11 @@ class GPT(nn.Module):
     state dict.
 
     With a `mask`, positions count real tokens only and padding is seen by
-    nobody: a padded row has the logits that it has alone.
+    nobody: a padded row has the logits that it has alone. With a `past`, the
+    mask covers past and new tokens.
 
     Raises `ValueError` for ids that are not integers (batch, length) below
-    vocab_size, or that are longer than n_positions.
+    vocab_size, or that are longer than n_positions with their past.
 
     Source: Radford et al. 2019.
     """
@@ -256,34 +268,63 @@ class GPT(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "batch length"],
-        mask: Bool[Tensor, "batch length"] | None = None,
+        mask: Bool[Tensor, "batch total"] | None = None,
+        past=None,
     ) -> Float[Tensor, "batch length vocab"]:
         """Return logits; those at position t see ids 0..t only."""
-        check_length("n_positions", self.n_positions, ids=ids)
+        before = 0 if past is None else past.length
+        check_past(ids, before, self.n_positions)
         check_within(0, self.config.vocab_size - 1, ids=ids)
-        model, position, visible = self.transformer, *places(ids, mask)
+        model, position, visible = self.transformer, *places(ids, mask, before)
         x = model.drop(model.wte(ids) + model.wpe(position))
-        for block in model.h:
-            x = block(x, *visible)
+        for layer, block in enumerate(model.h):
+            extend = None if past is None else partial(past.extend, layer)
+            x = block(x, *visible, extend=extend)
         return F.linear(model.ln_f(x), model.wte.weight)
+
+
+def check_past(ids: Tensor, before: int, longest: int) -> None:
+    """Raise `ValueError` unless the past and the new ids fit the model."""
+    if not before:
+        check_length("n_positions", longest, ids=ids)
+    elif before + ids.shape[1] > longest:
+        raise ValueError(
+            f"ids: got length {ids.shape[1]} behind {before} tokens, expected "
+            f"at most n_positions = {longest} in all"
+        )
 
 
 def places(
     ids: Int[Tensor, "batch length"],
-    mask: Bool[Tensor, "batch length"] | None,
+    mask: Bool[Tensor, "batch total"] | None,
+    before: int = 0,
 ) -> tuple[Int[Tensor, "... length"], list[Tensor]]:
     """Where each token stands, and who may see whom unless all is real.
 
     Padding sees itself: a row that sees nobody is NaN in some of PyTorch's
     kernels, and 0·NaN would reach those who do not look at it.
     """
-    length = ids.shape[1]
+    length, total = ids.shape[1], before + ids.shape[1]
+    position = torch.arange(before, total, device=ids.device)
+    if mask is None and (not before or length == 1):
+        return position, []
+    visible = causal_mask(length, total, ids.device)
     if mask is None:
-        return torch.arange(length, device=ids.device), []
-    back = causal_mask(length, length, ids.device)
-    itself = torch.eye(length, dtype=torch.bool, device=ids.device)
-    visible = (back & mask[:, None]) | itself
-    return (mask.cumsum(1) - 1).clamp(min=0), [visible[:, None]]
+        return position, [visible]
+    check_mask(mask, total, before)
+    itself = sliding_window_mask(length, total, 1, ids.device)
+    visible = (visible & mask[:, None]) | itself
+    position = (mask.cumsum(1) - 1).clamp(min=0)[:, before:]
+    return position, [visible[:, None]]
+
+
+def check_mask(mask: Tensor, total: int, before: int) -> None:
+    """Raise `ValueError` unless the mask covers the past and the new ids."""
+    if mask.shape[1] != total:
+        whose = "the past's and ids'" if before else "ids'"
+        raise ValueError(
+            f"mask: got length {mask.shape[1]}, expected {whose} {total}"
+        )
 
 
 class GPT1(GPT):

@@ -234,12 +234,13 @@ class FusedBlock(Block):
     def forward(
         self,
         x: Float[Tensor, "batch length d_model"],
-        visible: Bool[Tensor, "batch 1 length length"] | None = None,
+        visible: Bool[Tensor, "... length total"] | None = None,
+        extend=None,
     ) -> Float[Tensor, "batch length d_model"]:
         """Read the residual stream twice, add to it twice."""
-        fits = visible is None and quick(x) and not listened()
+        fits = visible is extend is None and quick(x) and not listened()
         if not fits or not untouched(self, PARTS) or drops(self):
-            return super().forward(x, visible)
+            return super().forward(x, visible, extend)
         attn, norms = self.attn, (self.ln_1, self.ln_2)
         layers = norms[0], attn.c_attn, attn.c_proj
         layers += norms[1], self.mlp.c_fc, self.mlp.c_proj
