@@ -91,8 +91,8 @@ def test_half_a_minute_of_each():
 def test_two_thirds_are_made_by_the_model_and_the_last_by_muon():
     table = claimed(
         RECORD,
-        "Two thirds of the way are made by the model and its start",
-        "the last third is Muon's",
+        "are made by the model and its start",
+        "is Muon's.",
         "Muon adds half of what was guessed",
     )
     plain, adamw, muon = (
