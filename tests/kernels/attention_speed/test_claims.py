@@ -8,6 +8,7 @@ RUN = {"dtype": "float32"}
 FORWARD = "kernels/attention_speed:forward"
 FOUR = ("naive", "memory_efficient", "sdpa", "numba_flash")
 PLAIN = ("five_lines", "in_place", "compiled")
+HALVES = (4096, 8192)
 
 
 def test_naive_lies_far_above_and_the_fused_ones_lowest():
@@ -49,7 +50,8 @@ def test_naive_was_underestimated():
 def test_naive_waits_for_pages_and_sdpa_does_not():
     table = claimed(
         "kernels/attention_speed:memory",
-        "Naive needs four times the memory for twice the length.",
+        "Naive needs four times the memory for twice the length. So does the "
+        "compiled formula",
         "went into the kernel",
     )
     row = {"run": "forward", **RUN}
@@ -62,6 +64,8 @@ def test_naive_waits_for_pages_and_sdpa_does_not():
     )
     half = table("bytes", method="naive", n=4096, **row)
     assert naive["bytes"] / half == pytest.approx(4, abs=0.2)
+    compiled = [table("bytes", method="compiled", n=n, **row) for n in HALVES]
+    assert compiled[1] / compiled[0] == pytest.approx(4, abs=0.2)
     assert naive["in_kernel"] > 5 * sdpa["in_kernel"]
 
 
