@@ -1,17 +1,20 @@
 """What sampling from Hugging Face's folders claims, proved."""
 
 import json
-import shutil
 
 import pytest
 import torch
 
 from llmnotes import __main__ as cli
 from llmnotes import folders, presets
-from llmnotes.foundations.tokenizers import (
-    SentencePieceBPE,
-    mistral_model,
-    train,
+from llmnotes.foundations.tokenizers import SentencePieceBPE, train
+from llmnotes.foundations.tokenizers.model_file import (
+    BPE,
+    BYTE,
+    CONTROL,
+    UNKNOWN,
+    ModelFile,
+    Piece,
 )
 from llmnotes.models import llama, mistral
 from llmnotes.models.kv_cache import generate
@@ -26,6 +29,23 @@ TINY = dict(
     max_position_embeddings=64,
 )
 BYTES = train("to be or not to be " * 9, 262)
+LETTERS = "▁abcdefghijklmnopqrstuvwxyz"
+JOINED = "▁c", "at", "▁cat", "▁d", "og"
+TOY = SentencePieceBPE(
+    ModelFile(
+        pieces=(
+            Piece("<unk>", 0.0, UNKNOWN),
+            Piece("<s>", 0.0, CONTROL),
+            Piece("</s>", 0.0, CONTROL),
+            *(Piece(f"<0x{b:02X}>", 0.0, BYTE) for b in range(256)),
+            *(Piece(text, -float(i)) for i, text in enumerate(JOINED)),
+            *(Piece(letter, -99.0) for letter in LETTERS),
+        ),
+        type=BPE,
+        byte_fallback=True,
+        spare_spaces=False,
+    )
+)
 
 
 def windowed(vocab):
@@ -37,9 +57,9 @@ def windowed(vocab):
 
 @pytest.fixture
 def speaking(tmp_path):
-    """A Mistral with the pieces of v0.1."""
-    mistral.save_pretrained(windowed(32000), tmp_path)
-    shutil.copy(mistral_model("v1"), tmp_path / "tokenizer.model")
+    """A Mistral with pieces of SentencePiece's kind."""
+    mistral.save_pretrained(windowed(TOY.size), tmp_path)
+    TOY.save(tmp_path / "tokenizer.model")
     return tmp_path
 
 
@@ -49,14 +69,13 @@ def said(capsys, *arguments):
 
 
 def test_a_mistral_writes_what_generate_writes(speaking, capsys):
-    tokenizer = SentencePieceBPE.from_model(mistral_model("v1"))
-    ids = [1, *tokenizer.encode("My cat")]
+    ids = [1, *TOY.encode("my cat")]
     model = mistral.from_pretrained(speaking)
     text = generate(model, torch.tensor([ids]), 12, temperature=0)[0]
-    options = "--prompt", "My cat", "--length", 12, "--temperature", 0
+    options = "--prompt", "my cat", "--length", 12, "--temperature", 0
     status, out, err = said(capsys, speaking, *options)
     assert (status, err) == (0, "")
-    assert out == tokenizer.decode(text.tolist()) + "\n"
+    assert out == TOY.decode(text.tolist()) + "\n"
 
 
 def folder_of(kind, path):
@@ -83,22 +102,18 @@ def test_each_architecture_writes(kind, tmp_path, capsys):
 
 
 def test_letters_wait_for_their_bytes_and_keep_their_spaces():
-    spoken = folders.Vocabulary(
-        SentencePieceBPE.from_model(mistral_model("v1"))
-    )
+    spoken = folders.Vocabulary(TOY)
     first, *ids = spoken.encode("cats and ℵ₀ dogs").tolist()
     assert first == 1
     assert "".join(spoken.stream(ids)) == " cats and ℵ₀ dogs"
-    assert "".join(spoken.stream(ids[1:2])) == " and"
+    assert "".join(spoken.stream(ids[1:2])) == "s"
     assert "\ufffd" not in "".join(spoken.stream(ids))
     half = next(i for i, n in enumerate(ids) if n in spoken.tokenizer.bytes)
     assert "".join(spoken.stream(ids[: half + 1])).endswith("\ufffd")
 
 
 def test_the_text_ends_where_the_model_ends_it():
-    spoken = folders.Vocabulary(
-        SentencePieceBPE.from_model(mistral_model("v1"))
-    )
+    spoken = folders.Vocabulary(TOY)
     ids = spoken.encode("one two").tolist()[1:]
     assert "".join(spoken.stream([*ids, 2, *ids])) == " one two"
 
@@ -116,7 +131,7 @@ def test_what_does_not_fit_is_one_line(speaking, capsys):
     config.write_text(json.dumps(given | {"sliding_window": 0}))
     fails("sliding_window: got 0, expected at least 1")
     config.write_text(json.dumps(given))
-    mistral.save_pretrained(windowed(31000), speaking)
-    fails("got a tokenizer of 32000 pieces, expected at most the model's vo")
+    mistral.save_pretrained(windowed(TOY.size - 1), speaking)
+    fails(f"got a tokenizer of {TOY.size} pieces, expected at most the mode")
     (speaking / "tokenizer.model").unlink()
     fails("got no tokenizer, expected one of vocab.json")

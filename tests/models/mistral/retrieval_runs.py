@@ -49,5 +49,5 @@ def found(name, rate, seed, steps=STEPS):
         seed=seed,
     )
     fit(model, task, config, progress=False)
-    shares = [right(model, LENGTH, back) for back in DISTANCES]
+    shares = [right(model, LENGTH, [back]) for back in DISTANCES]
     return [task.evaluate(model), *shares]

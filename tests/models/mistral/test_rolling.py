@@ -18,7 +18,7 @@ from llmnotes.transformer.gpt import left_padded
 from tests.models.kv_cache.tiny import splits
 from tests.models.mistral.tiny import SHAPE, WINDOW, some_ids, tiny
 
-PROMPTS = [3, 1, 4, 1, 5, 9, 2], [6], [5, 3, 5, 8]
+PROMPTS = [3, 1, 4, 1, 5], [6], [5, 3, 8]
 
 
 @pytest.fixture(autouse=True)
@@ -37,17 +37,16 @@ def read(model, ids, sizes, past, mask=None):
     return torch.cat(parts, 1)
 
 
-MODELS = {window: tiny(window) for window in (1, 2, 3, 4, 7)}
+MODELS = {window: tiny(window, num_hidden_layers=2) for window in (1, 2, 3, 4)}
 
 
 @pytest.mark.parametrize("window", MODELS)
 def test_after_any_split_the_logits_are_those_of_the_whole_text(window):
-    model, ids = MODELS[window], some_ids(7, batch=2)
+    model, ids = MODELS[window], some_ids(6, batch=2)
     whole = model(ids)
-    for sizes in splits(7):
-        for past in RollingCache(window), KVCache(7):
-            torch.testing.assert_close(read(model, ids, sizes, past), whole)
-        assert past.length == 7
+    for sizes in splits(6):
+        got = read(model, ids, sizes, RollingCache(window))
+        torch.testing.assert_close(got, whole)
 
 
 @given(
@@ -55,7 +54,7 @@ def test_after_any_split_the_logits_are_those_of_the_whole_text(window):
     sizes=st.lists(st.integers(1, 13), min_size=1, max_size=6),
     more=st.integers(0, 3),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_chunks_and_any_room_give_the_whole_s_logits(window, sizes, more):
     model = MODELS[window]
     sizes = sizes[: 1 + next(i for i in range(len(sizes))
@@ -66,22 +65,22 @@ def test_any_chunks_and_any_room_give_the_whole_s_logits(window, sizes, more):
         torch.testing.assert_close(got, model(ids))
 
 
-@pytest.mark.parametrize("window", MODELS)
+@pytest.mark.parametrize("window", [1, 3])
 def test_a_padded_row_has_the_logits_it_has_alone_after_any_split(window):
     model, (ids, mask) = MODELS[window], left_padded(PROMPTS, pad=7)
     alone = [model(torch.tensor([prompt]))[0] for prompt in PROMPTS]
-    for sizes in splits(7):
+    for sizes in splits(5):
         rows = read(model, ids, sizes, RollingCache(window), mask)
         for row, real, right in zip(rows, mask, alone, strict=True):
             torch.testing.assert_close(row[real], right)
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("chunk", [None, 1, 3, 5])
 def test_prompts_read_in_chunks_are_continued_alike(chunk):
     model, ids = MODELS[4], some_ids(9)
-    right = generate(model, ids, 14, past=GrowingCache(), temperature=0)
+    right = generate(model, ids, 8, past=GrowingCache(), temperature=0)
     past = RollingCache(4)
-    got = generate(model, ids, 14, past=past, chunk=chunk, temperature=0)
+    got = generate(model, ids, 8, past=past, chunk=chunk, temperature=0)
     assert torch.equal(got, right)
 
 
@@ -97,8 +96,8 @@ def test_bytes_stop_growing_at_the_window():
     model, past = MODELS[4], RollingCache(4)
     for token in some_ids(12, batch=5).split(1, 1):
         model(token, past=past)
-        # 2 · 3 layers · 5 texts · 2 heads · 4 tokens · 4 wide · 8 bytes
-        assert past.bytes == cache_bytes(3, 5, 2, 4, 4, width=8) == 7_680
+        # 2 · 2 layers · 5 texts · 2 heads · 4 tokens · 4 wide · 8 bytes
+        assert past.bytes == cache_bytes(2, 5, 2, 4, 4, width=8) == 5_120
 
 
 def test_mistral_7b_keeps_an_eighth_of_32768_tokens():
@@ -135,7 +134,7 @@ def test_where_tokens_lie_worked_by_hand():
 
 
 def test_the_order_of_the_keys_does_not_matter_but_the_mask_s_does():
-    model, (ids, mask) = MODELS[4], left_padded(PROMPTS, pad=7)
+    model, (ids, mask) = MODELS[3], left_padded(PROMPTS, pad=7)
     right = model(ids, mask)[:, -1]
 
     class InOrder(RollingCache):
@@ -143,7 +142,7 @@ def test_the_order_of_the_keys_does_not_matter_but_the_mask_s_does():
             return super().places(new).sort().values
 
     for kind, same in ((RollingCache, True), (InOrder, False)):
-        got = read(model, ids, [4, 1, 1, 1], kind(4), mask)[:, -1]
+        got = read(model, ids, [3, 1, 1], kind(3), mask)[:, -1]
         assert torch.allclose(got, right) == same
 
 

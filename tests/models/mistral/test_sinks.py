@@ -20,7 +20,8 @@ def without_gradients():
 
 
 def streaming(**options):
-    return scatter(Streaming(LlamaConfig(**SHAPE | options)).double())
+    shape = SHAPE | dict(num_hidden_layers=2) | options
+    return scatter(Streaming(LlamaConfig(**shape)).double())
 
 
 def stepwise(model, ids, past):
@@ -54,11 +55,11 @@ def by_hand(model, ids, sinks, recent):
 
 
 @pytest.mark.parametrize("sinks", [0, 1, 3])
-@pytest.mark.parametrize("recent", [1, 2, 5])
+@pytest.mark.parametrize("recent", [1, 4])
 def test_each_token_sees_the_first_and_the_last_at_places_within(
     sinks, recent
 ):
-    model, ids = streaming(), some_ids(14, batch=2)
+    model, ids = streaming(), some_ids(11, batch=2)
     got = stepwise(model, ids, SinkCache(sinks, recent))
     torch.testing.assert_close(got, by_hand(model, ids, sinks, recent))
 
@@ -77,10 +78,10 @@ def test_until_the_cache_is_full_it_is_a_llama():
 def test_a_text_without_end_takes_no_more_room():
     model = streaming(max_position_embeddings=8)
     past = SinkCache(2, 6)
-    text = generate(model, some_ids(3), 60, past=past, chunk=1, temperature=0)
-    assert text.shape[1] == 63 and past.length == 62
-    # 2 · 3 layers · 3 texts · 2 heads · 8 tokens · 4 wide · 8 bytes
-    assert past.bytes == 9_216
+    text = generate(model, some_ids(3), 20, past=past, chunk=1, temperature=0)
+    assert text.shape[1] == 23 and past.length == 22
+    # 2 · 2 layers · 3 texts · 2 heads · 8 tokens · 4 wide · 8 bytes
+    assert past.bytes == 6_144
 
 
 def test_places_worked_by_hand():

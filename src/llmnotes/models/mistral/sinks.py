@@ -12,7 +12,7 @@ Sources
   Sinks" (StreamingLLM), arXiv 2309.17453, §3.2 and figure 4.
 """
 
-import math
+import sys
 from functools import partial
 
 import torch
@@ -49,7 +49,7 @@ class SinkCache(KVCache):
         """The place of each slot once `stop` tokens are read."""
         kept = torch.arange(min(stop, self.sinks))
         first = max(self.sinks, stop - self.recent)
-        tokens = torch.cat([kept, torch.arange(first, stop)])
+        tokens = torch.cat([kept, torch.arange(min(first, stop), stop)])
         return self.slots(tokens).argsort()
 
     @checked
@@ -134,9 +134,9 @@ class Streaming(Llama):
     block = PlacedBlock
 
     @property
-    def n_positions(self) -> float:
+    def n_positions(self) -> int:
         """There is no longest text."""
-        return math.inf
+        return sys.maxsize
 
     def turn(self, positions, dtype: torch.dtype):
         """What turns by places that only the cache knows."""

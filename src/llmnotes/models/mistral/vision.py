@@ -34,7 +34,7 @@ PIXTRAL_VISION = LlamaConfig(
     num_attention_heads=16,
     rms_norm_eps=1e-5,
 )
-Image = Float[Tensor, "3 height width"]
+Image = Float[Tensor, "..."]  # (CHANNELS, height, width)
 
 
 def plane_angles(
