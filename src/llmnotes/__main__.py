@@ -32,10 +32,12 @@ EXAMPLES = """examples:
   llmnotes train gpt --data my.txt --out mine --resume --steps 8000
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
   llmnotes sample run --prompt "ROMEO:" --stop "JULIET:"
+  llmnotes sample Mistral-7B-v0.1 --prompt "My favourite condiment is"
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 
 
+CONFIG = "config.json"  # as `foreign` has it, which imports torch
 READER_GONE = 141  # what a shell says of a program whose pipe was closed
 STRICT = "strict", "surrogateescape"  # ways to stop at a letter
 
@@ -123,10 +125,10 @@ def run_sample(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"--{name}: got nothing, expected at least one letter"
             )
-    if not saved(options.run):
+    if not saved(options.run) and not Path(options.run, CONFIG).exists():
         raise ValueError(
             f"{options.run}: got no checkpoint, expected a folder that "
-            "llmnotes train wrote"
+            f"llmnotes train wrote, or one of Hugging Face's with {CONFIG}"
         )
     from llmnotes import commands  # not above: it imports torch
 

@@ -16,7 +16,7 @@ from pkgutil import resolve_name
 import torch
 from torch import Tensor, nn
 
-from llmnotes import checkpoint, data, presets
+from llmnotes import checkpoint, data, folders, presets
 from llmnotes.foundations.tokenizers import ByteBPE
 from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.train import train
@@ -194,7 +194,9 @@ def sample(options: argparse.Namespace) -> None:
 
 
 def known(
-    vocabulary: data.CharVocabulary | Pieces, option: str, text: str
+    vocabulary: data.CharVocabulary | Pieces | folders.Vocabulary,
+    option: str,
+    text: str,
 ) -> Tensor:
     """Token numbers of what an option says."""
     try:
@@ -214,9 +216,9 @@ def written(model, vocabulary, ids, options) -> Iterator[str]:
             ids = generate(model, ids, 1, generator=generator, **choice)
             yield ids[0, -1:]
 
-    if isinstance(vocabulary, Pieces):
-        return vocabulary.stream(int(last) for last in drawn(ids))
-    return map(vocabulary.decode, drawn(ids))
+    if isinstance(vocabulary, data.CharVocabulary):
+        return map(vocabulary.decode, drawn(ids))
+    return vocabulary.stream(int(last) for last in drawn(ids))
 
 
 def until(letters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
@@ -241,8 +243,13 @@ def until(letters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
     yield held
 
 
-def recall(folder: str) -> tuple[nn.Module, data.CharVocabulary | Pieces]:
-    """The trained model of a run, and the characters or pieces it reads."""
+def recall(
+    folder: str,
+) -> tuple[nn.Module, data.CharVocabulary | Pieces | folders.Vocabulary]:
+    """The trained model in a folder, and the characters or pieces it reads."""
+    if folders.theirs(folder):
+        model, vocabulary = folders.recall(folder)
+        return model.to(device()), vocabulary
     about = checkpoint.read(folder).get("about")
     name = about.get("model", UNNAMED) if isinstance(about, dict) else UNNAMED
     try:

@@ -113,7 +113,10 @@ TRAIN = {
     },
 }
 SAMPLE = {
-    "run": {"metavar": "FOLDER", "help": "where train kept the run"},
+    "run": {
+        "metavar": "FOLDER",
+        "help": "where train kept the run, or a model of Hugging Face's",
+    },
     "--prompt": {
         "help": "what to continue, default a new line",
     },

@@ -6,6 +6,7 @@
 
 One more model is one more entry. Objects are named `module:name`, for
 `pkgutil.resolve_name`: no torch in here, `llmnotes --help` must not wait.
+FOLDERS are the architectures whose files, as others wrote them, are opened.
 """
 
 from dataclasses import dataclass, replace
@@ -63,6 +64,7 @@ SMALL = TrainConfig(
 )
 GPT = "llmnotes.transformer.gpt"
 LLAMA = "llmnotes.models.llama"
+MISTRAL = "llmnotes.models.mistral"
 MODELS = {
     "gpt": Model(
         about="GPT-2's architecture",
@@ -91,4 +93,21 @@ MODELS = {
             ),
         },
     ),
+    "mistral": Model(
+        about="Mistral's architecture",
+        config=f"{MISTRAL}:MistralConfig",
+        build=f"{MISTRAL}:Mistral",
+        presets={
+            "laptop": Preset(
+                f"{MISTRAL}:LAPTOP",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
+}
+# Whose folders `sample` opens: `model_type` in config.json -> what reads one.
+FOLDERS = {
+    "gpt2": f"{GPT}:load_gpt2",
+    "llama": f"{LLAMA}:from_pretrained",
+    "mistral": f"{MISTRAL}:from_pretrained",
 }

@@ -183,6 +183,7 @@ SPOILED = {
     "attention_bias: got True, expected False": {"attention_bias": True},
     "mlp_bias: got True, expected False": {"mlp_bias": True},
     "attention_dropout: got 0.1, expected 0.0": {"attention_dropout": 0.1},
+    "sliding_window: got 4096, expected None": {"sliding_window": 4096},
     "hidden_size: got None, expected int": {"hidden_size": None},
     "rms_norm_eps: got 'small', expected float": {"rms_norm_eps": "small"},
     "num_hidden_layers: got 0, expected at least 1": (

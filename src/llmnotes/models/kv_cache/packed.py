@@ -44,7 +44,11 @@ def layers(model: Llama, *, neighbours: bool) -> list[Layer]:
     """Join what is multiplied by the same vector.
 
     With `neighbours`, a pair's rows in W_q and W_k lie side by side.
+
+    Raises `ValueError` for a variant, which computes something else.
     """
+    if type(model) is not Llama:
+        raise ValueError(f"model: got {type(model).__name__}, expected Llama")
     order = torch.arange(model.config.head_dim)
     if neighbours:
         order = interleaved_to_half_split(model.config.head_dim).argsort()
@@ -82,8 +86,8 @@ class Lean:
 
     The weights are copied when it is made; it does not see later changes.
 
-    Raises `ValueError` for another batch than 1 and for a text that is
-    longer than the model can read.
+    Raises `ValueError` for a subclass of Llama, for another batch than 1 and
+    for a text that is longer than the model can read.
     """
 
     def __init__(self, model: Llama):

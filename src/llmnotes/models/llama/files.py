@@ -28,6 +28,7 @@ ASSUMED = {
     "attention_bias": (False,),
     "mlp_bias": (False,),
     "attention_dropout": (0.0,),
+    "sliding_window": (None,),  # Mistral's; a Llama would pass over it
 }
 BUFFER = ".rotary_emb.inv_freq"  # angles, once saved with the weights
 TIED = {"lm_head.weight": "model.embed_tokens.weight"}

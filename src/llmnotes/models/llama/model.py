@@ -237,6 +237,16 @@ class Llama(nn.Module):
         x = self.model.embed_tokens(ids)
         turn = self.turn(places(ids, total, mask), x.dtype)
         visible = self.visible(ids.shape[1], total, mask, ids.device)
+        return self.through(x, turn, visible, past)
+
+    def through(
+        self,
+        x: Float[Tensor, "batch length d_model"],
+        turn: Turn,
+        visible: Bool[Tensor, "... length key"] | None = None,
+        past=None,
+    ) -> Float[Tensor, "batch length vocab"]:
+        """Logits of what was embedded: all blocks, the norm, the head."""
         for block in self.model.layers:
             x = block(x, turn, visible, past)
         return F.linear(self.model.norm(x), self.head())
