@@ -104,6 +104,15 @@ def flops(go):
     return counter.get_total_flops()
 
 
+def ways(layer, x):
+    """Both ways to compute a layer, its router included."""
+    held = layer.experts.gate_up_proj, layer.experts.down_proj
+    return {
+        "by definition": lambda: by_definition(x, layer.gate(x), *held),
+        "grouped": lambda: layer(x),
+    }
+
+
 def bench_flops_of_a_layer(record):
     torch.manual_seed(SEED)
     x, rows = torch.randn(TOKENS, WIDTH), []
@@ -114,12 +123,8 @@ def bench_flops_of_a_layer(record):
             num_local_experts=experts,
         )  # fmt: skip
         layer = Mixture(MixtralConfig(**shape, num_experts_per_tok=CHOSEN))
-        held = layer.experts.gate_up_proj, layer.experts.down_proj
-        ways = {
-            "by definition": lambda: by_definition(x, layer.gate(x), *held),
-            "grouped": lambda: layer(x),
-        }
-        rows += [(w, experts, flops(go)) for w, go in ways.items()]
+        for way, go in ways(layer, x).items():
+            rows.append((way, experts, flops(go)))
     dense = SwiGLU(MixtralConfig(**shape | {"intermediate_size": 96}))
     rows.append(("dense", CHOSEN, flops(lambda: dense(x))))
     record(

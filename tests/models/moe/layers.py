@@ -2,7 +2,7 @@
 
 import torch
 
-from llmnotes.models.moe import Mixture, MixtralConfig
+from llmnotes.models.moe import MixtralConfig, Mixture
 
 CHOSEN, EXPERTS, WIDTH, INNER = 2, 5, 6, 7
 LAYER = dict(

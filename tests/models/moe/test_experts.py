@@ -214,7 +214,6 @@ def test_in_16_bits_a_layer_errs_at_most_twice_as_much_as_pytorch_does():
     [
         (6, "chosen: got 6, expected at most the 5 experts"),
         (0, "chosen: got 0, expected at least 1"),
-        (1.5, "chosen: got 1.5, expected an integer"),
     ],
 )
 def test_an_impossible_number_of_experts_is_refused(chosen, words):
@@ -235,5 +234,7 @@ def test_fresh_layers_start_like_linear_ones():
     found = Experts(config)
     for p, inputs in ((found.gate_up_proj, 64), (found.down_proj, INNER)):
         assert p.abs().max() <= 1 / math.sqrt(inputs)
-        assert p.std() == pytest.approx(1 / math.sqrt(3 * inputs), rel=0.1)
+        assert p.std().item() == pytest.approx(
+            1 / math.sqrt(3 * inputs), rel=0.1
+        )
     assert Router(config).weight.shape == (EXPERTS, 64)

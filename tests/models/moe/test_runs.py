@@ -35,15 +35,14 @@ def test_by_hand_bits_are_all_or_none():
     assert bits(one, other) == pytest.approx(right)
 
 
-@pytest.mark.parametrize("name", CONTESTANTS)
-def test_a_contestant_can_be_trained(name):
+def test_a_contestant_can_be_trained():
     ids = torch.arange(900) % 65
-    assert loss_of(name, 2e-3, 0, ids, ids[:200], steps=2) < 5
+    assert loss_of(MIXTURE, 2e-3, 0, ids, ids[:200], steps=1) < 5
 
 
 @pytest.mark.usefixtures("tiny_shakespeare")
 def test_what_experts_are_asked_for_is_measured_in_each_layer():
-    layers, loss = specialised(0.02, 0, steps=2, longest=8000)
+    layers, loss = specialised(0.02, 0, steps=1, longest=4000)
     assert len(layers) == 4 and 3 < loss < 6
     for source, character, busiest in layers:
         assert 0 <= source <= 1

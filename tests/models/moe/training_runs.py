@@ -66,7 +66,7 @@ def settings(steps, seed, rate):
     """How all of them are trained."""
     return config_of(
         NANO, steps, seed, rate, min_learning_rate=0.0, schedule="linear",
-        clip=1.0, eval_every=steps,
+        clip=1.0, eval_every=steps, eval_batches=1,
     )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def specialised(coefficient, seed, steps=STEPS, longest=LONGEST):
     model = made(Mixtral, shape, seed)
     config = settings(steps, seed, 4e-3)
     learn(model, ids, torch.cat(others), config)
-    loss = train.evaluate(model, torch.cat(others), config)
+    loss = train.evaluate_all(model, torch.cat(others), config)
     return [told(*layer) for layer in asked(model, others)], loss
 
 

@@ -40,7 +40,7 @@ class Mixture(nn.Module):
         self, x: Float[Tensor, "*batch d_model"]
     ) -> Float[Tensor, "*batch d_model"]:
         """Each token on its own; its place in the batch plays no part."""
-        rows = x.flatten(0, -2)
+        rows = x.reshape(-1, x.shape[-1])
         return self.experts(rows, self.gate(rows)).view_as(x)
 
 

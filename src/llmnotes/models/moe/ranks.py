@@ -50,7 +50,7 @@ def exchanged(rows: Tensor, sends: list[int], receives: list[int]) -> Tensor:
 
 
 class RankedExperts(nn.Module):
-    """This rank's part of the experts of a layer, called as `Experts`.
+    """A rank's part of the experts of a layer, called as `Experts`.
 
     All ranks call it together, each with tokens of its own. The gradients of
     its experts come from the tokens of all ranks.

@@ -91,7 +91,7 @@ class Switch(Mixture):
         self, x: Float[Tensor, "*batch d_model"]
     ) -> Float[Tensor, "*batch d_model"]:
         """Tokens of the whole batch stand in one queue, in their order."""
-        rows = x.flatten(0, -2)
+        rows = x.reshape(-1, x.shape[-1])
         routing = self.gate(rows)
         places = capacity(
             len(rows), routing.count, self.factor, self.gate.chosen
