@@ -68,7 +68,6 @@ def layers():
     dense = SwiGLU(MixtralConfig(**wide))
     return {
         DENSE: dense,
-        f"{DENSE}, compiled": torch.compile(dense),
         GROUPED: grouped,
         "by definition": defined,
         "transformers, grouped_mm": Theirs("grouped_mm", weights),
@@ -99,7 +98,7 @@ def bench_a_layer_beside_a_dense_one(record, race):
     inputs = {n: torch.randn(n, SHAPE["hidden_size"]) for n in (64, 512, 4096)}
     with torch.no_grad():
         right, *others = [
-            layer(inputs[64]) for layer in list(ways.values())[2:]
+            layer(inputs[64]) for layer in list(ways.values())[1:]
         ]
     for other in others:
         torch.testing.assert_close(other, right)
