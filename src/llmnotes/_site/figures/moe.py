@@ -14,7 +14,7 @@ KINDS = ("c1", "c2", "c3", "c4")
 PLACES = 4  # an even share: 8 words, 2 choices, 4 experts
 ROUTER, EXPERT, FIRST = 48, 146, 184  # y of what is drawn
 STEP = 24  # px from one place of a queue to the next
-HIGH = 336
+HIGH = 342
 
 
 def queues() -> list[list[int]]:
@@ -77,14 +77,15 @@ def _experts(pen, page) -> None:
             pen.box(x, EXPERT, wide, 28, f"expert {e}", kind)
         for place, word in enumerate(queue):
             look = "tint" if place < PLACES else "dashed"
+            y = FIRST + place * STEP + (8 if place >= PLACES else 0)
             pen.box(
-                x + 8, FIRST + place * STEP, wide - 16, STEP - 4,
+                x + 8, y, wide - 16, STEP - 4,
                 WORDS[word], f"{KINDS[e]} {look} small",
             )  # fmt: skip
 
 
 def _room(pen) -> None:
-    y = FIRST + PLACES * STEP - 2
+    y = FIRST + PLACES * STEP + 2
     pen.line(2, y, pen.width - 2, y, "dashed soft")
     words = "below: no room, where an\nexpert has 4 places"
     if pen.width > 400:

@@ -46,14 +46,18 @@ def choose(logits: Float[Tensor, "tokens experts"], chosen: int) -> Routing:
 
     Raises `ValueError` unless 1 ≤ chosen ≤ experts.
     """
-    check_sizes(chosen=chosen)
-    if chosen > logits.shape[-1]:
-        raise ValueError(
-            f"chosen: got {chosen}, expected at most the "
-            f"{logits.shape[-1]} experts"
-        )
+    check_few(chosen, logits.shape[-1])
     best, experts = wide(logits).topk(chosen, dim=-1)
     return Routing(experts, best.softmax(-1), logits)
+
+
+def check_few(chosen: int, experts: int) -> None:
+    """Raise `ValueError` unless 1 ≤ chosen ≤ experts."""
+    check_sizes(chosen=chosen)
+    if chosen > experts:
+        raise ValueError(
+            f"chosen: got {chosen}, expected at most the {experts} experts"
+        )
 
 
 class Router(nn.Linear):
