@@ -63,6 +63,7 @@ SMALL = TrainConfig(
 )
 GPT = "llmnotes.transformer.gpt"
 LLAMA = "llmnotes.models.llama"
+PHI = "llmnotes.models.phi"
 MODELS = {
     "gpt": Model(
         about="GPT-2's architecture",
@@ -87,6 +88,17 @@ MODELS = {
         presets={
             "laptop": Preset(
                 f"{LLAMA}:LAPTOP",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
+    "phi": Model(
+        about="Phi's architecture",
+        config=f"{PHI}:PhiConfig",
+        build=f"{PHI}:Phi",
+        presets={
+            "laptop": Preset(
+                f"{PHI}:LAPTOP",
                 replace(SMALL, steps=2000, batch_size=12, block=64),
             ),
         },
