@@ -12,7 +12,7 @@ RAIL, LEFT, WIDE = 26, 78, 236  # x of the stream and of the boxes
 HIGH = 318  # px of one block
 HEAD, TURNED, BASE = 80, 32, 10000.0  # phi-2's
 PLACES = 0, 40
-DIAL, CELL = 19, 6  # px of a pair and of a number
+DIAL, CELL = 19.5, 13  # px of a pair and of a number
 
 
 def blocks(page) -> Drawing:
@@ -86,35 +86,43 @@ class _Block:
 
 def head(page) -> Drawing:
     """A query of phi-2 at two positions."""
-    wide, narrow = Pen(680, 142), Pen(343, 244)
-    _head(wide, page, 340, 0, apart=56)
-    _head(narrow, page, 10, 64, apart=114)
+    wide, narrow = Pen(680, 148), Pen(343, 246)
+    _head(wide, page, right=350, below=0, apart=62)
+    _head(narrow, page, right=14, below=32, apart=98)
     return Drawing(wide, narrow)
 
 
-def _head(pen, page, right, down, apart) -> None:
+def _head(pen, page, right, below, apart) -> None:
     """The pairs, and right of or below them what is not turned."""
     pairs, rest = TURNED // 2, HEAD - TURNED
-    left = 10
-    pen.text(left, 12, f"{pairs} pairs, turned", "c1", "start")
-    pen.text(
-        right, 12 + down, f"{rest} numbers, left as they are", "", "start"
-    )
+    legend = 12 if right > LEFT else 30
+    pen.text(14, 12, f"{pairs} pairs, turned", "c1", "start")
+    words = f"{rest} numbers, left as they are"
+    pen.text(right, legend, words, "c5", "start")
     with signs.linked(pen, page, f"{CODE}:PartlyRotary"):
         for row, place in enumerate(PLACES):
-            y = 50 + row * apart
+            y = legend + 52 + row * apart
+            pen.text(14, y - 21, f"position {place}", "small", "start")
             for i in range(pairs):
                 turn = place * BASE ** (-2 * i / TURNED)
-                _dial(pen, left + (i + 0.5) * DIAL, y, turn)
-            below = y + down - CELL
-            signs.ruled(pen, right, below, 2, rest // 2, 2 * CELL, "soft")
-            words = f"position {place}"
-            pen.text(left, y - 20, words, "small", "start")
+                _dial(pen, 14 + (i + 0.5) * DIAL, y, turn)
+            _numbers(pen, right, y - CELL + below, rest)
 
 
 def _dial(pen, x, y, turn) -> None:
     """A pair as the hand of a clock."""
     radius = DIAL / 2 - 1
-    pen.dot(x, y, radius, "thin ring")
+    pen.dot(x, y, radius, "thin rim")
     tip = x + radius * math.cos(turn), y - radius * math.sin(turn)
     pen.line(x, y, *tip, f"{QUERY} thick")
+
+
+def _numbers(pen, x, y, count) -> None:
+    """Numbers as shades, the same ones wherever they are drawn."""
+    for i in range(count):
+        place = {"x": x + i // 2 * CELL, "y": y + i % 2 * CELL}
+        size = {"width": CELL - 1.5, "height": CELL - 1.5}
+        shade = f"{0.5 + 0.45 * math.sin(1.7 * i * i + 1):.2f}"
+        pen.put(
+            "rect", f"{MLP} solid bare", fill_opacity=shade, **place, **size
+        )
