@@ -68,6 +68,7 @@ GPT = "llmnotes.transformer.gpt"
 LLAMA = "llmnotes.models.llama"
 MISTRAL = "llmnotes.models.mistral"
 MOE = "llmnotes.models.moe"
+PHI = "llmnotes.models.phi"
 MODELS = {
     "gpt": Model(
         about="GPT-2's architecture",
@@ -119,6 +120,17 @@ MODELS = {
             ),
         },
     ),
+    "phi": Model(
+        about="Phi's architecture",
+        config=f"{PHI}:PhiConfig",
+        build=f"{PHI}:Phi",
+        presets={
+            "laptop": Preset(
+                f"{PHI}:LAPTOP",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
 }
 # Whose folders `sample` opens: `model_type` in config.json -> what reads one.
 FOLDERS = {
@@ -126,4 +138,6 @@ FOLDERS = {
     "llama": f"{LLAMA}:from_pretrained",
     "mistral": f"{MISTRAL}:from_pretrained",
     "mixtral": f"{MOE}:from_pretrained",
+    "phi": f"{PHI}:from_pretrained",
+    "phi3": f"{PHI}:from_pretrained",
 }
