@@ -18,6 +18,7 @@ LOADED = [
     "hypothesis",
     "tests.forked",
     "llmnotes.train",
+    "llmnotes.models.moe.ranks",
     "llmnotes.parallel.data_parallel.cores",
     "llmnotes.transformer.training_step.fused_recipe",
     "llmnotes.transformer.pretraining.muon",

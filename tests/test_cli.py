@@ -216,7 +216,7 @@ def test_help_shows_examples_that_parse(llmnotes, command):
     assert (status, err) == (0, [])
     text = "\n".join(out).replace("\\\n", "")
     examples = text.partition("examples:\n")[2].splitlines()
-    assert len(examples) == 8
+    assert len(examples) >= 9
     for example in examples:
         cli.parser().parse_args(shlex.split(example)[1:])
 

@@ -53,6 +53,7 @@ def train_model(
         model_for(entry, config)(shape).to(device()),
         *parts,
         config,
+        task=resolve_name(entry.task),
         out=options.out,
         resume=options.resume,
         about=about,

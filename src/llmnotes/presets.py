@@ -29,7 +29,8 @@ class Model:
 
     `config` is a frozen dataclass with a field `vocab_size`; `build` makes
     the model of a config, with a property `n_positions`. `quick`, where there
-    is one, has the same weights and knows float32 on the CPU only.
+    is one, has the same weights and knows float32 on the CPU only; `task` is
+    what it learns from a text.
     """
 
     about: str
@@ -37,6 +38,7 @@ class Model:
     build: str
     presets: dict[str, Preset]
     quick: str = ""
+    task: str = "llmnotes.train:LanguageModelling"
 
     def preset(self, name: str | None) -> Preset:
         """A preset by name, the first one for None."""
@@ -65,6 +67,8 @@ SMALL = TrainConfig(
 GPT = "llmnotes.transformer.gpt"
 LLAMA = "llmnotes.models.llama"
 MISTRAL = "llmnotes.models.mistral"
+MOE = "llmnotes.models.moe"
+PHI = "llmnotes.models.phi"
 MODELS = {
     "gpt": Model(
         about="GPT-2's architecture",
@@ -104,10 +108,36 @@ MODELS = {
             ),
         },
     ),
+    "mixtral": Model(
+        about="Mixtral's architecture",
+        config=f"{MOE}:MixtralConfig",
+        build=f"{MOE}:Mixtral",
+        task=f"{MOE}:Balanced",
+        presets={
+            "laptop": Preset(
+                f"{MOE}:LAPTOP",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
+    "phi": Model(
+        about="Phi's architecture",
+        config=f"{PHI}:PhiConfig",
+        build=f"{PHI}:Phi",
+        presets={
+            "laptop": Preset(
+                f"{PHI}:LAPTOP",
+                replace(SMALL, steps=2000, batch_size=12, block=64),
+            ),
+        },
+    ),
 }
 # Whose folders `sample` opens: `model_type` in config.json -> what reads one.
 FOLDERS = {
     "gpt2": f"{GPT}:load_gpt2",
     "llama": f"{LLAMA}:from_pretrained",
     "mistral": f"{MISTRAL}:from_pretrained",
+    "mixtral": f"{MOE}:from_pretrained",
+    "phi": f"{PHI}:from_pretrained",
+    "phi3": f"{PHI}:from_pretrained",
 }

@@ -300,6 +300,7 @@ def train(
     validation_ids: data.Ids,
     config: TrainConfig,
     *,
+    task: type[LanguageModelling] = LanguageModelling,
     out: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -308,7 +309,8 @@ def train(
     """Train a language model in place, on the device it is on: see `fit`.
 
     The texts are tensors, NumPy arrays or lists of whole numbers, of any
-    integer type. `final_loss` is that on all of the validation text.
+    integer type. `task` is what is learned from them. `final_loss` is that
+    on all of the validation text.
 
     Raises `ValueError` for texts shorter than a block, and what `fit` does.
     """
@@ -316,9 +318,9 @@ def train(
     device = next(model.parameters()).device
     named = {"train_ids": train_ids, "validation_ids": validation_ids}
     texts = [data.row(name, ids).to(device) for name, ids in named.items()]
-    task = LanguageModelling(*texts, config)
+    learned = task(*texts, config)
     return fit(
-        model, task, config, optimizer=optimizer,
-        final=lambda: evaluate_all(model, task.validation_ids, config),
+        model, learned, config, optimizer=optimizer,
+        final=lambda: evaluate_all(model, learned.validation_ids, config),
         out=out, resume=resume, progress=progress, about=about,
     )  # fmt: skip

@@ -17,6 +17,7 @@ import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -80,6 +81,11 @@ def causal_mask(
 def blind_queries(query: Tensor, key: Tensor, causal: bool) -> int:
     """How many of the first queries stand before the first key."""
     return max(0, query.shape[-2] - key.shape[-2]) if causal else 0
+
+
+def with_blind(out: Tensor, blind: int) -> Tensor:
+    """The output behind zeros for queries that see nobody; no copy for 0."""
+    return F.pad(out, (0, 0, blind, 0)) if blind else out
 
 
 def sliding_window_mask(

@@ -289,6 +289,30 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
+class Stores(TorchDispatchMode):
+    """Remembers what memory was asked for, of at least so many bytes."""
+
+    def __init__(self, least):
+        super().__init__()
+        self.least, self.places = least, set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            store = result.untyped_storage()
+            if store.nbytes() >= self.least:
+                self.places.add(store.data_ptr())
+        return result
+
+
+def test_the_output_is_written_once_and_not_copied(flash):
+    q, k, v, _ = tensors((1, 2, 2, 300, 310, 64, 64))
+    with Stores(q.nbytes) as stores:
+        out = flash(q, k, v, causal=True)
+    inputs = {x.untyped_storage().data_ptr() for x in (q, k, v)}
+    assert stores.places - inputs == {out.untyped_storage().data_ptr()}
+
+
 def test_no_tensor_is_as_large_as_the_scores(flash, threads):
     threads(2)
     inputs = tensors((1, 1, 1, 700, 600, 16, 16))

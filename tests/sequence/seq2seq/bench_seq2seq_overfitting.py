@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from llmnotes import train
 from llmnotes.sequence.gru import GRU
 from llmnotes.sequence.seq2seq import GeneralAttention, Seq2Seq, loss
 from llmnotes.sequence.seq2seq import task as dates
 from llmnotes.sequence.seq2seq.model import Translation
 from llmnotes.train_config import TrainConfig
+from tests.both_losses import curves
 
 SEED = 0
 STEPS, EVERY = 1200, 100
@@ -32,8 +32,8 @@ class Both(Translation):
         return loss(model, held_out).item()
 
 
-def losses(batches, steps=STEPS):
-    """(step, training loss, validation loss)."""
+def losses(name, batches, steps=STEPS):
+    """(curve, step, loss)."""
     torch.manual_seed(SEED)
     model = Seq2Seq(
         GRU, len(dates.SOURCE), len(dates.TARGET), WIDTH,
@@ -43,24 +43,16 @@ def losses(batches, steps=STEPS):
         steps=steps, learning_rate=3e-3, min_learning_rate=1.5e-4,
         weight_decay=0.0, eval_every=EVERY,
     )  # fmt: skip
-    task = Both(batches)
-    first = train.judge(model, task)
-    history = train.fit(model, task, config, progress=False)
-    validation = [first, *(row.validation_loss for row in history)]
-    steps = [0, *(row.step for row in history)]
-    return zip(steps, task.known, validation, strict=True)
+    return curves(name, model, Both(batches), config)
 
 
 @pytest.mark.trained
 def bench_training_beside_validation(record):
     torch.set_num_threads(1)
-    rows = []
-    for name, batches in (("many", STEPS), ("few", FEW)):
-        for step, *both in losses(batches):
-            for part, value in zip(
-                ("training", "validation"), both, strict=True
-            ):
-                rows.append((f"{name} pairs, {part}", step, value))
+    rows = [
+        *losses("many pairs", STEPS),
+        *losses("few pairs", FEW),
+    ]
     record(
         "losses",
         kind="trained",

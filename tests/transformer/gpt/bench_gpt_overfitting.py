@@ -7,6 +7,7 @@ import torch
 
 from llmnotes import presets, train
 from llmnotes.transformer.gpt import GPT, MINIGPT
+from tests.both_losses import curves
 from tests.transformer.gpt.training_runs import shakespeare
 
 SEED = 0
@@ -27,18 +28,13 @@ class Both(train.LanguageModelling):
         return super().evaluate(model)
 
 
-def losses(ids, other, steps=STEPS):
-    """(step, training loss, validation loss), each without dropout."""
+def losses(name, ids, other, steps=STEPS):
+    """(curve, step, loss), each without dropout."""
     config = presets.model("gpt").preset("minigpt").training
     config = replace(config, steps=steps, eval_every=EVERY, seed=SEED)
     torch.manual_seed(SEED)
     model = GPT(MINIGPT)
-    task = Both(ids, other, config)
-    first = train.judge(model, task)
-    history = train.fit(model, task, config, progress=False)
-    validation = [first, *(row.validation_loss for row in history)]
-    steps = [0, *(row.step for row in history)]
-    return zip(steps, task.known, validation, strict=True)
+    return curves(name, model, Both(ids, other, config), config)
 
 
 @pytest.mark.trained
@@ -46,13 +42,10 @@ def losses(ids, other, steps=STEPS):
 def bench_training_beside_validation(record):
     torch.set_num_threads(1)
     ids, other = shakespeare()
-    rows = []
-    for name, text in (("long", ids), ("short", ids[:SHORT])):
-        for step, *both in losses(text, other):
-            for part, loss in zip(
-                ("training", "validation"), both, strict=True
-            ):
-                rows.append((f"{name} text, {part}", step, loss))
+    rows = [
+        *losses("long text", ids, other),
+        *losses("short text", ids[:SHORT], other),
+    ]
     record(
         "losses",
         kind="trained",

@@ -18,14 +18,17 @@ from llmnotes.compiled import jit
 from llmnotes.foundations.tokenizers.fast import (
     KINDS,
     ByteBPE,
-    equal,
-    key_of,
     learn_kinds,
-    slot,
     word_end,
 )
 from llmnotes.foundations.tokenizers.files import ALONE
 from llmnotes.foundations.tokenizers.splitting import check_text
+from llmnotes.foundations.tokenizers.tables import (
+    doubled,
+    equal,
+    key_of,
+    slot,
+)
 from llmnotes.foundations.tokenizers.training import too_many
 
 KEY, COUNT, NOTE, RAISED = range(4)
@@ -110,9 +113,7 @@ def with_room(pairs, more, taken):
     """The table, or a larger one, that has room for some more pairs."""
     if 2 * (taken[ROWS] + more) < len(pairs):
         return pairs
-    size = len(pairs)
-    while size < 4 * (taken[ROWS] + more):
-        size *= 2
+    size = doubled(len(pairs), 4 * (taken[ROWS] + more))
     larger = np.zeros((size, 4), np.int64)
     taken[ROWS] = 0
     for k in range(len(pairs)):
@@ -163,8 +164,9 @@ def commonest(queue, pairs, taken):
 
 
 @jit
-def trade(pairs, gone, come, count, notes, word, taken, raised, joint):
+def trade(gone, come, count, word, books):
     """One pair gives way to another in a word."""
+    pairs, notes, taken, raised, joint = books
     pairs[place(pairs, gone[0], gone[1], taken), COUNT] -= count
     p = place(pairs, come[0], come[1], taken)
     count_up(pairs, p, count, notes, word, taken)
@@ -174,11 +176,10 @@ def trade(pairs, gone, come, count, notes, word, taken, raised, joint):
 
 
 @jit
-def learn(s, starts, lengths, counts, order, vocabulary):
-    """All joints (left, right) in order, and how many pieces there are."""
+def first_pairs(s, starts, lengths, counts, order):
+    """The ids of every word, where it begins, and the table of its pairs."""
     total = lengths.sum()
     row, begin = np.empty(total, np.int32), np.cumsum(lengths) - lengths
-    sizes = lengths.copy()
     notes = np.zeros((3 * total + 2, 2), np.int64)  # the first is none
     pairs, taken = np.zeros((1 << 12, 4), np.int64), np.zeros(2, np.int64)
     for word in range(len(starts)):
@@ -189,62 +190,71 @@ def learn(s, starts, lengths, counts, order, vocabulary):
         for k in range(b, b + lengths[word] - 1):
             p = place(pairs, row[k], row[k + 1], taken)
             count_up(pairs, p, counts[word], notes, word, taken)
+    return row, begin, pairs, notes, taken
+
+
+@jit
+def join_word(r, left, right, new, where, text, count, word, books):
+    """Join a pair in the ids of one word; how many stay, and its new id."""
+    s, pieces, size, table = text
+    pairs, taken = books[0], books[2]
+    k = q = 0
+    while k < len(r):
+        here = r[k]
+        width = pieces[here, 1]
+        if here == left and k + 1 < len(r) and r[k + 1] == right:
+            width += pieces[right, 1]
+            if new < 0:
+                new = piece_id(s, where, width, pieces, size, table)
+            pairs[place(pairs, left, right, taken), COUNT] -= count
+            if q > 0:
+                before = np.int64(r[q - 1])
+                trade((before, left), (before, new), count, word, books)
+            if k + 2 < len(r):
+                behind = np.int64(r[k + 2])
+                trade((right, behind), (new, behind), count, word, books)
+            here, k = new, k + 1
+        r[q] = here
+        where += width
+        k, q = k + 1, q + 1
+    return q, new
+
+
+@jit
+def learn(s, starts, lengths, counts, order, vocabulary):
+    """All joints (left, right) in order, and how many pieces there are."""
+    row, begin, pairs, notes, taken = first_pairs(
+        s, starts, lengths, counts, order
+    )
+    sizes = lengths.copy()
     queue = [(-pairs[p, COUNT], pairs[p, KEY])
              for p in range(len(pairs)) if pairs[p, COUNT]]  # fmt: skip
     heapq.heapify(queue)
-    room = 1
-    while room < 2 * vocabulary:
-        room *= 2
-    table = np.zeros(room, np.int64)
+    table = np.zeros(doubled(1, 2 * vocabulary), np.int64)
     pieces = np.ones((vocabulary + 1, 2), np.int64)
-    joints = [(np.int64(0), np.int64(0)) for _ in range(0)]
-    size = 256
+    joints, size, joint = np.empty((len(row), 2), np.int64), 256, 0
     while size < vocabulary:
         key = commonest(queue, pairs, taken)
         if not key:
             break
         left, right = (key - 1) >> 32, (key - 1) & LOW
-        joints.append((left, right))
-        new = -1
+        joints[joint, 0], joints[joint, 1] = left, right
+        joint, new = joint + 1, np.int64(-1)
         raised = [np.int64(0) for _ in range(0)]
         p = place(pairs, left, right, taken)
         at, pairs[p, NOTE] = pairs[p, NOTE], 0
         while at:
             word, at = notes[at, 0], notes[at, 1]
             pairs = with_room(pairs, 2 * sizes[word], taken)
-            b, n, k, q, where = begin[word], sizes[word], 0, 0, starts[word]
-            while k < n:
-                here = row[b + k]
-                width = pieces[here, 1]
-                if here == left and k + 1 < n and row[b + k + 1] == right:
-                    width += pieces[right, 1]
-                    if new < 0:
-                        new = piece_id(s, where, width, pieces, size, table)
-                    count = counts[word]
-                    pairs[place(pairs, left, right, taken), COUNT] -= count
-                    if q > 0:
-                        before = np.int64(row[b + q - 1])
-                        gone, come = (before, left), (before, new)
-                        trade(pairs, gone, come, count, notes, word, taken,
-                              raised, len(joints))  # fmt: skip
-                    if k + 2 < n:
-                        behind = np.int64(row[b + k + 2])
-                        gone, come = (right, behind), (new, behind)
-                        trade(pairs, gone, come, count, notes, word, taken,
-                              raised, len(joints))  # fmt: skip
-                    row[b + q] = new
-                    k += 1
-                else:
-                    row[b + q] = here
-                where += width
-                k, q = k + 1, q + 1
-            sizes[word] = q
+            r = row[begin[word] : begin[word] + sizes[word]]
+            text = s, pieces, size, table
+            books = pairs, notes, taken, raised, joint
+            sizes[word], new = join_word(
+                r, left, right, new, starts[word], text, counts[word], word,
+                books,
+            )  # fmt: skip
         for key in raised:
-            pair = key - 1
-            p = place(pairs, pair >> 32, pair & LOW, taken)
+            p = place(pairs, (key - 1) >> 32, (key - 1) & LOW, taken)
             heapq.heappush(queue, (-pairs[p, COUNT], key))
         size = max(size, new + 1)
-    found = np.empty((len(joints), 2), np.int64)
-    for k in range(len(joints)):
-        found[k, 0], found[k, 1] = joints[k]
-    return found, size
+    return joints[:joint], size

@@ -10,7 +10,6 @@ Sources
 """
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -26,6 +25,7 @@ from llmnotes.transformer.attention import (
     repeat_kv,
     scaled_scores,
     weighted_sum,
+    with_blind,
 )
 
 LOWEST = torch.finfo(torch.float32).min  # below every score, yet not -inf
@@ -143,4 +143,4 @@ def memory_efficient_attention(
             for rows in chunks
         ]
         out = torch.cat(parts, dim=-2).to(dtype)
-    return F.pad(out, (0, 0, blind, 0))
+    return with_blind(out, blind)

@@ -45,7 +45,11 @@ from llmnotes.kernels.gemm.tiles import (
 )
 from llmnotes.once import once
 from llmnotes.precision import as_written, without_autocast
-from llmnotes.transformer.attention import blind_queries, check_heads
+from llmnotes.transformer.attention import (
+    blind_queries,
+    check_heads,
+    with_blind,
+)
 
 BLOCK_Q, BLOCK_K = 64, 96
 M, ELL, SHRINK = 0, 1, 2
@@ -363,8 +367,8 @@ def flash_attention(
         out = FlashAttention.apply(
             *map(padded, (query, key, value)), causal, scale
         )
-    out = F.pad(out[..., : value.shape[-1]], (0, 0, blind, 0))
-    return out.to(dtype)
+    out = out[..., : value.shape[-1]].contiguous()
+    return with_blind(out, blind).to(dtype)
 
 
 # Compiling takes some ten seconds; their code is kept on disk.

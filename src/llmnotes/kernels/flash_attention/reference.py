@@ -21,7 +21,6 @@ Sources
 import math
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
@@ -35,6 +34,7 @@ from llmnotes.transformer.attention import (
     check_heads,
     scaled_scores,
     weighted_sum,
+    with_blind,
 )
 
 
@@ -236,4 +236,4 @@ def flash_attention(
     query = query[:, :, blind:]
     with as_written(query) as dtype:
         out = FlashAttention.apply(query, key, value, causal, scale)
-    return F.pad(out, (0, 0, blind, 0)).to(dtype)
+    return with_blind(out, blind).to(dtype)

@@ -15,7 +15,6 @@ Sources
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,7 +28,7 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
 )
 from llmnotes.once import once
 from llmnotes.precision import as_written, without_autocast
-from llmnotes.transformer.attention import check_heads
+from llmnotes.transformer.attention import check_heads, with_blind
 
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
@@ -84,10 +83,10 @@ def flash_attention(
     # The kernels let query i see keys 0..i, so lengths are made equal first.
     ahead = key.shape[2] - query.shape[2] if causal else 0
     with as_written(query) as dtype:
-        query = F.pad(query, (0, 0, ahead, 0))
+        query = with_blind(query, ahead)
         inputs = as_kernels_read((query, key, value))
         out = FlashAttention.apply(*inputs, causal, scale)
-    return F.pad(out, (0, 0, -ahead, 0)).to(dtype)
+    return with_blind(out, -ahead).to(dtype)
 
 
 def as_kernels_read(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

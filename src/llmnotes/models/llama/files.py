@@ -58,16 +58,18 @@ def save_pretrained(model: Llama, folder: str | Path) -> None:
 def filled(
     kind: type[AnyLlama], config: LlamaConfig, folder: str | Path
 ) -> AnyLlama:
-    """A model of this shape with the weights that lie in a folder.
-
-    It is made without numbers first: random ones would only be thrown away.
-    """
-    with torch.device("meta"):
-        model = kind(config)
-    model = model.to_empty(device="cpu")
+    """A model of this shape with the weights that lie in a folder."""
+    model = empty(kind, config)
     tied = TIED if config.tie_word_embeddings else {}
     foreign.load(model, folder, rename=rename, tied=tied)
     return model.eval()
+
+
+def empty(kind: type[AnyLlama], config: LlamaConfig) -> AnyLlama:
+    """A model without numbers: random ones would only be thrown away."""
+    with torch.device("meta"):
+        model = kind(config)
+    return model.to_empty(device="cpu")
 
 
 def rename(name: str) -> str | None:
