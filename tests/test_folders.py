@@ -16,7 +16,7 @@ from llmnotes.foundations.tokenizers.model_file import (
     ModelFile,
     Piece,
 )
-from llmnotes.models import llama, mistral
+from llmnotes.models import llama, mistral, moe, phi
 from llmnotes.models.kv_cache import generate
 from llmnotes.transformer import gpt
 
@@ -86,14 +86,22 @@ def folder_of(kind, path):
     elif kind == "llama":
         config = llama.LlamaConfig(262, **TINY)
         llama.save_pretrained(llama.Llama(config), path)
-    else:
+    elif kind == "mistral":
         mistral.save_pretrained(windowed(262), path)
+    elif kind == "mixtral":
+        config = moe.MixtralConfig(262, **TINY, num_local_experts=3)
+        moe.save_pretrained(moe.Mixtral(config), path)
+    else:
+        config, build = {
+            "phi": (phi.PhiConfig, phi.Phi),
+            "phi3": (phi.Phi3Config, phi.Phi3),
+        }[kind]
+        phi.save_pretrained(build(config(262, **TINY)), path)
     BYTES.save(path)
 
 
-@pytest.mark.parametrize("kind", ["gpt2", "llama", "mistral"])
+@pytest.mark.parametrize("kind", presets.FOLDERS)
 def test_each_architecture_writes(kind, tmp_path, capsys):
-    assert kind in presets.FOLDERS
     folder_of(kind, tmp_path)
     options = tmp_path, "--prompt", "to be", "--length", 9, "--seed", 1
     found = said(capsys, *options)

@@ -103,5 +103,5 @@ def test_a_user_cannot_write_a_mark():
 
 def test_messages_out_of_turn_are_refused():
     for form in (instruct_v1, instruct_v3):
-        with pytest.raises(ValueError, match="messages: got assistant; expec"):
+        with pytest.raises(ValueError, match="messages: got assistant; "):
             form([("assistant", "Hi")])

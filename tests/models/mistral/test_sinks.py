@@ -99,10 +99,10 @@ REFUSED = {
     "past: got KVCache, expected a SinkCache": (
         lambda m, p: m(some_ids(2), past=KVCache(9))
     ),
-    "past: got room for 41 tokens, expected at most max_position_embeddin": (
+    "past: got room for 41 tokens, expected at most max_position_": (
         lambda m, p: m(some_ids(2), past=SinkCache(1, 40))
     ),
-    "past: got none and 41 tokens, expected at most max_position_embeddin": (
+    "past: got none and 41 tokens, expected at most max_position_": (
         lambda m, p: m(some_ids(41))
     ),
     "mask: got one, expected none": (
