@@ -69,7 +69,8 @@ def test_llmnotes_sample_writes_with_a_folder_of_hugging_face(
         moe.Mixtral(replace(moe.LAPTOP, vocab_size=262)), tmp_path
     )
     pieces.save(tmp_path)
-    assert cli.main(["sample", str(tmp_path), "--prompt", "to be"]) == 0
+    command = f"sample {tmp_path} --prompt 'to be' --length 9"
+    assert cli.main(shlex.split(command)) == 0
     assert capsys.readouterr().out.startswith("to be")
 
 
