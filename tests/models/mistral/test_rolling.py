@@ -40,7 +40,7 @@ def read(model, ids, sizes, past, mask=None):
 MODELS = {window: tiny(window, num_hidden_layers=2) for window in (1, 2, 3, 4)}
 
 
-@pytest.mark.parametrize("window", MODELS)
+@pytest.mark.parametrize("window", [1, 2, 3, 4])
 def test_after_any_split_the_logits_are_those_of_the_whole_text(window):
     model, ids = MODELS[window], some_ids(6, batch=2)
     whole = model(ids)

@@ -14,7 +14,7 @@ from llmnotes.models.phi import LAPTOP, Phi
 from tests.models.phi.blocks import SerialBlock
 from tests.transformer.gpt.training_runs import NANO, config_of
 
-STEPS = 600
+STEPS = 500
 HELD_BACK = 0.05  # of the training text: what rates are chosen on
 
 

@@ -34,7 +34,6 @@ PIXTRAL_VISION = LlamaConfig(
     num_attention_heads=16,
     rms_norm_eps=1e-5,
 )
-Image = Float[Tensor, "..."]  # (CHANNELS, height, width)
 
 
 def plane_angles(
@@ -72,9 +71,9 @@ class Vision(nn.Module):
         self.layers = nn.ModuleList(Block(config, i) for i in layers)
 
     def forward(
-        self, images: Sequence[Image]
+        self, images: Sequence[Float[Tensor, "..."]]
     ) -> list[Float[Tensor, "... d_model"]]:
-        """States of the patches of each image, row after row."""
+        """States of the patches of each image (CHANNELS, height, width)."""
         for image in images:
             check_sides(image)
         grids = [self.patch_conv(image[None])[0] for image in images]
@@ -127,7 +126,9 @@ class Pixtral(nn.Module):
 
     @checked
     def forward(
-        self, ids: Int[Tensor, "length"], images: Sequence[Image]
+        self,
+        ids: Int[Tensor, "length"],
+        images: Sequence[Float[Tensor, "..."]],
     ) -> Float[Tensor, "length vocab"]:
         """Logits of a text in which images stand."""
         states = self.adapter(torch.cat(self.vision(images)))

@@ -18,8 +18,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from llmnotes import foreign
 from llmnotes.models.llama import files as llama
 from llmnotes.models.phi.config import Phi3Config, PhiConfig
@@ -111,9 +109,7 @@ def filled(
     family: Family, config: PhiConfig | Phi3Config, folder: str | Path
 ) -> Phi | Phi3:
     """A model of this shape with the weights that lie in a folder."""
-    with torch.device("meta"):
-        model = family.build(config)
-    model = model.to_empty(device="cpu")
+    model = llama.empty(family.build, config)
     tied = llama.TIED if config.tie_word_embeddings else {}
     foreign.load(model, folder, rename=family.rename, tied=tied)
     return model.eval()
