@@ -25,7 +25,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Int
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -305,10 +304,8 @@ class Compiled:
         return sum(m.nbytes for m in self.weights.matrices)
 
     @checked
-    def generate(
-        self, ids: Int[Tensor, "batch length"], new_tokens: int
-    ) -> Int[Tensor, "batch longer"]:
-        """Continue one text by its likeliest tokens."""
+    def generate(self, ids: Tensor, new_tokens: int) -> Tensor:
+        """Continue one text, (1, length), by its likeliest tokens."""
         check_one(ids, new_tokens, self.model)
         if not new_tokens:
             return ids.clone()
