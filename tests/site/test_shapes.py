@@ -120,9 +120,9 @@ def coming(tmp_path_factory):
     """A part that has just begun, with a folder in it, and compiled code."""
     root = tmp_path_factory.mktemp("coming")
     for name, text in (
-        ("models/imagined.py", NEW),
-        ("models/dreamt/model.py", NEW),
-        ("models/dreamt/fast.py", f"from numba import njit\n{NEW}"),
+        ("imagined/plain.py", NEW),
+        ("imagined/dreamt/model.py", NEW),
+        ("imagined/dreamt/fast.py", f"from numba import njit\n{NEW}"),
     ):
         place = root / shapes.CODE / name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -131,19 +131,19 @@ def coming(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("module", ["imagined", "dreamt.model"])
+@pytest.mark.parametrize("module", ["plain", "dreamt.model"])
 def test_a_new_part_is_checked_without_being_named_anywhere(coming, module):
-    tried = run(coming, f"llmnotes.models.{module}", JAXTYPING_DISABLE="0")
+    tried = run(coming, f"llmnotes.imagined.{module}", JAXTYPING_DISABLE="0")
     assert tried.returncode == 1
     assert "TypeCheckError" in tried.stderr
     assert "length" in tried.stderr
 
 
 @pytest.mark.parametrize(
-    "module, off", [("imagined", "1"), ("dreamt.fast", "0")]
+    "module, off", [("plain", "1"), ("dreamt.fast", "0")]
 )
 def test_a_race_and_compiled_code_run_without_checks(coming, module, off):
-    tried = run(coming, f"llmnotes.models.{module}", JAXTYPING_DISABLE=off)
+    tried = run(coming, f"llmnotes.imagined.{module}", JAXTYPING_DISABLE=off)
     assert tried.stdout.strip() == "(2,)", tried.stderr
 
 

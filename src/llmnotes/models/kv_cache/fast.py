@@ -30,7 +30,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from llmnotes.checks import check_sizes, checked
+from llmnotes.checks import check_sizes
 from llmnotes.compiled import exp, jit
 from llmnotes.models.kv_cache.packed import check_one, layers
 from llmnotes.models.llama import Llama
@@ -303,7 +303,6 @@ class Compiled:
         """What one step reads of the weights."""
         return sum(m.nbytes for m in self.weights.matrices)
 
-    @checked
     def generate(self, ids: Tensor, new_tokens: int) -> Tensor:
         """Continue one text, (1, length), by its likeliest tokens."""
         check_one(ids, new_tokens, self.model)

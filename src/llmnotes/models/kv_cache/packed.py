@@ -72,7 +72,10 @@ def layers(model: Llama, *, neighbours: bool) -> list[Layer]:
     return [Layer(*(w.detach().contiguous() for w in x)) for x in found]
 
 
-def check_one(ids: Tensor, new_tokens: int, model: Llama) -> None:
+@checked
+def check_one(
+    ids: Int[Tensor, "batch length"], new_tokens: int, model: Llama
+) -> None:
     """Raise `ValueError` unless this is one text that the model can read."""
     check_sizes(0, new_tokens=new_tokens)
     check_within(0, model.config.vocab_size - 1, ids=ids)
