@@ -139,9 +139,7 @@ def test_a_new_part_is_checked_without_being_named_anywhere(coming, module):
     assert "length" in tried.stderr
 
 
-@pytest.mark.parametrize(
-    "module, off", [("plain", "1"), ("dreamt.fast", "0")]
-)
+@pytest.mark.parametrize("module, off", [("plain", "1"), ("dreamt.fast", "0")])
 def test_a_race_and_compiled_code_run_without_checks(coming, module, off):
     tried = run(coming, f"llmnotes.imagined.{module}", JAXTYPING_DISABLE=off)
     assert tried.stdout.strip() == "(2,)", tried.stderr
