@@ -18,7 +18,7 @@ from tests.models.llama.training_runs import (
 )
 
 SEEDS = (0, 1, 2)
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 MODELS = {
     "Llama 1 7B": (llama.LLAMA_1_7B, "6.7 B"),
     "Llama 1 13B": (llama.LLAMA_1_13B, "13.0 B"),
