@@ -64,6 +64,20 @@ def known(what: str, name: object, table: dict[str, Any]) -> Any:
 SMALL = TrainConfig(
     learning_rate=2e-3, min_learning_rate=2e-4, warmup=50, betas=(0.9, 0.98)
 )
+
+
+def on_a_laptop(module: str, name: str, **options) -> Model:
+    """A family whose only preset is its small one."""
+    training = replace(SMALL, steps=2000, batch_size=12, block=64)
+    return Model(
+        about=f"{name}'s architecture",
+        config=f"{module}:{name}Config",
+        build=f"{module}:{name}",
+        presets={"laptop": Preset(f"{module}:LAPTOP", training)},
+        **options,
+    )
+
+
 GPT = "llmnotes.transformer.gpt"
 LLAMA = "llmnotes.models.llama"
 MISTRAL = "llmnotes.models.mistral"
@@ -86,51 +100,10 @@ MODELS = {
             ),
         },
     ),
-    "llama": Model(
-        about="Llama's architecture",
-        config=f"{LLAMA}:LlamaConfig",
-        build=f"{LLAMA}:Llama",
-        presets={
-            "laptop": Preset(
-                f"{LLAMA}:LAPTOP",
-                replace(SMALL, steps=2000, batch_size=12, block=64),
-            ),
-        },
-    ),
-    "mistral": Model(
-        about="Mistral's architecture",
-        config=f"{MISTRAL}:MistralConfig",
-        build=f"{MISTRAL}:Mistral",
-        presets={
-            "laptop": Preset(
-                f"{MISTRAL}:LAPTOP",
-                replace(SMALL, steps=2000, batch_size=12, block=64),
-            ),
-        },
-    ),
-    "mixtral": Model(
-        about="Mixtral's architecture",
-        config=f"{MOE}:MixtralConfig",
-        build=f"{MOE}:Mixtral",
-        task=f"{MOE}:Balanced",
-        presets={
-            "laptop": Preset(
-                f"{MOE}:LAPTOP",
-                replace(SMALL, steps=2000, batch_size=12, block=64),
-            ),
-        },
-    ),
-    "phi": Model(
-        about="Phi's architecture",
-        config=f"{PHI}:PhiConfig",
-        build=f"{PHI}:Phi",
-        presets={
-            "laptop": Preset(
-                f"{PHI}:LAPTOP",
-                replace(SMALL, steps=2000, batch_size=12, block=64),
-            ),
-        },
-    ),
+    "llama": on_a_laptop(LLAMA, "Llama"),
+    "mistral": on_a_laptop(MISTRAL, "Mistral"),
+    "mixtral": on_a_laptop(MOE, "Mixtral", task=f"{MOE}:Balanced"),
+    "phi": on_a_laptop(PHI, "Phi"),
 }
 # Whose folders `sample` opens: `model_type` in config.json -> what reads one.
 FOLDERS = {

@@ -3,6 +3,7 @@
 import math
 import statistics
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -187,9 +188,9 @@ HEAVY = 4.0  # how many occurrences the rarer guess is worth
 
 def pair_loss(before, after, size):
     """Mean nats a token of counted pairs, mixed with counted tokens."""
-    single, pairs = Counter(before), Counter(zip(before, before[1:]))  # noqa: B905
+    single, pairs = Counter(before), Counter(pairwise(before))
     total = 0.0
-    for a, b in zip(after, after[1:], strict=False):
+    for a, b in pairwise(after):
         alone = (single[b] + 1) / (len(before) + size)
         total -= math.log((pairs[a, b] + HEAVY * alone)
                           / (single[a] + HEAVY))  # fmt: skip

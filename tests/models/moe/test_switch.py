@@ -4,9 +4,7 @@ import pytest
 import torch
 import transformers as hf
 from torch.utils.flop_counter import FlopCounterMode
-from transformers.models.switch_transformers.modeling_switch_transformers import (  # noqa: E501
-    SwitchTransformersTop1Router,
-)
+from transformers.models import switch_transformers as theirs
 
 from llmnotes._site.figures import moe as figure
 from llmnotes.models.moe import (
@@ -82,7 +80,7 @@ def test_router_and_places_are_switch_s_of_hugging_face():
     config = hf.SwitchTransformersConfig(
         d_model=WIDTH, num_experts=EXPERTS, expert_capacity=6
     )
-    their = SwitchTransformersTop1Router(config).eval()  # no noise
+    their = theirs.SwitchTransformersTop1Router(config).eval()  # no noise
     with torch.no_grad():
         their.classifier.weight.copy_(made.gate.weight)
     mask, chances, logits = their(x[None])
