@@ -13,7 +13,6 @@ from llmnotes.transformer.rope import angles
 from tests import contests
 from tests.models.phi.blocks import SerialBlock, chain, kept
 from tests.models.phi.training_runs import (
-    BLOCKS,
     CLEAN,
     SERIAL,
     STEPS,
@@ -208,13 +207,13 @@ def bench_clean_and_noisy_text(record):
         "judged on clean text, rates tuned",
         prediction=(
             "Whoever learns that a share s of the letters is drawn at random "
-            "gives every letter at most 1 − s of its chance, so 5 % must cost "
-            "0.05 nat and 20 % 0.22; we expect 0.08 and 0.30, since the "
-            "context is noisy too. Shuffled lines can be told from the others "
-            "and cost what their share of the steps would have taught: 0.03 "
-            "at 20 %, 0.1 at 50 %. Leaving the same lines out, with as many "
-            "steps as before, costs less than 0.01 at 20 % and 0.02 at 50 %, "
-            "for the text is not read once in that time."
+            "gives every letter at most 1 − s of its chance, so 20 % must "
+            "cost 0.22 nat; we expect 0.30, since the context is noisy too. "
+            "Shuffled lines can be told from the others and cost what their "
+            "share of the steps would have taught: 0.03 at 20 %, 0.1 at "
+            "50 %. Leaving half of the lines out, with as many steps as "
+            "before, costs less than 0.02, for the text is not read once in "
+            "that time."
         ),
         columns={"text": "", **COLUMNS},
         labels=labels(CLEAN),
@@ -225,13 +224,16 @@ def bench_clean_and_noisy_text(record):
 @pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_parallel_beside_serial(record):
-    best, rows = raced(BLOCKS)
+    blocks = {SERIAL: "serial", CLEAN: "parallel"}
+    chosen_rates, found = raced(blocks)
+    best = {(blocks[n],): rate for (n,), rate in chosen_rates.items()}
+    rows = [(blocks[name], *rest) for name, *rest in found]
     record(
         "quality",
         kind="trained",
         seeds=SEEDS,
         spread=SPREAD,
-        race=race(best, BLOCKS, SERIAL, "block"),
+        race=race(best, blocks.values(), "serial", "block"),
         title=f"A Phi of serial and of parallel blocks, {STEPS} steps, rates "
         "tuned",
         prediction=(
@@ -240,6 +242,6 @@ def bench_parallel_beside_serial(record):
             "spread of the seeds."
         ),
         columns={"block": "", **COLUMNS},
-        labels=labels(SERIAL),
+        labels=labels("serial"),
         rows=rows,
     )

@@ -9,7 +9,9 @@ A decode step at batch 1 is a few dozen small operations; each costs some
 microseconds before it computes anything. So products are joined, results
 are added in place, and a pair is turned by one complex product. For that
 the rows of W_q and W_k are put in the order where a pair's numbers are
-neighbours; both are, so no score changes.
+neighbours; both are, so no score changes. Matrices are kept as (inputs,
+outputs): a row times such a matrix reads the memory as it lies, and is the
+quicker one of the two layouts.
 
 Sources
 - Su et al. 2021, "RoFormer", arXiv 2104.09864, §3.2 (pairs as complex
@@ -95,7 +97,11 @@ class Lean:
 
     def __init__(self, model: Llama):
         self.model, config = model, model.config
-        self.layers = layers(model, neighbours=True)
+        self.layers = [
+            Layer(*(w.t().contiguous() for w in layer))
+            for layer in layers(model, neighbours=True)
+        ]
+        self.head = model.head().detach().t().contiguous()
         self.shape = config.num_key_value_heads, config.head_dim
         self.eps = config.rms_norm_eps
 
@@ -131,21 +137,18 @@ class Lean:
     def step(self, new, start: int, stores, turns) -> Tensor:
         """Logits behind the last of the new tokens."""
         model, stop = self.model.model, start + len(new)
-        x, size = (
-            F.embedding(new, model.embed_tokens.weight),
-            [len(model.norm.weight)],
-        )
+        x = F.embedding(new, model.embed_tokens.weight)
+        size = model.norm.weight.shape
         for layer, store in zip(self.layers, stores, strict=True):
-            qkv = F.linear(
-                F.rms_norm(x, size, layer.before, self.eps), layer.qkv
-            )
-            seen = self.attend(qkv, store, turns[start:stop], start, stop)
-            x += F.linear(seen, layer.out)
+            y = F.rms_norm(x, size, layer.before, self.eps)
+            turn = turns[start:stop]
+            seen = self.attend(y @ layer.qkv, store, turn, start, stop)
+            x.addmm_(seen, layer.out)
             y = F.rms_norm(x, size, layer.between, self.eps)
-            gate, up = F.linear(y, layer.gate_up).chunk(2, dim=-1)
-            x += F.linear(F.silu(gate).mul_(up), layer.down)
+            gate, up = (y @ layer.gate_up).chunk(2, dim=-1)
+            x.addmm_(F.silu(gate).mul_(up), layer.down)
         last = F.rms_norm(x[-1:], size, model.norm.weight, self.eps)
-        return F.linear(last, self.model.head())
+        return last @ self.head
 
     def attend(self, qkv, store, turns, start: int, stop: int) -> Tensor:
         """Turn, write into the store, and look at all of it."""
