@@ -4,11 +4,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pooch
 import pytest
@@ -184,7 +187,7 @@ def test_a_greedy_sample_does_not_depend_on_the_seed(llmnotes):
     llmnotes(f"{TRAIN} run")
     for choice in ("--temperature 0", "--top-k 1", "--min-p 1"):
         command = f"sample run --prompt the --length 20 {choice} --seed"
-        assert llmnotes(f"{command} 1") == llmnotes(f"{command} 2")
+        assert llmnotes(f"{command} 1")[1] == llmnotes(f"{command} 2")[1]
 
 
 def test_data_list_names_all_texts_and_images_and_that_a_path_works(llmnotes):
@@ -337,12 +340,12 @@ def test_a_checkpoint_says_which_model_it_holds(llmnotes, monkeypatch):
 
 def test_a_checkpoint_from_before_the_table_reads_as_gpt(llmnotes, tmp_path):
     llmnotes(f"{TRAIN} run")
-    before = llmnotes("sample run --length 20")
+    before = llmnotes("sample run --length 20")[:2]
     file = tmp_path / "run/step-000006/state.json"
     state = json.loads(file.read_text())
     assert state["notes"]["about"].pop("model") == "gpt"
     file.write_text(json.dumps(state))
-    assert llmnotes("sample run --length 20") == before
+    assert llmnotes("sample run --length 20")[:2] == before
     assert llmnotes(f"{TRAIN} run --resume")[0] == 0
 
 
@@ -556,8 +559,8 @@ def test_a_text_ends_before_what_it_is_to_stop_at(llmnotes):
     command = "sample run --prompt 'the cat' --length 200 --seed 3"
     whole = "\n".join(llmnotes(command)[1])
     for stop in (whole[20:23], whole[60], whole[150:159]):
-        status, out, err = llmnotes(f"{command} --stop {shlex.quote(stop)}")
-        assert (status, err) == (0, [])
+        status, out, _ = llmnotes(f"{command} --stop {shlex.quote(stop)}")
+        assert status == 0
         end = whole.index(stop, len("the cat"))
         assert "\n".join(out) == whole[:end].removesuffix("\n")
     two = f"--stop {shlex.quote(whole[60])} --stop {shlex.quote(whole[20:23])}"
@@ -587,27 +590,59 @@ def test_what_may_be_the_beginning_of_a_stop_waits_and_is_not_lost(
 def test_a_text_is_shown_letter_by_letter(llmnotes, monkeypatch):
     llmnotes(f"{TRAIN} run")
     whole = llmnotes("sample run --prompt the --length 9")[1]
-    seen, generate = [], commands.generate
+    seen, drawn = [], commands.drawn
 
-    def watched(*arguments, **options):
-        seen.append(sys.stdout.getvalue())
-        return generate(*arguments, **options)
+    def watched(*arguments):
+        for token in drawn(*arguments):
+            seen.append(sys.stdout.getvalue())
+            yield token
 
-    monkeypatch.setattr(commands, "generate", watched)
+    monkeypatch.setattr(commands, "drawn", watched)
     assert llmnotes("sample run --prompt the --length 9")[1] == whole
     assert [len(text) for text in seen] == list(range(3, 12))
 
 
+def test_a_text_says_how_quickly_it_came(llmnotes, monkeypatch):
+    llmnotes(f"{TRAIN} run")
+    said = r"first token after \d+\.\d\d s, then [1-9]\d* tokens/s"
+    (pace,) = llmnotes("sample run --length 9")[2]
+    assert re.fullmatch(said, pace)
+    clock = iter([0.0, 0.25, 0.5, 0.75])
+    with monkeypatch.context() as patch:
+        patch.setattr(commands, "perf_counter", lambda: next(clock))
+        (pace,) = llmnotes("sample run --length 3")[2]
+    assert pace == "first token after 0.25 s, then 4 tokens/s"
+    assert llmnotes("sample run --length 0")[2] == ["no tokens"]
+    (pace,) = llmnotes("sample run --length 1")[2]
+    assert re.fullmatch(r"first token after \d+\.\d\d s", pace)
+
+
+def test_the_cache_is_used_as_far_as_the_model_reads(llmnotes, monkeypatch):
+    """It changes no letter; the tiny model reads eight."""
+    llmnotes(f"{TRAIN} run")
+    cached = SimpleNamespace(stream=Mock(wraps=commands.kv_cache.stream))
+    for letters, uses in ((6, 1), (7, 0)):
+        command = f"sample run --prompt the --seed 4 --length {letters}"
+        with monkeypatch.context() as patch:
+            patch.setattr(commands, "kv_cache", cached)
+            found = llmnotes(command)[1]
+            assert cached.stream.call_count == uses
+            patch.setattr(commands, "kv_cache", commands.sampling)
+            assert llmnotes(command)[1] == found
+        cached.stream.reset_mock()
+
+
 def test_ctrl_c_keeps_what_was_written(llmnotes, monkeypatch):
     llmnotes(f"{TRAIN} run")
-    generate, count = commands.generate, iter(range(9))
+    drawn = commands.drawn
 
-    def interrupted(*arguments, **options):
-        if next(count) == 4:
-            signal.raise_signal(signal.SIGINT)
-        return generate(*arguments, **options)
+    def interrupted(*arguments):
+        for count, token in enumerate(drawn(*arguments)):
+            if count == 4:
+                signal.raise_signal(signal.SIGINT)
+            yield token
 
-    monkeypatch.setattr(commands, "generate", interrupted)
+    monkeypatch.setattr(commands, "drawn", interrupted)
     status, out, err = llmnotes("sample run --prompt the --length 9")
     assert (status, err) == (130, ["llmnotes: stopped"])
     assert len("\n".join(out)) == 7

@@ -9,9 +9,11 @@ about = the model's name, its shape, and its characters or the digest of its
 import argparse
 import codecs
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pkgutil import resolve_name
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +21,10 @@ from torch import Tensor, nn
 from llmnotes import checkpoint, data, folders, presets
 from llmnotes.foundations.tokenizers import ByteBPE
 from llmnotes.foundations.tokenizers import train as learn
+from llmnotes.models import kv_cache
 from llmnotes.train import train
 from llmnotes.train_config import TrainConfig
-from llmnotes.transformer.gpt.sampling import generate
+from llmnotes.transformer.gpt import sampling
 
 SAMPLING = "temperature", "top_k", "top_p", "min_p"
 UNNAMED = "gpt"  # the model of checkpoints that do not say which
@@ -185,13 +188,15 @@ def sample(options: argparse.Namespace) -> None:
     ids = known(vocabulary, "--prompt", prompt)[None].to(device())
     for stop in options.stop:  # one that cannot be written is a mistake
         known(vocabulary, "--stop", stop)
-    letters = written(model, vocabulary, ids, options)
+    pace = Pace()
+    new = pace.watch(drawn(model, ids, options))
     print(prompt, end="", flush=True)
     try:
-        for part in until(letters, options.stop):
+        for part in until(letters(vocabulary, new), options.stop):
             print(part, end="", flush=True)
     finally:  # also after Ctrl-C
         print()
+    print(pace, file=sys.stderr)
 
 
 def known(
@@ -207,19 +212,48 @@ def known(
         raise ValueError(f"{option}: {why}") from error
 
 
-def written(model, vocabulary, ids, options) -> Iterator[str]:
-    """Letter after letter, as soon as it is drawn."""
+def drawn(model, ids, options) -> Iterator[Tensor]:
+    """One token after another, (1,) each.
+
+    With a cache, if the model can read all of the text; else it is shown as
+    much of the end as it can read, again for every token.
+    """
     generator = torch.Generator(device()).manual_seed(options.seed)
     choice = {name: getattr(options, name) for name in SAMPLING}
+    longest = getattr(model, "n_positions", None)
+    read = ids.shape[1] + options.length - 1
+    way = sampling if longest and read > longest else kv_cache
+    return way.stream(
+        model, ids, options.length, generator=generator, **choice
+    )
 
-    def drawn(ids):
-        for _ in range(options.length):
-            ids = generate(model, ids, 1, generator=generator, **choice)
-            yield ids[0, -1:]
 
+def letters(vocabulary, new: Iterable[Tensor]) -> Iterator[str]:
+    """Letter after letter, as soon as its tokens are there."""
     if isinstance(vocabulary, data.CharVocabulary):
-        return map(vocabulary.decode, drawn(ids))
-    return vocabulary.stream(int(last) for last in drawn(ids))
+        return map(vocabulary.decode, new)
+    return vocabulary.stream(map(int, new))
+
+
+class Pace:
+    """When tokens came: how long the first took, and how many a second."""
+
+    def __init__(self):
+        self.begun, self.times = perf_counter(), []
+
+    def watch(self, new: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Hand tokens on."""
+        for token in new:
+            self.times.append(perf_counter())
+            yield token
+
+    def __str__(self) -> str:
+        if not self.times:
+            return "no tokens"
+        first, later = self.times[0], len(self.times) - 1
+        said = f"first token after {first - self.begun:.2f} s"
+        spent = self.times[-1] - first
+        return f"{said}, then {later / spent:.0f} tokens/s" if spent else said
 
 
 def until(letters: Iterable[str], stops: Sequence[str]) -> Iterator[str]:

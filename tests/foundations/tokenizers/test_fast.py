@@ -12,7 +12,7 @@ from llmnotes.foundations.tokenizers import (
     gpt2_ranks,
     plain_train,
 )
-from llmnotes.foundations.tokenizers.fast import LONG
+from llmnotes.foundations.tokenizers.fast_encoding import LONG
 from llmnotes.foundations.tokenizers.files import END_OF_TEXT
 from llmnotes.foundations.tokenizers.splitting import check_text
 from tests.foundations.tokenizers.alphabets import ODD, TEXT, openai, real_gpt2

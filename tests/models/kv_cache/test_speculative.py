@@ -120,7 +120,7 @@ def test_three_drawn_tokens_have_the_frequencies_of_the_large_model():
     model, draft = Bigrams(0), Bigrams(1)
     options = dict(temperature=0.8, top_k=4)
     generator, ids = torch.Generator().manual_seed(2), torch.tensor([[3]])
-    counts, draws = torch.zeros(5, 5, 5), 3000
+    counts, draws = torch.zeros(5, 5, 5), 800
     for _ in range(draws):
         got = speculate(
             model, draft, ids, 3, ahead=2, generator=generator, **options
@@ -134,7 +134,7 @@ def test_three_drawn_tokens_have_the_frequencies_of_the_large_model():
     # The draft's own distribution is far from it.
     other = next_distribution(draft.table, **options)
     wrong = other[3][:, None, None] * other[:, :, None] * other[None]
-    assert (wrong - right).abs().sum() / 2 > 5 * noise
+    assert (wrong - right).abs().sum() / 2 > 3 * noise
 
 
 BAD = {

@@ -2,8 +2,7 @@
 
 from llmnotes.foundations.tokenizers.bits import bits_per_byte
 from llmnotes.foundations.tokenizers.bpe import PlainBPE
-from llmnotes.foundations.tokenizers.fast import ByteBPE
-from llmnotes.foundations.tokenizers.fast_training import train
+from llmnotes.foundations.tokenizers.fast import ByteBPE, train
 from llmnotes.foundations.tokenizers.files import END_OF_TEXT
 from llmnotes.foundations.tokenizers.joining import join
 from llmnotes.foundations.tokenizers.saved import load

@@ -1,4 +1,4 @@
-"""Learning byte pairs, compiled: the joints of `plain_train`, much quicker.
+"""The compiled loops behind `train`: the joints of `plain_train`.
 
     row    = ids of one word, the words one behind the other
     pairs  = table of (left and right, count, first note, joint that raised it)
@@ -13,52 +13,18 @@ import heapq
 
 import numpy as np
 
-from llmnotes.checks import check_sizes
 from llmnotes.compiled import jit
-from llmnotes.foundations.tokenizers.fast import (
-    KINDS,
-    ByteBPE,
-    learn_kinds,
-    word_end,
-)
-from llmnotes.foundations.tokenizers.files import ALONE
-from llmnotes.foundations.tokenizers.splitting import check_text
+from llmnotes.foundations.tokenizers.fast_encoding import word_end
 from llmnotes.foundations.tokenizers.tables import (
     doubled,
     equal,
     key_of,
     slot,
 )
-from llmnotes.foundations.tokenizers.training import too_many
 
 KEY, COUNT, NOTE, RAISED = range(4)
 ROWS, NOTES = range(2)  # of what is taken
 LOW = 0xFFFFFFFF
-
-
-def train(text: str, vocabulary: int) -> ByteBPE:
-    """A byte-level tokenizer of `vocabulary` pieces, learned from a text.
-
-    The first 256 are the bytes, in GPT-2's order. Raises `ValueError` if the
-    text has too few pairs for so many pieces.
-    """
-    check_text(text)
-    check_sizes(len(ALONE), vocabulary=vocabulary)
-    learn_kinds(text)
-    s = np.frombuffer(text.encode(), np.uint8)
-    order = np.argsort([piece[0] for piece in ALONE]).astype(np.int32)
-    joints, size = learn(s, *words(s, KINDS), order, vocabulary)
-    if size < vocabulary:
-        raise too_many(vocabulary, size)
-    pieces, merges = list(ALONE), {}
-    ids = {piece: i for i, piece in enumerate(ALONE)}
-    for left, right in joints.tolist():
-        pair = pieces[left], pieces[right]
-        merges[pair] = len(merges)
-        if b"".join(pair) not in ids:
-            ids[b"".join(pair)] = len(pieces)
-            pieces.append(b"".join(pair))
-    return ByteBPE(ids, merges)
 
 
 @jit

@@ -15,7 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from llmnotes import foreign
 from llmnotes.models.llama.config import LlamaConfig
@@ -66,10 +67,26 @@ def filled(
 
 
 def empty(kind: type[AnyLlama], config: LlamaConfig) -> AnyLlama:
-    """A model without numbers: random ones would only be thrown away."""
-    with torch.device("meta"):
-        model = kind(config)
-    return model.to_empty(device="cpu")
+    """A model to be filled: random numbers would only be thrown away."""
+    with Undrawn():
+        return kind(config)
+
+
+DRAWS = nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_
+
+
+class Undrawn(TorchFunctionMode):
+    """Meanwhile a new module is left as memory happens to be.
+
+    The meta device would do the same, but drawing there makes PyTorch load
+    its compiler first, which takes longer than to load a small model.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Leave a tensor as it is that was to be filled."""
+        if function in DRAWS:
+            return kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 def rename(name: str) -> str | None:
