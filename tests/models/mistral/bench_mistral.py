@@ -24,7 +24,7 @@ from tests.models.mistral.retrieval_runs import (
 
 LENGTHS = 512, 4096, 32768
 WINDOW = MISTRAL_7B_V0_1.sliding_window
-SEEDS, RATES = (0, 1, 2), (1e-3, 3e-3, 1e-2)
+SEEDS, RATES = (0, 1, 2), (3e-4, 1e-3, 3e-3, 1e-2)
 
 
 def kept(past):

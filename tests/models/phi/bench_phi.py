@@ -22,7 +22,7 @@ from tests.models.phi.training_runs import (
 )
 
 SEEDS = (0, 1, 2)
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
 MODELS = {
     "phi-1, phi-1.5": (phi.PHI_1, "1.3 B"),
     "phi-2": (phi.PHI_2, "2.7 B"),
