@@ -18,3 +18,24 @@ def test_chunks_of_128_and_more_are_within_a_fifth():
             assert table("ratio", cache=cache, chunk=chunk) < 1.1
         assert table("ratio", cache=cache, chunk=64) > 1.2
     assert round(table("ratio", cache="window", chunk=512), 2) == 0.75
+
+
+def test_a_word_is_found_within_the_reach_and_no_further():
+    table = claimed(
+        "models/mistral:retrieval",
+        "One layer finds the word up to 7 tokens back, two layers up to 14 "
+        "and four up to 28, and one token further they guess.",
+        "As expected, and not even less surely at the end of the reach.",
+        "Who guesses is right once in eight times.",
+    )
+    for name, reach in (
+        ("one layer, window 8", 7),
+        ("two layers, window 8", 14),
+        ("four layers, window 8", 28),
+        ("four layers, no window", 47),
+    ):
+        for back in (3, 7, 8, 14, 15, 28, 29, 40):
+            if back <= reach:
+                assert table("lowest", model=name, back=back) > 0.9
+            else:
+                assert table("highest", model=name, back=back) < 0.25
