@@ -10,11 +10,10 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 
 from llmnotes.models import llama
-from llmnotes.models.kv_cache import generate
+from llmnotes.models.kv_cache import GrowingCache, generate
 from llmnotes.models.mistral import (
     Mistral,
     MistralConfig,
-    RollingCache,
     from_pretrained,
     save_pretrained,
 )
@@ -91,10 +90,9 @@ def test_names_and_numbers_in_the_file_are_theirs(pair, tmp_path):
     assert from_pretrained(tmp_path).config == our.config
 
 
-def caches(model):
-    """Those of ours that fit: a full one, and one that forgets."""
-    window = model.config.sliding_window
-    return [None] + ([RollingCache(window)] if window else [])
+def caches():
+    """Those of ours that fit: one that it chooses, and a full one."""
+    return [None, GrowingCache()]
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -108,7 +106,7 @@ def test_greedy_ids_are_theirs(pair, cached):
         do_sample=False,
         use_cache=cached,
     )
-    for past in caches(our):
+    for past in caches():
         written = generate(our, ids, 12, past=past, temperature=0)
         assert torch.equal(written, expected)
 
@@ -128,7 +126,7 @@ def test_left_padded_batches_have_their_logits_and_ids(pair):
         do_sample=False,
         pad_token_id=7,
     )
-    for past in caches(our):
+    for past in caches():
         options = dict(lengths=mask.sum(1), past=past, temperature=0)
         assert torch.equal(generate(our, ids, 8, **options), expected)
 

@@ -12,6 +12,7 @@ from llmnotes.models.kv_cache import (
     cache_bytes,
     generate,
 )
+from llmnotes.models.kv_cache.generation import reading
 from llmnotes.models.llama import Llama, LlamaConfig
 from llmnotes.models.mistral import MISTRAL_7B_V0_1, RollingCache
 from llmnotes.transformer.gpt import left_padded
@@ -79,6 +80,7 @@ def test_a_padded_row_has_the_logits_it_has_alone_after_any_split(window):
 def test_prompts_read_in_chunks_are_continued_alike(chunk):
     model, ids = MODELS[4], some_ids(9)
     right = generate(model, ids, 8, past=GrowingCache(), temperature=0)
+    assert torch.equal(generate(model, ids, 8, temperature=0), right)
     past = RollingCache(4)
     got = generate(model, ids, 8, past=past, chunk=chunk, temperature=0)
     assert torch.equal(got, right)
@@ -196,3 +198,13 @@ def test_an_impossible_window_is_refused(window):
 def test_decoders_that_know_no_window_refuse_a_model_that_has_one():
     with pytest.raises(ValueError, match="^model: got Mistral, expected Ll"):
         Lean(tiny(WINDOW))
+
+
+def test_a_model_chooses_the_smaller_cache():
+    model = MODELS[4]
+    assert type(model.cache(4)) is KVCache
+    assert type(model.cache(5)) is RollingCache
+    assert model.cache(5).window == 4
+    assert type(tiny(None).cache(5)) is KVCache
+    read = reading(model, True, None, None, some_ids(3), 9)
+    assert type(read.past) is RollingCache

@@ -204,7 +204,8 @@ def reading(model, equal: bool, past, chunk, ids, new_tokens: int) -> Cached:
             )
         return Whole(model, None, None)
     if past is None:  # the last token is written and never read
-        past = KVCache(max(1, ids.shape[1] + new_tokens - 1))
+        room = max(1, ids.shape[1] + new_tokens - 1)
+        past = getattr(model, "cache", KVCache)(room)
     elif past.length >= ids.shape[1]:
         raise ValueError(
             f"past: got {past.length} tokens, expected fewer than ids' "

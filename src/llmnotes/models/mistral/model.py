@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from llmnotes.checks import check_within
+from llmnotes.models.kv_cache import KVCache
 from llmnotes.models.llama import Llama, LlamaConfig
 from llmnotes.models.llama.model import Turn, check_total
 from llmnotes.models.mistral.config import MistralConfig
@@ -59,6 +60,13 @@ class Mistral(Llama):
         if window is None or key <= window:
             return super().reach(query, key, device)
         return sliding_window_mask(query, key, window, device)
+
+    def cache(self, tokens: int) -> KVCache:
+        """Room for so many tokens, or for a window of them if it is less."""
+        window = self.config.sliding_window
+        if window is None or tokens <= window:
+            return KVCache(tokens)
+        return RollingCache(window)
 
     def through(
         self,
