@@ -9,15 +9,16 @@ A decode step at batch 1 is a few dozen small operations; each costs some
 microseconds before it computes anything. So products are joined, results
 are added in place, and a pair is turned by one complex product. For that
 the rows of W_q and W_k are put in the order where a pair's numbers are
-neighbours; both are, so no score changes. Matrices are kept as (inputs,
-outputs): a row times such a matrix reads the memory as it lies, and is the
-quicker one of the two layouts.
+neighbours; both are, so no score changes. Matrices are cut into as many
+parts as there are threads: one vector is too little work for PyTorch to
+share a product out, while the parts of a batch it does.
 
 Sources
 - Su et al. 2021, "RoFormer", arXiv 2104.09864, §3.2 (pairs as complex
   numbers).
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,18 @@ def layers(model: Llama, *, neighbours: bool) -> list[Layer]:
     return [Layer(*(w.detach().contiguous() for w in x)) for x in found]
 
 
+def shared(matrix: Tensor) -> Float[Tensor, "parts rows columns"]:
+    """Its rows in a part for each thread, as far as they can be divided."""
+    parts = math.gcd(len(matrix), torch.get_num_threads())
+    return matrix.unflatten(0, (parts, -1)).contiguous()
+
+
+def product(matrix: Float[Tensor, "parts rows columns"], x: Tensor) -> Tensor:
+    """Each row of x times a matrix, the parts at the same time."""
+    columns = x.t().expand(len(matrix), -1, -1)
+    return torch.bmm(matrix, columns).flatten(0, 1).t().contiguous()
+
+
 @checked
 def check_one(
     ids: Int[Tensor, "batch length"], new_tokens: int, model: Llama
@@ -98,10 +111,10 @@ class Lean:
     def __init__(self, model: Llama):
         self.model, config = model, model.config
         self.layers = [
-            Layer(*(w.t().contiguous() for w in layer))
+            Layer(*(w if w.ndim == 1 else shared(w) for w in layer))
             for layer in layers(model, neighbours=True)
         ]
-        self.head = model.head().detach().t().contiguous()
+        self.head = shared(model.head().detach())
         self.shape = config.num_key_value_heads, config.head_dim
         self.eps = config.rms_norm_eps
 
@@ -142,13 +155,13 @@ class Lean:
         for layer, store in zip(self.layers, stores, strict=True):
             y = F.rms_norm(x, size, layer.before, self.eps)
             turn = turns[start:stop]
-            seen = self.attend(y @ layer.qkv, store, turn, start, stop)
-            x.addmm_(seen, layer.out)
+            qkv = product(layer.qkv, y)
+            x += product(layer.out, self.attend(qkv, store, turn, start, stop))
             y = F.rms_norm(x, size, layer.between, self.eps)
-            gate, up = (y @ layer.gate_up).chunk(2, dim=-1)
-            x.addmm_(F.silu(gate).mul_(up), layer.down)
+            gate, up = product(layer.gate_up, y).chunk(2, dim=-1)
+            x += product(layer.down, F.silu(gate).mul_(up))
         last = F.rms_norm(x[-1:], size, model.norm.weight, self.eps)
-        return last @ self.head
+        return product(self.head, last)
 
     def attend(self, qkv, store, turns, start: int, stop: int) -> Tensor:
         """Turn, write into the store, and look at all of it."""
