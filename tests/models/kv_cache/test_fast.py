@@ -6,6 +6,7 @@ import torch
 
 from llmnotes.models.kv_cache import Lean, generate
 from llmnotes.models.kv_cache.fast import Compiled, CompiledInt8
+from llmnotes.models.kv_cache.packed import product, shared
 from llmnotes.models.llama import Llama, LlamaConfig
 from tests.models.kv_cache.tiny import KINDS, LONGEST, llama, some_ids
 from tests.models.llama.tiny import FAMILY, SHAPE, theirs
@@ -32,6 +33,17 @@ def test_every_way_writes_the_same_text(name, way):
         ids = some_ids(1, length)
         right = generate(model, ids, 20, temperature=0)
         assert torch.equal(WAYS[way](model).generate(ids, 20), right)
+
+
+@pytest.mark.parametrize(
+    ("threads", "parts"), [(1, 1), (2, 2), (4, 2), (7, 1)]
+)
+def test_the_parts_of_a_matrix_are_the_matrix(monkeypatch, threads, parts):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    matrix, x = torch.randn(6, 5).double(), torch.randn(3, 5).double()
+    cut = shared(matrix)
+    assert cut.shape == (parts, 6 // parts, 5)
+    assert torch.allclose(product(cut, x), x @ matrix.T)
 
 
 @pytest.mark.parametrize("way", ["lean", "two threads"])
