@@ -15,7 +15,7 @@ from tests.models.moe.training_runs import (
 )
 
 SEEDS = (0, 1, 2)
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 COEFFICIENTS = {"balanced": 0.02, "not balanced": 0.0}
 
 
