@@ -1,4 +1,4 @@
-"""What the page concludes from what the experts are asked for."""
+"""What the page concludes from mixtures that were trained."""
 
 from tests.claims import claimed
 
@@ -36,3 +36,22 @@ def test_without_the_loss_few_experts_do_the_work():
             for way in ("not balanced", "balanced")
         )
         assert lost < kept
+
+
+def test_in_a_short_race_parameters_bring_nothing():
+    table = claimed(
+        "models/moe_training:race",
+        "After 500 steps the three cannot be told apart by three seeds, and "
+        "the mixture is not the first of them.",
+        "With 500 steps on a megabyte more parameters bring nothing, in a "
+        "dense model or in a mixture.",
+    )
+    dense = "dense, as many flops", "dense, as many parameters"
+    models = "mixture, 2 of 8", *dense
+    lowest, highest = (
+        [table(end, model=name) for name in models]
+        for end in ("lowest", "highest")
+    )
+    assert max(lowest) < min(highest)  # all three spreads overlap
+    losses = [table("loss", model=name) for name in models]
+    assert min(losses) != losses[0]

@@ -35,7 +35,7 @@ def test_half_a_text_clean_beats_a_whole_one_half_spoilt():
 
 def test_serial_and_parallel_cannot_be_told_apart():
     table = claimed(
-        "models/phi:quality", "less apart than two seeds of one kind."
+        "models/phi:quality", "less apart than two seeds of one kind"
     )
     serial, parallel = (
         table("loss", block=kind) for kind in ("serial", "parallel")
