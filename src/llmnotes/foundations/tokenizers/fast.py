@@ -1,7 +1,7 @@
 """Byte-level BPE compiled: what `PlainBPE` and `plain_train` give, quicker.
 
     s      = bytes of the text
-    kinds  = kind of each code point: 0 not asked yet, LETTER, NUMBER, …
+    kinds  = code of each code point's kind; 0: not asked yet
     joints = left and right id of each pair that was joined
 
 The loops lie in `fast_encoding` and `fast_training`, which are loaded when
@@ -16,11 +16,13 @@ import numpy as np
 from llmnotes.checks import check_sizes
 from llmnotes.foundations.tokenizers.bpe import PlainBPE
 from llmnotes.foundations.tokenizers.files import ALONE
-from llmnotes.foundations.tokenizers.splitting import check_text, kind
+from llmnotes.foundations.tokenizers.splitting import (
+    CODES,
+    check_text,
+    kind,
+)
 from llmnotes.foundations.tokenizers.training import too_many
 
-LETTER, NUMBER, SPACE, OTHER = 1, 2, 3, 4
-CODES = {"L": LETTER, "N": NUMBER, "S": SPACE, "O": OTHER}
 KINDS = np.zeros(0x110000, np.uint8)  # filled as letters are met
 KINDS[:128] = [CODES[kind(chr(c))] for c in range(128)]
 

@@ -1,7 +1,7 @@
 """The compiled loop behind `ByteBPE`.
 
     s      = bytes of the text
-    kinds  = kind of each code point: 0 not asked yet, LETTER, NUMBER, …
+    kinds  = code of each code point's kind; 0: not asked yet
     cache  = words met in this text, and where in `out` their ids stand
     made   = rank -> id of what is joined
 
@@ -15,7 +15,7 @@ import heapq
 import numpy as np
 
 from llmnotes.compiled import jit
-from llmnotes.foundations.tokenizers.fast import SPACE
+from llmnotes.foundations.tokenizers.splitting import CODES
 from llmnotes.foundations.tokenizers.tables import (
     NEVER,
     doubled,
@@ -26,6 +26,7 @@ from llmnotes.foundations.tokenizers.tables import (
     slot,
 )
 
+SPACE = CODES["S"]
 LONG = 256  # bytes of a word from which on a queue is quicker
 QUOTE, BLANK = ord("'"), ord(" ")
 D, E, L, M, R, S, T, V = map(ord, "delmrstv")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 
 ENDING = re.compile("'(?:s|t|re|ve|m|ll|d)")  # don't: don, 't
 NOT_SPACE = "\x1c\x1d\x1e\x1f"  # for Unicode, against Python
+CODES = {"L": 1, "N": 2, "S": 3, "O": 4}  # kinds in compiled loops
 
 
 def kind(c: str) -> str:

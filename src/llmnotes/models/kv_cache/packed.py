@@ -75,13 +75,15 @@ def layers(model: Llama, *, neighbours: bool) -> list[Layer]:
     return [Layer(*(w.detach().contiguous() for w in x)) for x in found]
 
 
-def shared(matrix: Tensor) -> Float[Tensor, "parts rows columns"]:
+def shared(matrix: Tensor) -> Float[Tensor, "matrices rows columns"]:
     """Its rows in a part for each thread, as far as they can be divided."""
     parts = math.gcd(len(matrix), torch.get_num_threads())
     return matrix.unflatten(0, (parts, -1)).contiguous()
 
 
-def product(matrix: Float[Tensor, "parts rows columns"], x: Tensor) -> Tensor:
+def product(
+    matrix: Float[Tensor, "matrices rows columns"], x: Tensor
+) -> Tensor:
     """Each row of x times a matrix, the parts at the same time."""
     columns = x.t().expand(len(matrix), -1, -1)
     return torch.bmm(matrix, columns).flatten(0, 1).t().contiguous()
