@@ -9,5 +9,5 @@ from llmnotes.foundations.tokenizers import ByteBPE
 def always_compiled():
     """Short texts too go through the compiled loop, which is on trial."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ByteBPE, "short", 0)
+        patch.setattr(ByteBPE, "few", 0)
         yield

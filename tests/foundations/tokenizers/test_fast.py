@@ -1,7 +1,9 @@
 """Byte pairs, compiled and plain, against tiktoken on GPT-2's real ranks."""
 
 import random
+from unittest.mock import Mock
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,16 @@ from llmnotes.foundations.tokenizers import (
 from llmnotes.foundations.tokenizers.fast_encoding import LONG
 from llmnotes.foundations.tokenizers.files import END_OF_TEXT
 from llmnotes.foundations.tokenizers.splitting import check_text
+from llmnotes.foundations.tokenizers.tables import (
+    key_of,
+    number_of,
+    piece_table,
+    row_of,
+)
 from tests.foundations.tokenizers.alphabets import ODD, TEXT, openai, real_gpt2
+
+TOY = plain_train("low lower lowest newest widest aaaa " * 3, 270)
+LOWEST = np.array(TOY.encode("lowest"))
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +93,34 @@ def test_a_special_token_is_one_id_if_it_may_be():
     assert real_gpt2().decode(plainly) == real_gpt2().decode(theirs) == text
 
 
+def test_long_words_of_one_hash_are_told_apart():
+    """The hash is handed in, so we can say that two words have the same."""
+    s = np.frombuffer(b"ninebytes" + b"othernine", np.uint8)
+    key, ends = key_of(s, 0, 9), np.array([9])
+    pieces = piece_table(s[:9], ends)
+    assert number_of(s, 0, 9, key, pieces, s[:9], ends) == 0
+    assert number_of(s, 9, 9, key, pieces, s[:9], ends) == -1
+    met = np.zeros((4, 4), np.int64)
+    first = row_of(s, 0, 9, key, met)
+    met[first, :3] = key, 9, 0
+    assert row_of(s, 0, 9, key, met) == first
+    assert row_of(s, 9, 9, key, met) == (first + 1) % 4
+
+
+def test_the_first_letters_need_no_compiled_loop(monkeypatch):
+    """Texts of 6 letters; the loop takes over when 12 have been read."""
+    monkeypatch.setattr(ByteBPE, "few", 12)
+    quick, loop = ByteBPE(TOY.ids, TOY.merges), Mock(side_effect=[LOWEST] * 2)
+    monkeypatch.setattr(quick, "array", loop)
+    for uses in (0, 1, 2):
+        assert quick.encode("lowest") == LOWEST.tolist()
+        assert loop.call_count == uses
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 50_256), max_size=12))
 def test_any_ids_are_decoded_as_by_tiktoken(ids):
     assert real_gpt2().decode(ids) == openai().decode(ids)
-
-
-TOY = plain_train("low lower lowest newest widest aaaa " * 3, 270)
 
 
 @settings(max_examples=100, deadline=None)

@@ -121,6 +121,13 @@ def test_left_padded_batches_have_their_logits_and_ids(pair):
     assert torch.equal(written, expected)
 
 
+def test_reading_a_folder_draws_no_random_numbers(saved):
+    """What is drawn would be thrown away, and cost time and a seed."""
+    before = torch.get_rng_state()
+    from_pretrained(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_sharded_checkpoint_of_theirs_is_read(saved, tmp_path):
     their = theirs(FAMILY["GQA"])
     their.save_pretrained(tmp_path, max_shard_size="10KB")

@@ -202,9 +202,9 @@ def test_decoders_that_know_no_window_refuse_a_model_that_has_one():
 
 def test_a_model_chooses_the_smaller_cache():
     model = MODELS[4]
-    assert type(model.cache(4)) is KVCache
-    assert type(model.cache(5)) is RollingCache
-    assert model.cache(5).window == 4
-    assert type(tiny(None).cache(5)) is KVCache
+    assert type(model.cache_for(4)) is KVCache
+    assert type(model.cache_for(5)) is RollingCache
+    assert model.cache_for(5).window == 4
+    assert type(tiny(None).cache_for(5)) is KVCache
     read = reading(model, True, None, None, some_ids(3), 9)
     assert type(read.past) is RollingCache

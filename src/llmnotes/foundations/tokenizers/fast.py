@@ -5,8 +5,8 @@
     joints = left and right id of each pair that was joined
 
 The loops lie in `fast_encoding` and `fast_training`, which are loaded when
-they are first needed: that takes a second, in which a prompt could be read a
-thousand times.
+they are first needed, since that takes longer than to read a prompt without
+them.
 """
 
 from functools import cached_property
@@ -30,14 +30,16 @@ KINDS[:128] = [CODES[kind(chr(c))] for c in range(128)]
 class ByteBPE(PlainBPE):
     """Byte-level BPE whose encoding is compiled; see `PlainBPE`.
 
-    A text shorter than `short` is encoded as `PlainBPE` does.
+    The first few letters are encoded as `PlainBPE` does.
     """
 
-    short = 2000  # letters; more take longer than loading the loop
+    few = 2000  # more of them take longer than to load the loop
+    letters = 0  # encoded so far
 
     def plain(self, text: str) -> list[int]:
         """Ids of a text in which no token is special."""
-        if len(text) < self.short:
+        self.letters += len(text)
+        if self.letters < self.few:
             return super().plain(text)
         return self.array(text).tolist()
 

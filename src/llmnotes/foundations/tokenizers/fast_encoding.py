@@ -19,11 +19,10 @@ from llmnotes.foundations.tokenizers.splitting import CODES
 from llmnotes.foundations.tokenizers.tables import (
     NEVER,
     doubled,
-    equal,
     key_of,
     number_of,
     rank_of,
-    slot,
+    row_of,
 )
 
 SPACE = CODES["S"]
@@ -142,12 +141,7 @@ def encode(s, kinds, alone, pairs, made, pieces, body, ends, ids, out):
         j = word_end(s, i, kinds)
         length = j - i
         key = key_of(s, i, j)
-        p = slot(key, length, size - 1)
-        while cache[p, 1]:
-            if cache[p, 0] == key and cache[p, 1] == length:
-                if length <= 8 or equal(s, cache[p, 2], s, i, length):
-                    break
-            p = (p + 1) & (size - 1)
+        p = row_of(s, i, length, key, cache)
         count = counts[p]
         for k in range(count):
             out[o + k] = out[cache[p, 3] + k]

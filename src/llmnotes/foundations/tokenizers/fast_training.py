@@ -19,6 +19,7 @@ from llmnotes.foundations.tokenizers.tables import (
     doubled,
     equal,
     key_of,
+    row_of,
     slot,
 )
 
@@ -45,12 +46,7 @@ def words(s, kinds):
                     table[p] = old[k]
         j = word_end(s, i, kinds)
         length, key = j - i, key_of(s, i, j)
-        p = slot(key, length, size - 1)
-        while table[p, 1]:
-            if table[p, 0] == key and table[p, 1] == length:
-                if length <= 8 or equal(s, table[p, 2], s, i, length):
-                    break
-            p = (p + 1) & (size - 1)
+        p = row_of(s, i, length, key, table)
         if not table[p, 1]:
             table[p, 0], table[p, 1], table[p, 2] = key, length, i
             filled += 1

@@ -84,6 +84,22 @@ def number_of(s, i, length, key, table, body, ends):
 
 
 @jit
+def row_of(s, i, length, key, table):
+    """The row of a word of s that was met before, or a free one for it.
+
+    Rows begin with key, length and a place in s where the word stands.
+    """
+    mask = len(table) - 1
+    p = slot(key, length, mask)
+    while table[p, 1]:
+        if table[p, 0] == key and table[p, 1] == length:
+            if length <= 8 or equal(s, table[p, 2], s, i, length):
+                break
+        p = (p + 1) & mask
+    return p
+
+
+@jit
 def splits(body, ends, table, ids):
     """All (left, right, id) of pieces that are two others in a row."""
     found = np.empty((len(body), 3), np.int64)

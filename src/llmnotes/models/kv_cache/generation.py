@@ -9,7 +9,8 @@
 
 Prefill reads the prompt, all its tokens in one product; decode reads the one
 token that was just written. A model whose forward has no `past` reads the
-whole text for every token, and writes the same.
+whole text for every token, and writes the same. Where a model knows a better
+cache than `KVCache` for so many tokens, `cache_for(tokens)` makes it.
 
 Sources
 - Pope et al. 2022, "Efficiently Scaling Transformer Inference", arXiv
@@ -205,7 +206,7 @@ def reading(model, equal: bool, past, chunk, ids, new_tokens: int) -> Cached:
         return Whole(model, None, None)
     if past is None:  # the last token is written and never read
         room = max(1, ids.shape[1] + new_tokens - 1)
-        past = getattr(model, "cache", KVCache)(room)
+        past = getattr(model, "cache_for", KVCache)(room)
     elif past.length >= ids.shape[1]:
         raise ValueError(
             f"past: got {past.length} tokens, expected fewer than ids' "

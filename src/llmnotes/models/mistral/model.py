@@ -61,7 +61,7 @@ class Mistral(Llama):
             return super().reach(query, key, device)
         return sliding_window_mask(query, key, window, device)
 
-    def cache(self, tokens: int) -> KVCache:
+    def cache_for(self, tokens: int) -> KVCache:
         """Room for so many tokens, or for a window of them if it is less."""
         window = self.config.sliding_window
         if window is None or tokens <= window:
