@@ -9,7 +9,6 @@ Arrays are float32; `threads` of them run `decode` side by side and meet at a
     bent   = silu(gate)·up
     keys, values = (layers, kv_heads, total, head_dim)
     scale  = what a row's whole numbers are multiplied by; 1 for float32
-    gate   = how often threads have arrived, ever
 
 A step at batch 1 multiplies every matrix by one vector: each weight is read
 once and used once, so memory is the limit. `CompiledInt8` reads a quarter of
@@ -25,58 +24,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from torch import Tensor
 
 from llmnotes.checks import check_sizes
 from llmnotes.compiled import exp, jit
+from llmnotes.models.kv_cache.gate import meet
 from llmnotes.models.kv_cache.packed import check_one, layers
 from llmnotes.models.llama import Llama
 from llmnotes.transformer.rope import angles_at
 
 one, zero = np.float32(1), np.float32(0)
-PATIENCE = 4000  # looks at the gate before another process may run
-let_others_run = types.ExternalFunction("sched_yield", types.int32())
-
-
-@intrinsic
-def arrive(typing, gate):
-    """Add one to the gate, whoever else does so at the same time."""
-
-    def code(context, builder, signature, args):
-        array = context.make_array(signature.args[0])
-        data = array(context, builder, args[0]).data
-        step = ir.Constant(ir.IntType(64), 1)
-        return builder.atomic_rmw("add", data, step, "seq_cst")
-
-    return types.int64(gate), code
-
-
-@intrinsic
-def arrived(typing, gate):
-    """How often anybody has arrived; what they wrote before is seen."""
-
-    def code(context, builder, signature, args):
-        array = context.make_array(signature.args[0])
-        data = array(context, builder, args[0]).data
-        return builder.load_atomic(data, "seq_cst", 8)
-
-    return types.int64(gate), code
-
-
-@jit
-def meet(gate, threads, meetings):
-    """Wait until all threads have come to this meeting; count it."""
-    if threads > 1:
-        arrive(gate)
-        looks = 0
-        while arrived(gate) < threads * (meetings + 1):
-            looks += 1
-            if looks > PATIENCE:
-                let_others_run()
-    return meetings + 1
 
 
 @jit
