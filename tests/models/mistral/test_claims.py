@@ -25,7 +25,8 @@ def test_a_word_is_found_within_the_reach_and_no_further():
         "models/mistral:retrieval",
         "One layer finds the word up to 7 tokens back, two layers up to 14 "
         "and four up to 28, and one token further they guess.",
-        "As expected, and not even less surely at the end of the reach.",
+        "As expected, but for the end of the reach, where hardly anything is "
+        "lost.",
         "Who guesses is right once in eight times.",
     )
     for name, reach in (

@@ -10,8 +10,7 @@ def test_experts_know_letters_and_not_sources():
     table = claimed(
         SPECIALISE,
         "Our small Mixtral shows the same",
-        "Experts know letters. Of the source, though it could not differ "
-        "more, they tell at most",
+        "Experts know letters. Of the source they tell at most",
         "and less in each layer above",
         "Of the source far less than the 0.3 bit",
     )
