@@ -1,0 +1,1 @@
+"""A model that exists, made into the one that is wanted."""
