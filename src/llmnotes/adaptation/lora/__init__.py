@@ -10,6 +10,7 @@ from llmnotes.adaptation.lora.attach import (
     use,
     using,
 )
+from llmnotes.adaptation.lora.files import load_adapter, save_adapter
 from llmnotes.adaptation.lora.model import (
     DoRA,
     LoRALinear,

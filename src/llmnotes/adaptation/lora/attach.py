@@ -39,7 +39,8 @@ def add_lora(
     """Freeze a model and put an adapter beside each target; returns it.
 
     A target is the last word, or words, of a path: "c_attn", "attn.c_proj".
-    A second call with another name adds a second adapter.
+    A second call with another name adds a second adapter. What else is to
+    be trained, a new head, is unfrozen afterwards.
 
     Raises `ValueError` for a target that matches nothing, a tied weight, a
     rank that a layer is too small for; the model is not touched then.
@@ -47,10 +48,20 @@ def add_lora(
     layers = targeted(model, targets)
     check_free(layers, name)
     made = {path: kind(bare(x), rank, alpha) for path, x in layers.items()}
-    model.requires_grad_(False)
+    attach(model, made, name)
+    return model
+
+
+def attach(model: nn.Module, made: dict[str, LowRank], name: str) -> None:
+    """Freeze all but adapters, and put each beside the layer at its path."""
     for path, adapter in made.items():
         put(model, path, name, adapter)
-    return model
+    kept = {
+        p for x in adapted(model).values() for p in x.adapters.parameters()
+    }
+    for parameter in model.parameters():
+        if parameter not in kept:
+            parameter.requires_grad_(False)
 
 
 def put(model: nn.Module, path: str, name: str, adapter: LowRank) -> None:

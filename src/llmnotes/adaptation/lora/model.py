@@ -18,7 +18,6 @@ Sources
 
 import math
 from collections.abc import Callable, Iterable
-from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -78,8 +77,7 @@ class LowRank(nn.Module):
                 f"rank: got {rank}, expected at most {min(inputs, outputs)}, "
                 f"the rank of a layer from {inputs} to {outputs}"
             )
-        good = isinstance(alpha, Real) and 0 < alpha < math.inf
-        if not good or isinstance(alpha, bool):
+        if not 0 < alpha < math.inf:
             raise ValueError(f"alpha: got {alpha}, expected a number above 0")
         self.rank, self.alpha = rank, alpha
         like = {"device": place(layer), "dtype": trained_in(layer)}
