@@ -91,7 +91,7 @@ def save_adapter(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
-    notes = {"format": "pt", BASE: digest(next(iter(layers.values())))}
+    notes = {"format": "pt", BASE: digest(layers[min(layers)])}
     save_file(tensors, folder / WEIGHTS, metadata=notes)
 
 
@@ -133,7 +133,7 @@ def digest(layer: nn.Module) -> str:
     weight = getattr(layer, "original", None)
     if weight is None:
         layer = bare(layer)
-        weight = next((*layer.parameters(), *layer.buffers()))
+        weight = [*layer.parameters(), *layer.buffers()][0]
     numbers = weight.detach().cpu().contiguous().view(torch.uint8).numpy()
     return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
 
@@ -244,8 +244,8 @@ def shown(tensor: Tensor | None) -> str:
 
 def check_base(path: Path, layers: dict, known: str | None) -> None:
     """Raise `ValueError` if the adapter remembers another base."""
-    place, layer = next(iter(layers.items()))
-    if known is not None and known != digest(layer):
+    place = min(layers)
+    if known is not None and known != digest(layers[place]):
         raise ValueError(
             f"{path}: got an adapter of another base: {place} has other "
             "numbers than the weight it was trained beside"
