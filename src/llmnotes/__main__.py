@@ -1,4 +1,4 @@
-"""The command line: `llmnotes train`, `sample`, `tokenize`, `data`.
+"""The command line: `llmnotes train`, `finetune`, `sample` and so on.
 
 Mistakes and accidents end in one line on stderr and exit status 2; Ctrl-C
 saves and ends in 130. Importing torch takes seconds; what is wrong with the
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import corpora
-from llmnotes.options import SAMPLE, TOKENIZE, TRAIN
+from llmnotes.options import FINETUNE, SAMPLE, TOKENIZE, TRAIN
 from llmnotes.presets import MODELS
 from llmnotes.train_config import TrainConfig
 
@@ -30,6 +30,8 @@ EXAMPLES = """examples:
     --resume
   llmnotes train gpt --data my.txt --out mine
   llmnotes train gpt --data my.txt --out mine --resume --steps 8000
+  llmnotes finetune run --data my.txt --lora 8 --out adapter
+  llmnotes sample run --adapter adapter --prompt "ROMEO:"
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
   llmnotes sample run --prompt "ROMEO:" --stop "JULIET:"
   llmnotes sample Mistral-7B-v0.1 --prompt "My favourite condiment is"
@@ -76,6 +78,8 @@ def parser() -> Parser:
         return found
 
     command("train", run_train, "Train a model on a text.", TRAIN)
+    about = "Train a low-rank difference to a model on a text."
+    command("finetune", run_finetune, about, FINETUNE)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
     about = "Show the pieces of a text and their ids."
     command("tokenize", run_tokenize, about, TOKENIZE)
@@ -94,15 +98,29 @@ def add_data(to: Parser) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """`llmnotes train gpt`."""
     config = training(options)
+    text = read(options.data)
+    from llmnotes import commands  # not above: it imports torch
+
+    commands.train_model(options, config, text)
+
+
+def read(name: str) -> str:
+    """The text that --data names."""
     try:
-        text = corpora.text(options.data)
+        return corpora.text(name)
     except ValueError as error:
         raise ValueError(
             f"--data: {str(error).removeprefix('name: ')}"
         ) from error
-    from llmnotes import commands  # not above: it imports torch
 
-    commands.train_model(options, config, text)
+
+def run_finetune(options: argparse.Namespace) -> None:
+    """`llmnotes finetune`."""
+    check_run(options.run)
+    text = read(options.data)
+    from llmnotes import finetune  # not above: it imports torch
+
+    finetune.finetune(options, text)
 
 
 def training(options: argparse.Namespace) -> TrainConfig:
@@ -125,14 +143,19 @@ def run_sample(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"--{name}: got nothing, expected at least one letter"
             )
-    if not saved(options.run) and not Path(options.run, CONFIG).exists():
-        raise ValueError(
-            f"{options.run}: got no checkpoint, expected a folder that "
-            f"llmnotes train wrote, or one of Hugging Face's with {CONFIG}"
-        )
+    check_run(options.run)
     from llmnotes import commands  # not above: it imports torch
 
     commands.sample(options)
+
+
+def check_run(folder: str) -> None:
+    """Raise `ValueError` unless a model lies in a folder."""
+    if not saved(folder) and not Path(folder, CONFIG).exists():
+        raise ValueError(
+            f"{folder}: got no checkpoint, expected a folder that llmnotes "
+            f"train wrote, or one of Hugging Face's with {CONFIG}"
+        )
 
 
 def run_tokenize(options: argparse.Namespace) -> None:

@@ -182,6 +182,8 @@ def model_for(entry: presets.Model, config: TrainConfig) -> type[nn.Module]:
 def sample(options: argparse.Namespace) -> None:
     """`llmnotes sample`."""
     model, vocabulary = recall(options.run)
+    if options.adapter is not None:
+        model = with_adapter(model, options.adapter)
     prompt = options.prompt
     if prompt is None:
         prompt = "\n" if "\n" in vocabulary.symbols else vocabulary.symbols[0]
@@ -197,6 +199,13 @@ def sample(options: argparse.Namespace) -> None:
     finally:  # also after Ctrl-C
         print()
     print(pace, file=sys.stderr)
+
+
+def with_adapter(model: nn.Module, folder: str) -> nn.Module:
+    """The model with an adapter in its weights."""
+    from llmnotes.adaptation import lora  # not above: few ask for one
+
+    return lora.unload(lora.merge(lora.load_adapter(model, folder)))
 
 
 def known(

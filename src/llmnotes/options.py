@@ -112,6 +112,38 @@ TRAIN = {
         "help": "of the CPU; at these sizes more than 1 gains nothing",
     },
 }
+FINETUNE = {
+    "run": {
+        "metavar": "FOLDER",
+        "help": "what to start from: where train kept a run, or a model of "
+        "Hugging Face's",
+    },
+    "--lora": {
+        "type": SOME,
+        "metavar": "R",
+        "required": True,
+        "help": "rank of the adapters beside all matrices",
+    },
+    **{name: TRAIN[name] for name in (
+        "--out", "--data", "--resume", "--batch-size", "--eval-every",
+        "--seed", "--threads",
+    )},
+    "--out": {
+        "required": True,
+        "metavar": "FOLDER",
+        "help": "where the adapter is kept, and what to go on from",
+    },
+    "--steps": {
+        "type": SOME,
+        "metavar": "N",
+        "help": "optimizer steps, default 250",
+    },
+    "--learning-rate": {
+        "type": number(float, 0),
+        "metavar": "X",
+        "help": "the peak, default 0.005; the end is nothing",
+    },
+}  # fmt: skip
 SAMPLE = {
     "run": {
         "metavar": "FOLDER",
@@ -119,6 +151,10 @@ SAMPLE = {
     },
     "--prompt": {
         "help": "what to continue, default a new line",
+    },
+    "--adapter": {
+        "metavar": "FOLDER",
+        "help": "what finetune learned, or peft",
     },
     "--stop": {
         "metavar": "TEXT",
