@@ -1,5 +1,6 @@
 """Weights in few bits: number formats, files, fast products."""
 
+from llmnotes.adaptation.quantization.ggml import FORMATS, Ggml
 from llmnotes.adaptation.quantization.kinds import KINDS, quantize
 from llmnotes.adaptation.quantization.nf4 import NF4, book, equation_4
 from llmnotes.adaptation.quantization.packing import pack, unpack

@@ -1,12 +1,14 @@
 """Every way to quantize a weight, by name.
 
     KINDS = {name: the class whose `encode` quantizes a weight}
+
+One more way is one more class, and one more entry.
 """
 
 from jaxtyping import Float
 from torch import Tensor
 
-from llmnotes.adaptation.quantization import nf4, uniform
+from llmnotes.adaptation.quantization import ggml, nf4, uniform
 from llmnotes.adaptation.quantization.quantized import Quantized
 
 KINDS: dict[str, type[Quantized]] = {
@@ -17,6 +19,7 @@ KINDS: dict[str, type[Quantized]] = {
     "uint8": uniform.UInt8,
     "uint4": uniform.UInt4,
     "nf4": nf4.NF4,
+    **{kind.__name__.lower(): kind for kind in ggml.FORMATS},
 }
 
 

@@ -22,7 +22,7 @@ from functools import cache
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer, UInt
 from torch import Tensor
 
 from llmnotes.adaptation.quantization.quantized import Quantized, finite
@@ -67,7 +67,7 @@ def equation_4(bits: int = 4) -> Float[Tensor, "codes"]:
     return found / found.max()
 
 
-def nearest(x: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+def nearest(x: Float[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
     """The code nearest to each number; of two the lower one.
 
     Where one code ends and the next begins is halfway between their numbers.
@@ -83,7 +83,7 @@ class NF4(Quantized):
 
     group = 64  # the size of a block unless another is given
 
-    packed: Int[Tensor, "bytes"]
+    packed: UInt[Tensor, "bytes"]
     absmax: Float[Tensor, "blocks"]
 
     @classmethod
@@ -106,7 +106,7 @@ class NF4(Quantized):
         return cls(weight.shape, weight.dtype, packed, absmax)
 
     @property
-    def codes(self) -> Int[Tensor, "blocks block"]:
+    def codes(self) -> Integer[Tensor, "blocks block"]:
         """0 … 15, a byte each."""
         halves = self.packed >> 4, self.packed & 15
         return torch.stack(halves, -1).reshape(len(self.absmax), -1)

@@ -9,11 +9,11 @@ Two codes of 4 bits share a byte: the first in its lower half. Eight codes of
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Integer, UInt
 from torch import Tensor
 
 
-def pack(codes: Int[Tensor, "*shape"], bits: int) -> Int[Tensor, "bytes"]:
+def pack(codes: Integer[Tensor, "*shape"], bits: int) -> UInt[Tensor, "bytes"]:
     """Return the codes' bits in as few bytes as hold them."""
     plain = codes.to("cpu", torch.uint8).reshape(-1, 1).numpy()
     if bits == 4 and len(plain) % 2 == 0:  # as below, in a tenth of the time
@@ -26,8 +26,8 @@ def pack(codes: Int[Tensor, "*shape"], bits: int) -> Int[Tensor, "bytes"]:
 
 
 def unpack(
-    packed: Int[Tensor, "bytes"], bits: int, count: int
-) -> Int[Tensor, "codes"]:
+    packed: UInt[Tensor, "bytes"], bits: int, count: int
+) -> Integer[Tensor, "codes"]:
     """Return the first `count` codes."""
     plain = packed.cpu().numpy()
     if bits == 4 and count == 2 * len(plain):

@@ -2,6 +2,8 @@
 
     shape, dtype = those of the weight that was quantized
     parts        = everything that has to be stored, and hence counted
+
+How many bits a weight takes follows from the parts: scales are counted too.
 """
 
 from abc import ABC, abstractmethod

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer, UInt
 from torch import Tensor
 
 from llmnotes.adaptation.quantization.packing import pack, unpack
@@ -63,7 +63,7 @@ def grouped(
 
 def absmax(
     x: Float[Tensor, "groups group"], bits: int
-) -> tuple[Int[Tensor, "groups group"], Float[Tensor, "groups 1"]]:
+) -> tuple[Integer[Tensor, "groups group"], Float[Tensor, "groups 1"]]:
     """Return codes between ±(2ᵇ⁻¹ − 1), and scales.
 
     A weight that lies between two codes goes to the nearest, to the even one
@@ -79,9 +79,9 @@ def absmax(
 def zero_point(
     x: Float[Tensor, "groups group"], bits: int
 ) -> tuple[
-    Int[Tensor, "groups group"],
+    Integer[Tensor, "groups group"],
     Float[Tensor, "groups 1"],
-    Int[Tensor, "groups 1"],
+    Integer[Tensor, "groups 1"],
 ]:
     """Return codes 0 … 2ᵇ − 1, scales and zero points.
 
@@ -106,7 +106,7 @@ class Absmax(Quantized):
     bits = 8
     group = "channel"  # unless another is given
 
-    packed: Int[Tensor, "bytes"]
+    packed: UInt[Tensor, "bytes"]
     scale: Float[Tensor, "groups 1"]
 
     @classmethod
@@ -119,7 +119,7 @@ class Absmax(Quantized):
         return cls(weight.shape, weight.dtype, packed, scale)
 
     @property
-    def codes(self) -> Int[Tensor, "groups group"]:
+    def codes(self) -> Integer[Tensor, "groups group"]:
         """The whole numbers, a byte each."""
         raw = unpack(self.packed, self.bits, self.shape.numel())
         codes = raw.to(torch.int8) - top(self.bits)
@@ -142,9 +142,9 @@ class ZeroPoint(Quantized):
     bits = 8
     group = "channel"
 
-    packed: Int[Tensor, "bytes"]
+    packed: UInt[Tensor, "bytes"]
     scale: Float[Tensor, "groups 1"]
-    zero: Int[Tensor, "groups 1"]
+    zero: Integer[Tensor, "groups 1"]
 
     @classmethod
     def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
@@ -155,7 +155,7 @@ class ZeroPoint(Quantized):
         return cls(weight.shape, weight.dtype, pack(codes, cls.bits), *rest)
 
     @property
-    def codes(self) -> Int[Tensor, "groups group"]:
+    def codes(self) -> Integer[Tensor, "groups group"]:
         """The whole numbers, a byte each."""
         raw = unpack(self.packed, self.bits, self.shape.numel())
         return raw.reshape(len(self.scale), -1)
