@@ -39,8 +39,8 @@ def half(x: Float[np.ndarray, "*shape"]) -> UInt[np.ndarray, "*shape 2"]:
         found = x.astype(HALF)
     if not np.isfinite(found).all():
         raise ValueError(
-            f"weight: got a scale or minimum of {np.abs(x).max():.6g}, expected at most "
-            "65504, the largest half-precision number"
+            f"weight: got a scale or minimum of {np.abs(x).max():.6g}, "
+            "expected at most 65504, the largest half-precision number"
         )
     return found[..., None].view(np.uint8)
 
