@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import corpora
-from llmnotes.options import FINETUNE, SAMPLE, TOKENIZE, TRAIN
+from llmnotes.options import FINETUNE, QUANTIZE, SAMPLE, TOKENIZE, TRAIN
 from llmnotes.presets import MODELS
 from llmnotes.train_config import TrainConfig
 
@@ -35,6 +35,8 @@ EXAMPLES = """examples:
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
   llmnotes sample run --prompt "ROMEO:" --stop "JULIET:"
   llmnotes sample Mistral-7B-v0.1 --prompt "My favourite condiment is"
+  llmnotes quantize run --kind q4_k --out run.gguf
+  llmnotes sample run.gguf --prompt "ROMEO:"
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 
@@ -81,6 +83,8 @@ def parser() -> Parser:
     about = "Train a low-rank difference to a model on a text."
     command("finetune", run_finetune, about, FINETUNE)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
+    about = "Write a trained model in few bits, in one file."
+    command("quantize", run_quantize, about, QUANTIZE)
     about = "Show the pieces of a text and their ids."
     command("tokenize", run_tokenize, about, TOKENIZE)
     add_data(command("data", run_data, "Show or fetch what to train on."))
@@ -151,11 +155,24 @@ def run_sample(options: argparse.Namespace) -> None:
 
 def check_run(folder: str) -> None:
     """Raise `ValueError` unless a model lies in a folder."""
-    if not saved(folder) and not Path(folder, CONFIG).exists():
+    path = Path(folder)
+    if not (path.is_file() or saved(folder) or (path / CONFIG).exists()):
         raise ValueError(
             f"{folder}: got no checkpoint, expected a folder that llmnotes "
             f"train wrote, or one of Hugging Face's with {CONFIG}"
         )
+
+
+def run_quantize(options: argparse.Namespace) -> None:
+    """`llmnotes quantize`."""
+    if not saved(options.run):
+        raise ValueError(
+            f"{options.run}: got no checkpoint, expected a folder that "
+            "llmnotes train wrote"
+        )
+    from llmnotes import commands  # not above: it imports torch
+
+    commands.quantize(options)
 
 
 def run_tokenize(options: argparse.Namespace) -> None:
@@ -185,7 +202,7 @@ def run_data(options: argparse.Namespace) -> None:
             print(f"{name:<18}{kind:<8}{about}")
 
 
-def saved(folder: str) -> bool:
+def saved(folder: str | Path) -> bool:
     """Whether a folder holds a checkpoint."""
     return any(Path(folder).glob("step-*"))
 
