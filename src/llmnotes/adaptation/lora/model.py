@@ -246,9 +246,15 @@ class LoRALinear(nn.Module):
         """Put the active adapters into the weight: W₀ + ΔW.
 
         W₀ is kept, for `unmerge`. Raises `ValueError` if it was merged
-        already, or if what comes out is no number.
+        already, if what comes out is no number, or if the base holds codes
+        instead of a weight.
         """
         self.check_apart()
+        if not isinstance(self.base.weight, nn.Parameter):
+            raise ValueError(
+                f"base: got {type(self.base).__name__}, whose weight is made "
+                "when it is asked for, expected one that can be added to"
+            )
         merged = self.changed()
         if not merged.isfinite().all():
             raise ValueError(
