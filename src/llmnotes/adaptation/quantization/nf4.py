@@ -1,4 +1,4 @@
-"""NF4: sixteen numbers, chosen so that normal weights use them equally often.
+"""NF4: sixteen numbers, dense where normal weights are.
 
     Q(p)   = quantile of the standard normal distribution
     offset = 1 − (1/30 + 1/32)/2, where the outermost quantile is taken: at
@@ -19,7 +19,6 @@ Sources
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
 
 import torch
 from jaxtyping import Float, Integer, UInt
@@ -87,7 +86,9 @@ class NF4(Quantized):
     absmax: Float[Tensor, "blocks"]
 
     @classmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> Quantized:
         """Quantize a weight in blocks of `group` weights.
 
         Blocks run over the ends of rows: `group`, an even number, has to
