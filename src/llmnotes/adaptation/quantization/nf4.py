@@ -83,7 +83,7 @@ class NF4(Quantized):
     group = 64  # the size of a block unless another is given
 
     packed: UInt[Tensor, "bytes"]
-    absmax: Float[Tensor, "blocks"]
+    absmax: Float[Tensor, "groups"]
 
     @classmethod
     def encode(
@@ -107,12 +107,12 @@ class NF4(Quantized):
         return cls(weight.shape, weight.dtype, packed, absmax)
 
     @property
-    def codes(self) -> Integer[Tensor, "blocks block"]:
+    def codes(self) -> Integer[Tensor, "groups group"]:
         """0 … 15, a byte each."""
         halves = self.packed >> 4, self.packed & 15
         return torch.stack(halves, -1).reshape(len(self.absmax), -1)
 
-    def values(self) -> Float[Tensor, "blocks block"]:
+    def values(self) -> Float[Tensor, "groups group"]:
         """The number of each code times its block's largest magnitude."""
         levels = book().to(self.packed.device)
         return levels[self.codes.int()] * self.absmax[:, None]
