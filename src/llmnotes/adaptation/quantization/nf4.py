@@ -1,4 +1,4 @@
-"""NF4: sixteen numbers, chosen so that normal weights use them equally often.
+"""NF4: sixteen numbers, dense where normal weights are.
 
     Q(p)   = quantile of the standard normal distribution
     offset = 1 − (1/30 + 1/32)/2, where the outermost quantile is taken: at
@@ -19,7 +19,6 @@ Sources
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
 
 import torch
 from jaxtyping import Float, Integer, UInt
@@ -84,10 +83,12 @@ class NF4(Quantized):
     group = 64  # the size of a block unless another is given
 
     packed: UInt[Tensor, "bytes"]
-    absmax: Float[Tensor, "blocks"]
+    absmax: Float[Tensor, "groups"]
 
     @classmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> Quantized:
         """Quantize a weight in blocks of `group` weights.
 
         Blocks run over the ends of rows: `group`, an even number, has to
@@ -106,12 +107,12 @@ class NF4(Quantized):
         return cls(weight.shape, weight.dtype, packed, absmax)
 
     @property
-    def codes(self) -> Integer[Tensor, "blocks block"]:
+    def codes(self) -> Integer[Tensor, "groups group"]:
         """0 … 15, a byte each."""
         halves = self.packed >> 4, self.packed & 15
         return torch.stack(halves, -1).reshape(len(self.absmax), -1)
 
-    def values(self) -> Float[Tensor, "blocks block"]:
+    def values(self) -> Float[Tensor, "groups group"]:
         """The number of each code times its block's largest magnitude."""
         levels = book().to(self.packed.device)
         return levels[self.codes.int()] * self.absmax[:, None]
