@@ -47,14 +47,14 @@ def book() -> Float[Tensor, "256"]:
     return torch.cat(found).sort().values
 
 
-def in_groups(scales: Float[Tensor, "blocks"]) -> Float[Tensor, "groups 256"]:
+def in_groups(scales: Float[Tensor, "groups"]) -> Float[Tensor, "sets 256"]:
     """Scales by 256; the last group is filled up with zeros."""
     return F.pad(scales, (0, -len(scales) % SCALES)).reshape(-1, SCALES)
 
 
 def encode_scales(
-    absmax: Float[Tensor, "blocks"],
-) -> tuple[UInt[Tensor, "blocks"], Float[Tensor, "groups"], Float[Tensor, ""]]:
+    absmax: Float[Tensor, "groups"],
+) -> tuple[UInt[Tensor, "groups"], Float[Tensor, "sets"], Float[Tensor, ""]]:
     """Return codes, the largest magnitude of each group, and the mean.
 
     Source: Dettmers et al. 2023, §3.
@@ -69,10 +69,10 @@ def encode_scales(
 
 
 def decode_scales(
-    codes: UInt[Tensor, "blocks"],
-    largest: Float[Tensor, "groups"],
+    codes: UInt[Tensor, "groups"],
+    largest: Float[Tensor, "sets"],
     mean: Float[Tensor, ""],
-) -> Float[Tensor, "blocks"]:
+) -> Float[Tensor, "groups"]:
     """Return the scales that the codes stand for."""
     levels = book().to(codes.device)[codes.int()]
     found = in_groups(levels) * largest[:, None]
@@ -84,8 +84,8 @@ class DoubleNF4(Quantized):
     """A weight in NF4 whose scales are quantized too."""
 
     packed: UInt[Tensor, "bytes"]
-    scale_codes: UInt[Tensor, "blocks"]
-    largest: Float[Tensor, "groups"]
+    scale_codes: UInt[Tensor, "groups"]
+    largest: Float[Tensor, "sets"]
     mean: Float[Tensor, ""]
 
     @classmethod
@@ -97,7 +97,7 @@ class DoubleNF4(Quantized):
         scales = encode_scales(once.absmax)
         return cls(once.shape, once.dtype, once.packed, *scales)
 
-    def values(self) -> Float[Tensor, "blocks block"]:
+    def values(self) -> Float[Tensor, "groups group"]:
         """The number of each code times the scale that came back."""
         scales = decode_scales(self.scale_codes, self.largest, self.mean)
         return NF4(self.shape, self.dtype, self.packed, scales).values()

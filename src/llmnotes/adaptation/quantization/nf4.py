@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Integer, UInt
 from torch import Tensor
 
@@ -76,6 +77,12 @@ def nearest(x: Float[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
     return torch.bucketize(x, halfway).to(torch.uint8)
 
 
+@cache
+def pairs() -> Float[Tensor, "256 2"]:
+    """What each byte stands for: the numbers of its two codes."""
+    return torch.cartesian_prod(book(), book())
+
+
 @dataclass(frozen=True, eq=False)
 class NF4(Quantized):
     """A weight as codes of the book and one float32 for each block."""
@@ -113,9 +120,13 @@ class NF4(Quantized):
         return torch.stack(halves, -1).reshape(len(self.absmax), -1)
 
     def values(self) -> Float[Tensor, "groups group"]:
-        """The number of each code times its block's largest magnitude."""
-        levels = book().to(self.packed.device)
-        return levels[self.codes.int()] * self.absmax[:, None]
+        """The numbers of both codes of a byte, times the largest magnitude.
+
+        A table of 256 pairs: no array of codes is made on the way.
+        """
+        table = pairs().to(self.packed.device)
+        found = F.embedding(self.packed.int(), table)
+        return found.reshape(len(self.absmax), -1) * self.absmax[:, None]
 
     @property
     def parts(self) -> tuple[Tensor, ...]:
