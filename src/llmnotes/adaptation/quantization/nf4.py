@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Integer, UInt
 from torch import Tensor
 
@@ -74,13 +73,17 @@ def nearest(x: Float[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
     """
     levels = book().to(x.device)
     halfway = (levels[:-1] + levels[1:]) / 2
-    return torch.bucketize(x, halfway).to(torch.uint8)
+    return torch.bucketize(x, halfway, out_int32=True).to(torch.uint8)
 
 
 @cache
-def pairs() -> Float[Tensor, "256 2"]:
-    """What each byte stands for: the numbers of its two codes."""
-    return torch.cartesian_prod(book(), book())
+def pairs() -> Float[Tensor, "bytes 2"]:
+    """The two numbers that each byte stands for: one look-up instead of two.
+
+    Rows 0 to 255, the upper half of the byte first.
+    """
+    byte = torch.arange(256)
+    return torch.stack([book()[byte >> 4], book()[byte & 15]], dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +123,9 @@ class NF4(Quantized):
         return torch.stack(halves, -1).reshape(len(self.absmax), -1)
 
     def values(self) -> Float[Tensor, "groups group"]:
-        """The numbers of both codes of a byte, times the largest magnitude.
-
-        A table of 256 pairs: no array of codes is made on the way.
-        """
-        table = pairs().to(self.packed.device)
-        found = F.embedding(self.packed.int(), table)
+        """The number of each code times its block's largest magnitude."""
+        both = pairs().to(self.packed.device)
+        found = both.index_select(0, self.packed.int())
         return found.reshape(len(self.absmax), -1) * self.absmax[:, None]
 
     @property
