@@ -57,28 +57,20 @@ def stepper(model, batch, task):
     return go
 
 
-def interleaved(benchmark, calls, rounds):
-    """Seconds of each call: medians of rounds that take turns."""
-    times = {name: [] for name in calls}
-
-    def turn():
-        for name, go in calls.items():
-            start = torch.utils.benchmark.timer()
-            go()
-            times[name].append(torch.utils.benchmark.timer() - start)
-
-    benchmark.pedantic(turn, rounds=rounds, warmup_rounds=2)
-    return {n: statistics.median(some[2:]) for n, some in times.items()}
+def medians(race, calls, rounds):
+    """Seconds of each call, in turns."""
+    return {n: statistics.median(s) for n, s in race(calls, rounds=rounds,
+            slice_s=0.1).items()}  # fmt: skip
 
 
 @pytest.mark.timing
-def bench_a_step_of_each_way(benchmark, record):
+def bench_a_step_of_each_way(race, record):
     _, tokenizer = load_minilm()
     task = Swaps(tokenizer, sentences()[swap_runs.KNOWN], [
         sentences()[-1]], swap_runs.BATCH, 0)  # fmt: skip
     batch = task.batch(0)
     calls = {n: stepper(m, batch, task) for n, m in models().items()}
-    found = interleaved(benchmark, calls, rounds=15)
+    found = medians(race, calls, rounds=15)
     record(
         "step",
         kind="timing",
@@ -101,7 +93,7 @@ def bench_a_step_of_each_way(benchmark, record):
 
 
 @pytest.mark.timing
-def bench_forward_beside_and_merged(benchmark, record):
+def bench_forward_beside_and_merged(race, record):
     plain, tokenizer = load_minilm()
     beside, merged = (swap_runs.model_for(LORA)[0].bert for _ in range(2))
     merge(merged)
@@ -116,7 +108,7 @@ def bench_forward_beside_and_merged(benchmark, record):
 
     kinds = {"MiniLM": plain, "adapters beside it": beside, "merged": merged}
     calls = {name: reader(model) for name, model in kinds.items()}
-    found = interleaved(benchmark, calls, rounds=15)
+    found = medians(race, calls, rounds=15)
     record(
         "forward",
         kind="timing",
