@@ -28,7 +28,7 @@ BITS = {
     "q5_k": 5.5,
     "q6_k": 6.5625,
 }
-COUNT = 256 * 60
+COUNT = 256 * 40
 
 
 def groups(random, low, high):
@@ -152,10 +152,10 @@ def test_rows_do_not_see_each_other(name):
 
 
 def test_many_weights_are_cut_into_chunks_that_change_nothing():
-    w = some("normal").repeat(25, 1)
+    w = some("normal").repeat(26, 1)
     whole = quantize(w, "q4_k").dequantize()
     assert w.numel() > 2**18
-    assert torch.equal(whole[-60:], quantize(w[-60:], "q4_k").dequantize())
+    assert torch.equal(whole[-40:], quantize(w[-40:], "q4_k").dequantize())
 
 
 def test_searching_beats_dividing_by_the_largest():

@@ -5,7 +5,7 @@ import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from llmnotes.adaptation.quantization import (
@@ -79,6 +79,7 @@ def test_nothing_is_off_by_more_than_half_a_step(bits):
     assert (back - x).abs().max() <= 1.0001 * scale.max()
 
 
+@settings(max_examples=40)
 @given(
     arrays.arrays(
         np.float32,
