@@ -59,6 +59,16 @@ CASES = {
 }
 
 
+def test_half_a_step_is_rounded_away_from_zero():
+    """In q8_0, as C's `roundf`; the K formats go to the even code."""
+    w = torch.zeros(1, 32)
+    w[0, :4] = torch.tensor([127.0, 2.5, -0.5, 3.5])
+    codes = quantize(w, "q8_0").raw[0, 2:].view(torch.int8)
+    assert codes[:5].tolist() == [127, 3, -1, 4, 0]
+    raw = quantize(w, "q8_0").raw.flatten().numpy()
+    assert np.array_equal(raw, reference.encode("q8_0", w.numpy(), 34))
+
+
 def some(case):
     """Weights of a case, one row of 256 after the other."""
     found = CASES[case](np.random.default_rng(3)).astype(np.float32)
