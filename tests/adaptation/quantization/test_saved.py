@@ -69,7 +69,7 @@ def test_a_file_of_floats_is_the_model(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", presets.MODELS)
-@pytest.mark.parametrize("kind", ["q8_0", "q4_k", "q6_k"])
+@pytest.mark.parametrize("kind", ["q8_0", "q4_k"])
 def test_a_quantized_file_is_the_model_of_quantized_matrices(
     name, kind, tmp_path
 ):
@@ -107,7 +107,7 @@ def test_a_row_belongs_to_an_output(tmp_path):
 
 
 def test_what_is_small_or_does_not_divide_stays(tmp_path):
-    model, about = build("gpt", n_embd=96, n_head=3)
+    model, about = build("gpt", n_embd=96, n_head=3, n_layer=1)
     tensors = saved.save(tmp_path / "model.gguf", model, about, "q4_k")
     kinds = {name: kept.name() for name, kept in tensors.items()}
     assert kinds["blk.0.attn_norm.weight"] == "f32"
@@ -115,10 +115,10 @@ def test_what_is_small_or_does_not_divide_stays(tmp_path):
     assert kinds["position_embd.weight"] == "f32"
     assert kinds["blk.0.attn_qkv.weight"] == "q5_0"  # rows of 96
     assert kinds["token_embd.weight"] == "q5_0"
-    wide, about = build("gpt", n_embd=256)
+    wide, about = build("gpt", n_embd=256, n_layer=1)
     tensors = saved.save(tmp_path / "model.gguf", wide, about, "q4_k")
     assert tensors["blk.0.attn_qkv.weight"].name() == "q4_k"
-    odd, about = build("gpt", n_embd=20)
+    odd, about = build("gpt", n_embd=20, n_layer=1)
     tensors = saved.save(tmp_path / "model.gguf", odd, about, "q4_k")
     assert {kept.name() for kept in tensors.values()} == {"f32"}
     mixed, about = build("mixtral")

@@ -5,7 +5,7 @@ import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from llmnotes.adaptation.quantization import (
@@ -43,6 +43,20 @@ def test_zero_point_by_hand():
     assert zero.tolist() == [[5]]
 
 
+def test_a_range_is_stretched_to_reach_zero():
+    codes, scale, zero = zero_point(torch.tensor([[1.0, 2.0, 3.0]]), 4)
+    assert (codes.tolist(), zero.tolist()) == ([[5, 10, 15]], [[0]])
+    torch.testing.assert_close(scale, torch.tensor([[0.2]]))
+    codes, _, zero = zero_point(torch.tensor([[-1.0, -2.0, -3.0]]), 4)
+    assert (codes.tolist(), zero.tolist()) == ([[10, 5, 0]], [[15]])
+
+
+def test_a_group_of_zeros_has_a_scale_one_can_divide_by():
+    for find in (absmax, zero_point):
+        codes, scale, *_ = find(torch.zeros(2, 5), 4)
+        assert (scale > 0).all() and not codes.any()
+
+
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_the_symmetric_range_lacks_the_lowest_code(bits):
     x = weight(7, 97)
@@ -65,6 +79,7 @@ def test_nothing_is_off_by_more_than_half_a_step(bits):
     assert (back - x).abs().max() <= 1.0001 * scale.max()
 
 
+@settings(max_examples=40)
 @given(
     arrays.arrays(
         np.float32,
