@@ -17,7 +17,7 @@ from llmnotes.adaptation.lora import (
     RankStabilised,
     add_lora,
 )
-from tests.adaptation.base_model import AFTER, BEFORE, base, ids
+from tests.base_model import AFTER, BEFORE, base, ids
 
 STEPS = 250
 JUDGED = 40_000  # characters of a validation text

@@ -24,7 +24,7 @@ from llmnotes.adaptation.qlora import (
     to_nf4,
 )
 from llmnotes.adaptation.quantization import quantize
-from tests.adaptation.base_model import AFTER, base, ids
+from tests.base_model import AFTER, base, ids
 from tests.adaptation.lora.text_runs import config_of, losses
 
 RANK, RATE = 4, 2e-2
