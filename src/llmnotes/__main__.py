@@ -1,4 +1,4 @@
-"""The command line: `llmnotes train`, `sample`, `tokenize`, `data`.
+"""The command line: `llmnotes train`, `sample`, `quantize` and so on.
 
 Mistakes and accidents end in one line on stderr and exit status 2; Ctrl-C
 saves and ends in 130. Importing torch takes seconds; what is wrong with the
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import corpora
-from llmnotes.options import SAMPLE, TOKENIZE, TRAIN
+from llmnotes.options import QUANTIZE, SAMPLE, TOKENIZE, TRAIN
 from llmnotes.presets import MODELS
 from llmnotes.train_config import TrainConfig
 
@@ -33,6 +33,8 @@ EXAMPLES = """examples:
   llmnotes sample run --prompt "ROMEO:" --seed 1 --temperature 0.8
   llmnotes sample run --prompt "ROMEO:" --stop "JULIET:"
   llmnotes sample Mistral-7B-v0.1 --prompt "My favourite condiment is"
+  llmnotes quantize run --kind q4_k --out run.gguf
+  llmnotes sample run.gguf --prompt "ROMEO:"
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 
@@ -77,6 +79,8 @@ def parser() -> Parser:
 
     command("train", run_train, "Train a model on a text.", TRAIN)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
+    about = "Write a trained model in few bits, in one file."
+    command("quantize", run_quantize, about, QUANTIZE)
     about = "Show the pieces of a text and their ids."
     command("tokenize", run_tokenize, about, TOKENIZE)
     add_data(command("data", run_data, "Show or fetch what to train on."))
@@ -125,7 +129,8 @@ def run_sample(options: argparse.Namespace) -> None:
             raise ValueError(
                 f"--{name}: got nothing, expected at least one letter"
             )
-    if not saved(options.run) and not Path(options.run, CONFIG).exists():
+    path = Path(options.run)
+    if not (path.is_file() or saved(path) or (path / CONFIG).exists()):
         raise ValueError(
             f"{options.run}: got no checkpoint, expected a folder that "
             f"llmnotes train wrote, or one of Hugging Face's with {CONFIG}"
@@ -133,6 +138,18 @@ def run_sample(options: argparse.Namespace) -> None:
     from llmnotes import commands  # not above: it imports torch
 
     commands.sample(options)
+
+
+def run_quantize(options: argparse.Namespace) -> None:
+    """`llmnotes quantize`."""
+    if not saved(options.run):
+        raise ValueError(
+            f"{options.run}: got no checkpoint, expected a folder that "
+            "llmnotes train wrote"
+        )
+    from llmnotes import commands  # not above: it imports torch
+
+    commands.quantize(options)
 
 
 def run_tokenize(options: argparse.Namespace) -> None:
@@ -162,7 +179,7 @@ def run_data(options: argparse.Namespace) -> None:
             print(f"{name:<18}{kind:<8}{about}")
 
 
-def saved(folder: str) -> bool:
+def saved(folder: str | Path) -> bool:
     """Whether a folder holds a checkpoint."""
     return any(Path(folder).glob("step-*"))
 

@@ -12,6 +12,7 @@ import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from pkgutil import resolve_name
 from time import perf_counter
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from llmnotes import checkpoint, data, folders, presets
+from llmnotes.adaptation.quantization import saved
 from llmnotes.foundations.tokenizers import ByteBPE
 from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.models import kv_cache
@@ -199,6 +201,21 @@ def sample(options: argparse.Namespace) -> None:
     print(pace, file=sys.stderr)
 
 
+def quantize(options: argparse.Namespace) -> None:
+    """`llmnotes quantize`."""
+    if options.kind not in saved.KINDS:
+        raise ValueError(
+            f"--kind: got {options.kind!r}, expected one of "
+            f"{', '.join(saved.KINDS)}"
+        )
+    model, vocabulary = recall(options.run)
+    about = {"model": UNNAMED, **checkpoint.read(options.run)["about"]}
+    tokenizer = getattr(vocabulary, "tokenizer", None)
+    rest = about, options.kind, tokenizer
+    tensors = saved.save(options.out, model, *rest)
+    print(f"{options.out}: {saved.summary(tensors)}")
+
+
 def known(
     vocabulary: data.CharVocabulary | Pieces | folders.Vocabulary,
     option: str,
@@ -282,6 +299,11 @@ def recall(
     folder: str,
 ) -> tuple[nn.Module, data.CharVocabulary | Pieces | folders.Vocabulary]:
     """The trained model in a folder, and the characters or pieces it reads."""
+    if Path(folder).is_file():
+        model, about, tokenizer = saved.load(folder)
+        vocabulary = tokenizer and Pieces(tokenizer)
+        vocabulary = vocabulary or data.CharVocabulary(about["symbols"])
+        return model.to(device()), vocabulary
     if folders.theirs(folder):
         model, vocabulary = folders.recall(folder)
         return model.to(device()), vocabulary

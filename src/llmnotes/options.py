@@ -115,7 +115,8 @@ TRAIN = {
 SAMPLE = {
     "run": {
         "metavar": "FOLDER",
-        "help": "where train kept the run, or a model of Hugging Face's",
+        "help": "where train kept the run, a model of Hugging Face's, or a "
+        ".gguf file that quantize wrote",
     },
     "--prompt": {
         "help": "what to continue, default a new line",
@@ -154,6 +155,20 @@ SAMPLE = {
         "type": CHANCE,
         "metavar": "P",
         "help": "at least P x the likeliest",
+    },
+}
+QUANTIZE = {
+    "run": {"metavar": "FOLDER", "help": "where train kept the run"},
+    "--kind": {
+        "required": True,
+        "metavar": "KIND",
+        "help": "of a matrix's bytes: f32, f16, q8_0, q6_k, q5_k, q4_k, q3_k, "
+        "q2_k, or older ones, q5_1, q5_0, q4_1, q4_0",
+    },
+    "--out": {
+        "required": True,
+        "metavar": "FILE",
+        "help": "the .gguf file to write; sample reads it",
     },
 }
 TOKENIZE = {

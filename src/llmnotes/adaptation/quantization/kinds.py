@@ -19,7 +19,7 @@ KINDS: dict[str, type[Quantized]] = {
     "uint8": uniform.UInt8,
     "uint4": uniform.UInt4,
     "nf4": nf4.NF4,
-    **{kind.__name__.lower(): kind for kind in ggml.FORMATS},
+    **{kind.name(): kind for kind in ggml.FORMATS},
 }
 
 
