@@ -2,8 +2,13 @@
 
 layers  = {name: a linear layer}: all matrices but the embeddings
 blocks  = the same, block by block
-judge   = a dict of numbers about a model, on text that nobody calibrates on
-show    = a function that lets a model read calibration text of a seed
+judge   = what a model loses, on text that nobody calibrates on
+show    = let a model read calibration text of a seed
+
+The GPT has read the training part of Python's reference and is judged on the
+validation part: by its loss, and by how far its distributions are from those
+of the model before. MiniLM is judged by the cosine of sentences' vectors with
+those before.
 """
 
 import copy
@@ -15,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from llmnotes import data, train
+from llmnotes import data
 from llmnotes.transformer.bert.files import load_minilm
 from llmnotes.transformer.bert.sentences import embed
 from llmnotes.transformer.gpt.model import Conv1D
 from tests.adaptation import base_model
 
-WINDOWS, LENGTH = 128, 64  # of calibration text, and their tokens
-SENTENCES = 200
+LENGTH = 64  # tokens of a window
+SENTENCES = 100
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Subject:
     """A model in full precision, how to judge it, what it may read."""
 
     model: nn.Module
-    judge: Callable[[nn.Module], dict]
+    judge: Callable[[nn.Module], tuple]
     show: Callable[[nn.Module, int], None]
     blocks: Callable[[nn.Module], list[dict[str, nn.Module]]]
 
@@ -55,7 +60,7 @@ def put(layer, weight):
     layer.weight.copy_(weight.T if isinstance(layer, Conv1D) else weight)
 
 
-def linears(module, prefix=""):
+def linears(module, prefix):
     """The linear layers below a module, in the order of its definition."""
     kinds = nn.Linear, Conv1D
     return {
@@ -67,20 +72,23 @@ def linears(module, prefix=""):
 
 @functools.cache
 def gpt():
-    """The GPT that has read Python's reference, judged by its loss."""
+    """The GPT; judged by loss and by KL from the model before, in nats."""
     model = base_model.base()
-    ids, other = base_model.ids(base_model.BEFORE)
-    windows = other[: len(other) // LENGTH * LENGTH].reshape(-1, LENGTH)
-    before = log_probabilities(model, windows)
+    _, other = base_model.ids(base_model.BEFORE)
+    ids, targets = (
+        part[: len(part) // LENGTH * LENGTH].reshape(-1, LENGTH)
+        for part in (other[:-1], other[1:])
+    )
+    before = log_probabilities(model, ids)
 
     def judge(model):
-        after = log_probabilities(model, windows)
+        after = log_probabilities(model, ids)
+        loss = F.nll_loss(after.flatten(0, 1), targets.flatten())
         apart = (before.exp() * (before - after)).sum(-1).mean()
-        loss = train.evaluate_all(model, other, base_model.CONFIG)
-        return {"loss": loss, "kl": apart.item()}
+        return loss.item(), apart.item()
 
     def show(model, seed):
-        model(draw(ids, seed))
+        model(draw(base_model.ids(base_model.BEFORE)[0], seed))
 
     def blocks(model):
         return [
@@ -91,7 +99,7 @@ def gpt():
     return Subject(model, judge, show, blocks)
 
 
-def draw(ids, seed, windows=WINDOWS):
+def draw(ids, seed, windows=256):
     """Some windows of a text."""
     rng = torch.Generator().manual_seed(1000 + seed)
     last = len(ids) - LENGTH
@@ -118,17 +126,17 @@ def minilm():
 
     def judge(model):
         found = embed(model, tokenizer, chosen)
-        return {"cosine": (found * wanted).sum(-1).mean().item()}
+        return ((found * wanted).sum(-1).mean().item(),)
 
     def show(model, seed):
-        some = draw(ids, seed)
+        some = draw(ids, seed, windows=48)  # no sentences: they need padding
         some[:, 0], some[:, -1] = first, last
-        for part in some.split(32):
+        for part in some.split(24):
             model(part, torch.ones_like(part, dtype=torch.bool))
 
     def blocks(model):
         return [
-            linears(layer, f"layer.{i}.")
+            linears(layer, f"{i}.")
             for i, layer in enumerate(model.encoder["layer"])
         ]
 

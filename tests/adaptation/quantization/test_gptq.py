@@ -1,7 +1,5 @@
 """GPTQ: the Cholesky form is the exact problem, and beats rounding."""
 
-from functools import partial
-
 import pytest
 import torch
 
@@ -13,8 +11,7 @@ from llmnotes.adaptation.quantization.gptq import (
     gptq,
     hessian,
     in_order,
-    on_grid,
-    per_weight,
+    nearest_on_grid,
 )
 
 ROWS, INPUTS, TOKENS = 7, 24, 61
@@ -28,14 +25,13 @@ def some(seed=0, tokens=TOKENS):
 
 
 def grid(weight, bits, group):
-    """What rounds a column, in float64, and remembers what it was given."""
-    plain = quantize(weight, f"int{bits}", group)
-    scale = per_weight(plain.scale, weight).double()
+    """What rounds a column, and remembers what it was given."""
+    on_grid, *_ = nearest_on_grid(quantize(weight, f"uint{bits}", group))
     given = []
 
     def nearest(column, j):
         given.append(column.clone())
-        return on_grid(scale, 2 ** (bits - 1) - 1, column, j)
+        return on_grid(column, j)
 
     return nearest, given
 
@@ -50,8 +46,10 @@ def test_the_cholesky_form_is_the_exact_problem(bits, group):
     for ours, theirs in zip(first, second, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-8)
     assert torch.equal(quick, slow)
-    found = gptq(weight, inputs, bits, group).dequantize()
-    torch.testing.assert_close(found, quick.float())
+    found = gptq(weight, inputs, bits, group)
+    torch.testing.assert_close(found.dequantize(), quick.float())
+    slowly = gptq(weight, inputs, bits, group, solve=exact)
+    assert torch.equal(found.codes, slowly.codes)
 
 
 def test_what_is_left_is_the_least_squares_answer():
@@ -84,11 +82,12 @@ def test_inputs_that_have_nothing_in_common_leave_rounding():
     weight, _ = some()
     inputs = torch.diag(torch.arange(1.0, INPUTS + 1))
     for found, plain in (
-        (gptq(weight, inputs, 3, 8), quantize(weight, "int3", 8)),
-        (gptq(weight, inputs, 8), quantize(weight, "int8")),
+        (gptq(weight, inputs, 3, 8), quantize(weight, "uint3", 8)),
+        (gptq(weight, inputs, 8), quantize(weight, "uint8")),
     ):
         assert torch.equal(found.codes, plain.codes)
         assert torch.equal(found.scale, plain.scale)
+        assert torch.equal(found.zero, plain.zero)
 
 
 @pytest.mark.parametrize(("bits", "group"), [(2, 8), (3, 6), (4, "channel")])
@@ -96,7 +95,7 @@ def test_outputs_change_less_than_with_rounding(bits, group):
     ours = theirs = 0
     for seed in range(5):
         weight, inputs = some(seed)
-        plain = quantize(weight, f"int{bits}", group)
+        plain = quantize(weight, f"uint{bits}", group)
         found = gptq(weight, inputs, bits, group)
         ours += cost(weight - found.dequantize(), inputs)
         theirs += cost(weight - plain.dequantize(), inputs)
@@ -108,16 +107,17 @@ def test_a_dead_input_is_rounded_and_disturbs_nobody():
     weight, inputs = some()
     inputs[:, 5] = 0
     found = gptq(weight, inputs, 3, "channel")
-    plain = quantize(weight, "int3", "channel")
+    plain = quantize(weight, "uint3", "channel")
     assert torch.equal(found.codes[:, 5], plain.codes[:, 5])
     others = [j for j in range(INPUTS) if j != 5]
-    scale = per_weight(plain.scale, weight).double()[:, others]
     matrix = hessian(inputs[:, others], 0.0)
-    matrix += torch.eye(len(others)) * (
-        0.01 * inputs.double().square().sum(0).mean()
-    )
+    mean = inputs.double().square().sum(0).mean()
+    matrix += 0.01 * mean * torch.eye(len(others))
+    nearest, *_ = nearest_on_grid(plain)
     alone = compensated(
-        weight[:, others].double(), matrix, partial(on_grid, scale, 3)
+        weight[:, others].double(),
+        matrix,
+        lambda column, j: nearest(column, others[j]),
     )
     torch.testing.assert_close(found.dequantize()[:, others], alone.float())
 
@@ -127,13 +127,12 @@ def test_any_order_of_columns_comes_back_in_place():
     matrix, order = hessian(inputs), torch.randperm(INPUTS)
     nearest, _ = grid(weight, 3, 8)
     found = in_order(order, weight.double(), matrix, nearest)
-    scale = per_weight(quantize(weight, "int3", 8).scale, weight).double()
     moved = compensated(
         weight.double()[:, order],
         matrix[order][:, order],
-        partial(on_grid, scale[:, order], 3),
+        lambda column, j: nearest(column, int(order[j])),
     )
-    torch.testing.assert_close(found[:, order], moved)
+    assert torch.equal(found[:, order], moved)
 
 
 def test_more_inputs_than_tokens_need_damping():

@@ -8,8 +8,7 @@ from llmnotes.adaptation.quantization import quantize
 from llmnotes.adaptation.quantization.gptq import (
     by_activity,
     compensated,
-    hessian,
-    per_weight,
+    gptq,
 )
 from llmnotes.adaptation.quantization.smooth import smoothing
 
@@ -20,13 +19,15 @@ def theirs():
     from compressed_tensors.quantization import QuantizationArgs
     from llmcompressor.modifiers.gptq.gptq_quantize import quantize_weight
 
-    def run(weight, matrix, scale, bits, **how):
-        args = QuantizationArgs(num_bits=bits, symmetric=True, **how)
+    def run(weight, inputs, plain, **how):
+        rows = len(weight)
+        args = QuantizationArgs(num_bits=plain.bits, symmetric=False, **how)
+        zero = plain.zero.reshape(rows, -1) - 2.0 ** (plain.bits - 1)
         found, _, fallback = quantize_weight(
             weight.clone()[None],
-            matrix.float()[None],
-            scale[None],
-            torch.zeros_like(scale)[None],
+            (inputs.T @ inputs)[None],
+            plain.scale.reshape(1, rows, -1),
+            zero[None],
             None,
             args,
             blocksize=16,
@@ -37,34 +38,25 @@ def theirs():
     return run
 
 
-@pytest.mark.parametrize("actorder", [None, "weight"])
+@pytest.mark.parametrize("order", [None, "weight"])
 @pytest.mark.parametrize("bits", [3, 4])
 @pytest.mark.parametrize("group", ["channel", 64])
-def test_all_codes_are_theirs(theirs, bits, group, actorder):
+def test_all_codes_are_theirs(theirs, bits, group, order):
     torch.manual_seed(3)
-    rows, inputs = 21, 192
-    weight = torch.randn(rows, inputs)
-    x = torch.randn(300, inputs) @ torch.randn(inputs, inputs)
-    plain = quantize(weight, f"int{bits}", group)
-    scale = plain.scale.reshape(rows, -1)
-    how = {"strategy": "channel"}
+    rows, width = 21, 192
+    weight = torch.randn(rows, width)
+    inputs = torch.randn(300, width) @ torch.randn(width, width)
+    plain = quantize(weight, f"uint{bits}", group)
+    how = {"strategy": "channel", "actorder": order}
     if group != "channel":
-        how = {"strategy": "group", "group_size": group}
-    raw = x.double().T @ x.double()
-    found = theirs(weight, raw, scale, bits, actorder=actorder, **how)
-    each = per_weight(plain.scale, weight).double()
-
-    def nearest(column, j):  # theirs uses the code -2^(bits-1), too
-        last = 2 ** (bits - 1)
-        return (column / each[:, j]).round().clamp(-last, last - 1) * each[
-            :, j
-        ]
-
-    way = by_activity if actorder else compensated
-    ours = way(weight.double(), hessian(x), nearest)
-    codes = [(w / each).round() for w in (ours, found)]
-    assert torch.equal(*codes)
-    assert codes[0].unique().numel() > 2 ** (bits - 1)
+        how |= {"strategy": "group", "group_size": group}
+    found = theirs(weight, inputs, plain, **how).reshape(plain.codes.shape)
+    solve = by_activity if order else compensated
+    ours = gptq(weight, inputs, bits, group, solve=solve)
+    codes = torch.round(found / plain.scale) + plain.zero
+    assert torch.equal(ours.codes, codes.to(torch.uint8))
+    assert (ours.codes != plain.codes).float().mean() > 0.2
+    assert ours.codes.unique().numel() == 2**bits
 
 
 def test_their_smoothing_is_ours_for_inputs_that_are_even():

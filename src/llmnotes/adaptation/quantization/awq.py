@@ -42,7 +42,7 @@ class Scaled(NamedTuple):
 def awq(
     weight: Float[Tensor, "output input"],
     inputs: Float[Tensor, "... input"],
-    kind: str = "int4",
+    kind: str = "uint4",
     group: int | str | None = None,
     steps: int = 20,
 ) -> Scaled:

@@ -20,7 +20,6 @@ Sources
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -28,49 +27,18 @@ from torch import Tensor
 
 from llmnotes.adaptation.quantization.packing import pack
 from llmnotes.adaptation.quantization.uniform import (
-    Absmax,
-    Int2,
-    Int3,
-    Int4,
-    Int8,
-    top,
+    UInt2,
+    UInt3,
+    UInt4,
+    UInt8,
+    ZeroPoint,
 )
 from llmnotes.checks import checked
 
 Nearest = Callable[[Tensor, int], Tensor]
-BITS = {2: Int2, 3: Int3, 4: Int4, 8: Int8}
+Solve = Callable[[Tensor, Tensor, Nearest], Tensor]
+BITS = {2: UInt2, 3: UInt3, 4: UInt4, 8: UInt8}
 DAMPING = 0.01  # as in the authors' code
-
-
-@checked
-def gptq(
-    weight: Float[Tensor, "output input"],
-    inputs: Float[Tensor, "... input"],
-    bits: int = 4,
-    group: int | str | None = None,
-    damping: float = DAMPING,
-) -> Absmax:
-    """Return `weight` in so many bits, chosen by what the layer reads.
-
-    Scales are those of `quantize(weight, f"int{bits}", group)`, and so is the
-    size; only the codes differ. An input that was 0 in every token, a dead
-    one, is rounded to nearest. Sums are in float64.
-
-    Raises `ValueError` for bits that are not 2, 3, 4 or 8, a group that does
-    not divide, a number that is not finite, and inputs that do not determine
-    the answer while damping is 0.
-
-    Source: Frantar et al. 2022, algorithm 1.
-    """
-    if bits not in BITS:
-        raise ValueError(f"bits: got {bits}, expected 2, 3, 4 or 8")
-    plain = BITS[bits].encode(weight, group)
-    scale = per_weight(plain.scale, weight).double()
-    nearest = partial(on_grid, scale, top(bits))
-    x = weight.detach().double()
-    found = compensated(x, hessian(inputs, damping), nearest)
-    codes = torch.round(found / scale).to(torch.int8)
-    return replace(plain, packed=pack(codes + top(bits), bits))
 
 
 def hessian(
@@ -182,18 +150,54 @@ def exact(
     return rest
 
 
-def on_grid(scale: Tensor, last: int, column: Tensor, j: int) -> Tensor:
-    """Return the nearest multiples of column j's scales, ±last at most."""
-    step = scale[:, j]
-    return torch.round(column / step).clamp(-last, last) * step
+def nearest_on_grid(plain: ZeroPoint) -> tuple[Nearest, Tensor, Tensor]:
+    """What rounds a column to the grid that a weight was rounded to.
+
+    Also each weight's own scale and zero.
+    """
+    scale, zero = (
+        part.double().expand_as(plain.codes).reshape(plain.shape)
+        for part in (plain.scale, plain.zero)
+    )
+    last = 2**plain.bits - 1
+
+    def nearest(column: Tensor, j: int) -> Tensor:
+        step, z = scale[:, j], zero[:, j]
+        return torch.round(column / step).clamp(-z, last - z) * step
+
+    return nearest, scale, zero
 
 
-def per_weight(
-    scale: Float[Tensor, "groups 1"], weight: Float[Tensor, "output input"]
-) -> Float[Tensor, "output input"]:
-    """Return each weight's own scale."""
-    size = weight.numel() // len(scale)
-    return scale.expand(-1, size).reshape(weight.shape)
+@checked
+def gptq(
+    weight: Float[Tensor, "output input"],
+    inputs: Float[Tensor, "... input"],
+    bits: int = 4,
+    group: int | str | None = None,
+    damping: float = DAMPING,
+    solve: Solve = compensated,
+) -> ZeroPoint:
+    """Return `weight` in so many bits, chosen by what the layer reads.
+
+    Scales and zeros are those of `quantize(weight, f"uint{bits}", group)`,
+    and so is the size; only the codes differ. An input that was 0 in every
+    token, a dead one, is rounded to nearest. Sums are in float64. `exact` and
+    `by_activity` solve it otherwise.
+
+    Raises `ValueError` for bits that are not 2, 3, 4 or 8, a group that does
+    not divide, a number that is not finite, and inputs that do not determine
+    the answer while damping is 0.
+
+    Source: Frantar et al. 2022, algorithm 1.
+    """
+    if bits not in BITS:
+        raise ValueError(f"bits: got {bits}, expected 2, 3, 4 or 8")
+    plain = BITS[bits].encode(weight, group)
+    nearest, scale, zero = nearest_on_grid(plain)
+    x = weight.detach().double()
+    found = solve(x, hessian(inputs, damping), nearest)
+    codes = torch.round(found / scale) + zero
+    return replace(plain, packed=pack(codes.to(torch.uint8), bits))
 
 
 def cost(
