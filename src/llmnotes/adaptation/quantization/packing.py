@@ -16,7 +16,9 @@ from torch import Tensor
 def pack(codes: Integer[Tensor, "*shape"], bits: int) -> UInt[Tensor, "bytes"]:
     """Return the codes' bits in as few bytes as hold them."""
     plain = codes.to("cpu", torch.uint8).reshape(-1, 1).numpy()
-    if bits == 4 and len(plain) % 2 == 0:  # as below, in a tenth of the time
+    if bits == 8:
+        found = plain[:, 0].copy()
+    elif bits == 4 and len(plain) % 2 == 0:  # as below, in a tenth of the time
         low, high = plain[::2, 0], plain[1::2, 0]
         found = low | high << np.uint8(4)
     else:
@@ -30,7 +32,9 @@ def unpack(
 ) -> Integer[Tensor, "codes"]:
     """Return the first `count` codes."""
     plain = packed.cpu().numpy()
-    if bits == 4 and count == 2 * len(plain):
+    if bits == 8:
+        found = plain[:count].copy()
+    elif bits == 4 and count == 2 * len(plain):
         halves = plain & np.uint8(15), plain >> np.uint8(4)
         found = np.stack(halves, 1).reshape(-1)
     else:
