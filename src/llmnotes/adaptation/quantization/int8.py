@@ -4,7 +4,8 @@
     weight = W in int8, one scale for each output ("channel") or for all
     group  = which activations share a scale: a token's ("channel") or all
              ("tensor")
-    sums   = whole numbers, exact in int32
+    sums   = whole numbers, exact in float64 as they would be in int32: what
+             is measured here is what rounding does, not how fast it is
 
 A scale may differ from row to row of x and of W, since it can be taken out
 of the sum over inputs. One that differs from *input to input* cannot, and
@@ -15,7 +16,6 @@ Sources
 - Xiao et al. 2022, "SmoothQuant", arXiv 2211.10438, §3 and figure 3.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,8 +33,8 @@ def int8_product(
     """
     codes, scale = absmax(grouped(x, group), 8)
     mine, theirs = codes.reshape(x.shape), weight.codes.reshape(weight.shape)
-    sums = torch._int_mm(mine, theirs.T)  # int32
-    return sums * scale * weight.scale.T
+    sums = mine.double() @ theirs.double().T
+    return sums.to(x.dtype) * scale * weight.scale.T
 
 
 def llm_int8(
