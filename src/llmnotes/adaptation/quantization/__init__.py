@@ -11,6 +11,8 @@ from llmnotes.adaptation.quantization.products import (
     Int8Rows,
 )
 from llmnotes.adaptation.quantization.quantized import Quantized
+from llmnotes.adaptation.quantization.saved import load as load_gguf
+from llmnotes.adaptation.quantization.saved import save as save_gguf
 from llmnotes.adaptation.quantization.uniform import (
     Absmax,
     ZeroPoint,

@@ -25,7 +25,7 @@ Sources
 """
 
 import numpy as np
-from jaxtyping import Float, Int, UInt
+from jaxtyping import Float, Integer, UInt
 
 FLOAT, HALF = np.dtype("<f4"), np.dtype("<f2")
 
@@ -58,7 +58,7 @@ def inverse(d: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 
 
 def join(
-    codes: Int[np.ndarray, "blocks 32"], fifth: bool
+    codes: Integer[np.ndarray, "blocks 32"], fifth: bool
 ) -> UInt[np.ndarray, "blocks bytes"]:
     """Codes of 4 bits, or of 5, as bytes; the fifth bits come first."""
     codes = codes.astype(np.uint8)
@@ -72,7 +72,7 @@ def join(
 
 def part(
     raw: UInt[np.ndarray, "blocks bytes"], fifth: bool
-) -> Int[np.ndarray, "blocks 32"]:
+) -> Integer[np.ndarray, "blocks 32"]:
     """The codes in such bytes."""
     low = raw[:, 4:] if fifth else raw
     codes = np.concatenate([low & 15, low >> 4], axis=1).astype(np.int8)
@@ -83,7 +83,7 @@ def part(
 
 
 def chosen(
-    x: Float[np.ndarray, "blocks 32"], at: Int[np.ndarray, "blocks"]
+    x: Float[np.ndarray, "blocks 32"], at: Integer[np.ndarray, "blocks"]
 ) -> Float[np.ndarray, "blocks"]:
     """One weight of each block. Of equal ones, 0 and −0, it is the first."""
     return np.take_along_axis(x, at[:, None], 1)[:, 0]

@@ -10,7 +10,7 @@ Sources
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,7 +50,9 @@ class Ggml(Quantized):
         return cls.__name__.lower()
 
     @classmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> Quantized:
         """Quantize a weight; the size of a block cannot be chosen."""
         if group is not None and group != cls.size:
             raise ValueError(

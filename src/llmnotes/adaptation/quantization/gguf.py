@@ -58,7 +58,7 @@ class Reader:
         """The error for a file that is damaged or of another kind."""
         return ValueError(f"{self.path}: {what}")
 
-    def bytes(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
         """The next bytes; `ValueError` if there are not so many."""
         stop = self.at + count
         if stop > len(self.data):
@@ -73,12 +73,12 @@ class Reader:
     def numbers(self, code: str, count: int = 1) -> tuple:
         """So many numbers of one type."""
         size = struct.calcsize(f"<{code}")
-        return struct.unpack(f"<{count}{code}", self.bytes(count * size))
+        return struct.unpack(f"<{count}{code}", self.take(count * size))
 
     def word(self) -> str:
         """A word behind its length."""
         try:
-            return self.bytes(*self.numbers("Q")).decode()
+            return self.take(*self.numbers("Q")).decode()
         except UnicodeDecodeError:
             raise self.wrong("got a word that is not UTF-8") from None
 
@@ -105,7 +105,7 @@ def read(path: str | Path) -> Gguf:
     kind, or with a tensor of a format that the book does not have.
     """
     reader = Reader(Path(path))
-    magic, (version,) = reader.bytes(4), reader.numbers("I")
+    magic, (version,) = reader.take(4), reader.numbers("I")
     if magic != MAGIC:
         raise reader.wrong(f"got {magic!r} at the front, expected {MAGIC!r}")
     if version not in (2, VERSION):
@@ -166,7 +166,7 @@ def tensor(
             f"{kind.size}"
         )
     reader.at = start + place
-    raw = reader.bytes(math.prod(shape) // kind.size * kind.width)
+    raw = reader.take(math.prod(shape) // kind.size * kind.width)
     raw = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
     raw = raw.reshape(-1, kind.width)
     return kind(torch.Size(shape), torch.float32, raw)

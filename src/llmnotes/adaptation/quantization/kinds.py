@@ -10,6 +10,7 @@ from torch import Tensor
 
 from llmnotes.adaptation.quantization import ggml, nf4, uniform
 from llmnotes.adaptation.quantization.quantized import Quantized
+from llmnotes.checks import checked
 
 KINDS: dict[str, type[Quantized]] = {
     "int8": uniform.Int8,
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Quantized]] = {
 }
 
 
+@checked
 def quantize(
     weight: Float[Tensor, "*shape"],
     kind: str,

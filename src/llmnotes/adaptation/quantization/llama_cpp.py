@@ -11,6 +11,11 @@ and a block of weights to neighbouring inputs. Llama's queries and keys lie
 there so that the two numbers of a pair that RoPE turns are neighbours. And
 Mixtral's gate and up are two tensors. Numbers and results are the same.
 
+What our files do not tell llama.cpp: words of a model that reads characters
+(its tokenizer is "none"), Mistral's window, which its `llama` does not have,
+and RoPE that is scaled. We have not run llama.cpp; `gguf` and `transformers`
+read the files.
+
 Sources
 - ggml, `docs/gguf.md`, "Standardized key-value pairs" and "tensor names".
 - llama.cpp, `convert_hf_to_gguf.py` (the order of rows: `permute`).

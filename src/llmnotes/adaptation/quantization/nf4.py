@@ -1,4 +1,4 @@
-"""NF4: sixteen numbers, chosen so that normal weights use them equally often.
+"""NF4: sixteen numbers, dense where normal weights are.
 
     Q(p)   = quantile of the standard normal distribution
     offset = 1 − (1/30 + 1/32)/2, where the outermost quantile is taken: at
@@ -19,7 +19,6 @@ Sources
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
 
 import torch
 from jaxtyping import Float, Integer, UInt
@@ -74,7 +73,17 @@ def nearest(x: Float[Tensor, "*shape"]) -> Integer[Tensor, "*shape"]:
     """
     levels = book().to(x.device)
     halfway = (levels[:-1] + levels[1:]) / 2
-    return torch.bucketize(x, halfway).to(torch.uint8)
+    return torch.bucketize(x, halfway, out_int32=True).to(torch.uint8)
+
+
+@cache
+def pairs() -> Float[Tensor, "bytes 2"]:
+    """The two numbers that each byte stands for: one look-up instead of two.
+
+    Rows 0 to 255, the upper half of the byte first.
+    """
+    byte = torch.arange(256)
+    return torch.stack([book()[byte >> 4], book()[byte & 15]], dim=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +93,12 @@ class NF4(Quantized):
     group = 64  # the size of a block unless another is given
 
     packed: UInt[Tensor, "bytes"]
-    absmax: Float[Tensor, "blocks"]
+    absmax: Float[Tensor, "groups"]
 
     @classmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> Quantized:
         """Quantize a weight in blocks of `group` weights.
 
         Blocks run over the ends of rows: `group`, an even number, has to
@@ -106,15 +117,16 @@ class NF4(Quantized):
         return cls(weight.shape, weight.dtype, packed, absmax)
 
     @property
-    def codes(self) -> Integer[Tensor, "blocks block"]:
+    def codes(self) -> Integer[Tensor, "groups group"]:
         """0 … 15, a byte each."""
         halves = self.packed >> 4, self.packed & 15
         return torch.stack(halves, -1).reshape(len(self.absmax), -1)
 
-    def values(self) -> Float[Tensor, "blocks block"]:
+    def values(self) -> Float[Tensor, "groups group"]:
         """The number of each code times its block's largest magnitude."""
-        levels = book().to(self.packed.device)
-        return levels[self.codes.int()] * self.absmax[:, None]
+        both = pairs().to(self.packed.device)
+        found = both.index_select(0, self.packed.int())
+        return found.reshape(len(self.absmax), -1) * self.absmax[:, None]
 
     @property
     def parts(self) -> tuple[Tensor, ...]:

@@ -15,6 +15,8 @@ from torch import Tensor
 
 def pack(codes: Integer[Tensor, "*shape"], bits: int) -> UInt[Tensor, "bytes"]:
     """Return the codes' bits in as few bytes as hold them."""
+    if bits == 8:
+        return codes.to(torch.uint8, copy=True).reshape(-1)
     plain = codes.to("cpu", torch.uint8).reshape(-1, 1).numpy()
     if bits == 8:
         found = plain[:, 0].copy()
@@ -31,6 +33,8 @@ def unpack(
     packed: UInt[Tensor, "bytes"], bits: int, count: int
 ) -> Integer[Tensor, "codes"]:
     """Return the first `count` codes."""
+    if bits == 8:
+        return packed[:count].clone()
     plain = packed.cpu().numpy()
     if bits == 8:
         found = plain[:count].copy()

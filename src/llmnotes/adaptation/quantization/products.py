@@ -6,10 +6,10 @@
     top   = the largest of them: as many as a sum of 32 bits has room for
 
 Weights are laid out once, when a matrix is made, as the loops of `fast` want
-them.
+them. A matrix keeps the vector it rounds, so one thread at a time may use it.
 
 Sources
-- Those of `fast`.
+- Dettmers et al. 2022, "LLM.int8()", arXiv 2208.07339, §2.1.
 """
 
 from abc import ABC, abstractmethod

@@ -8,7 +8,6 @@ How many bits a weight takes follows from the parts: scales are counted too.
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -27,7 +26,9 @@ class Quantized(ABC):
 
     @classmethod
     @abstractmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> "Quantized":
         """Quantize a weight; without `group`, by the kind's own."""
 
     @abstractmethod

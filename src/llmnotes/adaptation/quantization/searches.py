@@ -57,7 +57,7 @@ def line(
     x: Rows,
     weights: Rows,
     top: int,
-    tried: Float[np.ndarray, "tries"],
+    tried: np.ndarray,
     absolute: bool = False,
 ) -> tuple[Each, Each, Rows]:
     """Return the scales, the minima and the codes of x ≈ scale·q − minimum.

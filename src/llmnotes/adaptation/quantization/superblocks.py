@@ -22,7 +22,7 @@ Sources
 """
 
 import numpy as np
-from jaxtyping import Float, Int, UInt
+from jaxtyping import Float, Integer, UInt
 
 from llmnotes.adaptation.quantization.blocks import FLOAT, full, half
 from llmnotes.adaptation.quantization.searches import (
@@ -37,7 +37,7 @@ from llmnotes.adaptation.quantization.searches import (
 SIZE = 256
 
 Weights = Float[np.ndarray, "blocks 256"]
-Codes = Int[np.ndarray, "blocks 256"]
+Codes = Integer[np.ndarray, "blocks 256"]
 Bytes = UInt[np.ndarray, "blocks bytes"]
 
 
@@ -89,7 +89,8 @@ def nearest(
     some = (scale != 0)[..., None]
     steps = np.where(some, scale[..., None], FLOAT.type(1))
     new = np.rint((x + shift) / steps).clip(low, high)
-    return np.where(some, new, codes.reshape(x.shape)).reshape(n, SIZE)
+    found = np.where(some, new, codes.reshape(x.shape))
+    return found.reshape(n, SIZE).astype(np.int8)
 
 
 def pack_sixes(scales: Bytes, mins: Bytes) -> UInt[np.ndarray, "blocks 12"]:
@@ -201,7 +202,7 @@ def decode_q2_k(raw: UInt[np.ndarray, "blocks 84"]) -> Weights:
 
 def signed_multiples(
     x: Float[np.ndarray, "blocks groups"], top: int
-) -> tuple[UInt[np.ndarray, "blocks 2"], Int[np.ndarray, "blocks groups"]]:
+) -> tuple[UInt[np.ndarray, "blocks 2"], Integer[np.ndarray, "blocks groups"]]:
     """Quantize numbers of any sign: the largest magnitude becomes −top."""
     at = np.abs(x).argmax(1)[:, None]
     most = np.take_along_axis(x, at, 1)

@@ -20,7 +20,6 @@ Sources
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float, Integer, UInt
@@ -110,7 +109,9 @@ class Absmax(Quantized):
     scale: Float[Tensor, "groups 1"]
 
     @classmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> Quantized:
         """Quantize a weight; `group` as in the module's legend."""
         check_bits(cls.bits)
         x = grouped(finite(weight), cls.group if group is None else group)
@@ -147,7 +148,9 @@ class ZeroPoint(Quantized):
     zero: Integer[Tensor, "groups 1"]
 
     @classmethod
-    def encode(cls, weight: Tensor, group: int | str | None = None) -> Self:
+    def encode(
+        cls, weight: Tensor, group: int | str | None = None
+    ) -> Quantized:
         """Quantize a weight; `group` as in the module's legend."""
         check_bits(cls.bits)
         x = grouped(finite(weight), cls.group if group is None else group)
