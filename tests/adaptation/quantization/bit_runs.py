@@ -36,14 +36,12 @@ ROUNDED = {
 }
 GPTQ, AWQ = "GPTQ", "AWQ"
 CALIBRATED = {
-    f"{form}, {how}": (how, *rest)
-    for form, rest in {
-        "int4 and zero, each row": (4, "channel"),
-        "int4 and zero, 64": (4, 64),
-        "int3 and zero, 64": (3, 64),
-        "int2 and zero, 64": (2, 64),
-    }.items()
-    for how in (AWQ, GPTQ)
+    "int4 and zero, each row, GPTQ": (GPTQ, 4, "channel"),
+    "int4 and zero, 64, GPTQ": (GPTQ, 4, 64),
+    "int4 and zero, 64, AWQ": (AWQ, 4, 64),
+    "int3 and zero, 64, GPTQ": (GPTQ, 3, 64),
+    "int3 and zero, 64, AWQ": (AWQ, 3, 64),
+    "int2 and zero, 64, GPTQ": (GPTQ, 2, 64),
 }
 WAYS = {GPTQ: ways.by_gptq, AWQ: ways.by_awq}
 SUBJECTS = {"GPT": subjects.gpt, "MiniLM": subjects.minilm}
@@ -111,35 +109,33 @@ def reads_a_norm(name):
     )
 
 
+ROUGH, FINE, MIXED = (
+    "one scale for all",
+    "a scale a token, a scale a row",
+    "LLM.int8(), from 6 on",
+)
+EIGHT = {ROUGH: ways.rough, FINE: ways.fine, MIXED: ways.mixed}
 ALL, NORMS, BUT = (
-    "SmoothQuant everywhere",
+    "SmoothQuant",
     "SmoothQuant behind norms",
-    "SmoothQuant everywhere but in layer 0's output.dense",
+    "SmoothQuant but in one matrix",
 )
 WHERE = {
     ALL: lambda name: True,
     NORMS: reads_a_norm,
     BUT: lambda name: name != "0.output.dense",
 }
-EIGHT = {
-    "one scale for all": ways.whole,
-    "a scale a token, a scale a row": ways.fine,
-    "LLM.int8(), from 6 on": ways.mixed,
-}
 
 
-def in_eight(name, weights, way, seed):
+def in_eight(name, weights, scales, smooth, seed):
     """What products in int8 cost a model, with or without outliers."""
     subject = SUBJECTS[name]()
     if weights == LARGE:
         model = subject.copy()
         with_outliers(model, seed)
         subject = replace(subject, model=model)
-    if way in EIGHT:
-        product = EIGHT[way]
-    elif way in WHERE:
+    product = EIGHT[scales]
+    if smooth:
         most = ways.largest(subject, lambda m: subject.show(m, seed))
-        product = ways.smoothed(most, WHERE[way])
-    else:
-        return [*subject.judge(subject.model)]
+        product = ways.smoothed(product, most, WHERE[smooth])
     return [*subject.judge(ways.eight(subject, product))]

@@ -86,7 +86,7 @@ def instead(multiply, layer, given, _):
     return multiply(x.flatten(0, -2)).reshape(*x.shape[:-1], -1) + layer.bias
 
 
-def whole(name, weight):
+def rough(name, weight):
     """One scale for all activations and one for all weights."""
     held = quantize(weight, "int8", "tensor")
     return lambda x: int8_product(x, held, "tensor")
@@ -104,17 +104,17 @@ def mixed(name, weight):
     return lambda x: llm_int8(x, held)
 
 
-def smoothed(largest, chosen, strength=0.5):
-    """SmoothQuant in the layers that are chosen by name, the rest `fine`."""
+def smoothed(product, largest, chosen, strength=0.5):
+    """SmoothQuant before a product, in the layers chosen by name."""
 
-    def product(name, weight):
+    def smooth(name, weight):
         if not chosen(name):
-            return fine(name, weight)
+            return product(name, weight)
         scale = smoothing(largest[name], weight, strength)
-        multiply = fine(name, weight * scale)
+        multiply = product(name, weight * scale)
         return lambda x: multiply(x / scale)
 
-    return product
+    return smooth
 
 
 def largest(subject, show):
