@@ -72,61 +72,55 @@ def _x(pen, share: float) -> float:
 
 def superblock(page) -> Drawing:
     """The bytes of q4_k, 32 in a line."""
-    pens = Pen(640, 268), Pen(343, 284)
+    pens = Pen(640, 288), Pen(343, 300)
     for pen in pens:
-        _superblock(pen, page)
+        size = (pen.width - 4) / ACROSS
+        _scales(pen, size)
+        _codes(pen, page, size)
     return Drawing(*pens)
 
 
-def _superblock(pen, page) -> None:
-    narrow = pen.width < 400
-    size = (pen.width - 4) / ACROSS
-    parts = ((2, "d", HEAD), (2, "dmin", HEAD), (12, "", SCALE))
-    at, y = 2.0, 30
-    for count, word, kind in parts:
+def _scales(pen, size) -> None:
+    """d, dmin, and the multiples of both."""
+    at, y = 2.0, 28
+    pen.text(2, 12, "16 bytes of scales", f"{SCALE} bold", "start")
+    for count, name, kind in ((2, "d", HEAD), (2, "d_{min}", HEAD)):
         _bytes(pen, at, y, count, size, f"{kind} tint")
-        middle = at + count * size / 2
-        if word:
-            name = "d_{min}" if word == "dmin" else word
-            pen.text(middle, y + 40, name, f"{kind} small bold")
+        pen.text(at + count * size / 2, y + 38, name, f"{kind} small bold")
         at += count * size
-    pen.text(2, 14, "16 bytes of scales", f"{HEAD} bold", "start")
-    said = "8 scales and 8 minima,\n6 bits each"
-    pen.text(2 + 10 * size, y + 48, said, f"{SCALE} small")
-    y = 128
+    _bytes(pen, at, y, 12, size, f"{SCALE} tint")
+    words = "8 scales and 8 minima, 6 bits each"
+    if pen.width < 400:
+        words = "8 scales and\n8 minima,\n6 bits each"
+    pen.text(at + 12 * size + 10, y + 11, words, f"{SCALE} small", "start")
+
+
+def _codes(pen, page, size) -> None:
+    """Two groups of 32 weights in every 32 bytes."""
+    y, high = 112, 17
     pen.text(2, y - 16, "128 bytes of codes", f"{LOW} bold", "start")
     with signs.linked(pen, page, f"{CODE}.superblocks:encode_q4_k"):
-        for line in range(4):
-            top = y + line * 28
-            for half, kind in ((0, HIGH), (1, LOW)):
-                pen.put(
-                    "rect", f"box {kind} tint", x=2, y=top + half * 11,
-                    width=ACROSS * size, height=11,
-                )  # fmt: skip
-                ticks = "".join(
-                    f"M{2 + i * size:g} {top + half * 11}v11"
-                    for i in range(1, ACROSS)
-                )
-                pen.path(ticks, f"{kind} cell")
-                group = 2 * line + 1 - half
-                first = 32 * group
-                words = f"weights {first} … {first + 31}"
-                if not narrow:
-                    words += f", group {group}"
-                pen.text(
-                    pen.width / 2, top + half * 11 + 5.5, words,
-                    f"{kind} small halo",
-                )  # fmt: skip
-    end = y + 4 * 28 + 10
+        for group in range(8):
+            line, upper = divmod(group, 2)
+            kind = HIGH if upper else LOW
+            top = y + line * (2 * high + 6) + (0 if upper else high)
+            _bytes(pen, 2, top, ACROSS, size, f"{kind} tint", high)
+            words = f"weights {32 * group} … {32 * group + 31}"
+            if pen.width > 400:
+                words += f", group {group}"
+            pen.text(
+                pen.width / 2, top + high / 2, words, f"{kind} small halo"
+            )
     words = "above: the upper halves of the bytes; below: the lower halves"
-    if narrow:
-        words = "above: upper halves of bytes\nbelow: lower halves"
-    pen.text(2, end + (7 if narrow else 0), words, "small", "start")
+    if pen.width < 400:
+        words = "above: upper halves of the bytes\nbelow: lower halves"
+    end = y + 4 * (2 * high + 6) + (18 if pen.width < 400 else 10)
+    pen.text(2, end, words, "small", "start")
 
 
-def _bytes(pen, x, y, count, size, kind) -> None:
+def _bytes(pen, x, y, count, size, kind, high=22) -> None:
     """Some bytes side by side."""
-    pen.put("rect", f"box {kind}", x=x, y=y, width=count * size, height=22)
-    ticks = "".join(f"M{x + i * size:g} {y}v22" for i in range(1, count))
-    if ticks:
-        pen.path(ticks, f"{kind.split()[0]} cell")
+    sizes = {"width": count * size, "height": high}
+    pen.put("rect", f"box {kind}", x=x, y=y, **sizes)
+    ticks = "".join(f"M{x + i * size:g} {y}v{high}" for i in range(1, count))
+    pen.path(ticks, f"{kind.split()[0]} cell")
