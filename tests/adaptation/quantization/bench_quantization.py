@@ -29,6 +29,18 @@ NONE = "no SmoothQuant"
 OF_BOTH = "int4 and zero, 64", "int3"
 
 
+SHOWN = {
+    ROUGH: "one scale for all",
+    FINE: "one for each token and row",
+    MIXED: "LLM.int8()",
+}
+
+
+def shown(form):
+    """A format's name without commas, which separate conditions on pages."""
+    return form.replace(", ", " · ")
+
+
 def family(form):
     """What draws a line of its own in the chart."""
     if form in CALIBRATED:
@@ -60,7 +72,7 @@ def bench_gpt_in_every_format(record):
     plain = said[FULL][1][0]
     rows = [
         (
-            form, family(form), bits[0], (mean := statistics.mean(loss)),
+            shown(form), family(form), bits[0], (mean := statistics.mean(loss)),
             min(loss), max(loss), mean - plain, statistics.mean(apart),
         )
         for form, (bits, loss, apart) in said.items()
@@ -108,7 +120,7 @@ def bench_minilm_in_every_format(record):
     said = costs("MiniLM", [*ROUNDED, *some])
     rows = [
         (
-            form, family(form), bits[0], (mean := statistics.mean(cosine)),
+            shown(form), family(form), bits[0], (mean := statistics.mean(cosine)),
             min(cosine), max(cosine), 1 - mean,
         )
         for form, (bits, cosine) in said.items()
@@ -213,7 +225,7 @@ def bench_outliers_that_a_scale_can_undo(record):
     said = in_eights("GPT", cells)
     rows = [
         (
-            weights, f"{scales}, SmoothQuant" if smooth else scales,
+            weights, "SmoothQuant" if smooth else SHOWN[scales],
             statistics.mean(loss), min(loss), max(loss),
         )
         for (weights, scales, smooth), loss in said.items()
@@ -259,7 +271,7 @@ def bench_an_outlier_among_the_weights(record):
     said = in_eights("MiniLM", cells)
     rows = [
         (
-            scales, smooth or NONE, statistics.mean(cosine), min(cosine),
+            SHOWN[scales], smooth or NONE, statistics.mean(cosine), min(cosine),
             max(cosine),
         )
         for (_, scales, smooth), cosine in said.items()
