@@ -72,8 +72,8 @@ def bench_gpt_in_every_format(record):
     plain = said[FULL][1][0]
     rows = [
         (
-            shown(form), family(form), bits[0], (mean := statistics.mean(loss)),
-            min(loss), max(loss), mean - plain, statistics.mean(apart),
+            shown(form), family(form), bits[0],
+            (mean := statistics.mean(loss)), min(loss), max(loss), mean - plain, statistics.mean(apart),
         )
         for form, (bits, loss, apart) in said.items()
         if form != FULL
@@ -120,8 +120,8 @@ def bench_minilm_in_every_format(record):
     said = costs("MiniLM", [*ROUNDED, *some])
     rows = [
         (
-            shown(form), family(form), bits[0], (mean := statistics.mean(cosine)),
-            min(cosine), max(cosine), 1 - mean,
+            shown(form), family(form), bits[0],
+            (mean := statistics.mean(cosine)), min(cosine), max(cosine), 1 - mean,
         )
         for form, (bits, cosine) in said.items()
         if form != FULL
@@ -271,8 +271,8 @@ def bench_an_outlier_among_the_weights(record):
     said = in_eights("MiniLM", cells)
     rows = [
         (
-            SHOWN[scales], smooth or NONE, statistics.mean(cosine), min(cosine),
-            max(cosine),
+            SHOWN[scales], smooth or NONE, statistics.mean(cosine),
+            min(cosine), max(cosine),
         )
         for (_, scales, smooth), cosine in said.items()
     ]  # fmt: skip
