@@ -73,7 +73,8 @@ def bench_gpt_in_every_format(record):
     rows = [
         (
             shown(form), family(form), bits[0],
-            (mean := statistics.mean(loss)), min(loss), max(loss), mean - plain, statistics.mean(apart),
+            (mean := statistics.mean(loss)), min(loss), max(loss),
+            mean - plain, statistics.mean(apart),
         )
         for form, (bits, loss, apart) in said.items()
         if form != FULL
@@ -121,7 +122,8 @@ def bench_minilm_in_every_format(record):
     rows = [
         (
             shown(form), family(form), bits[0],
-            (mean := statistics.mean(cosine)), min(cosine), max(cosine), 1 - mean,
+            (mean := statistics.mean(cosine)), min(cosine), max(cosine),
+            1 - mean,
         )
         for form, (bits, cosine) in said.items()
         if form != FULL
