@@ -19,6 +19,8 @@ KINDS: dict[str, type[Quantized]] = {
     "int2": uniform.Int2,
     "uint8": uniform.UInt8,
     "uint4": uniform.UInt4,
+    "uint3": uniform.UInt3,
+    "uint2": uniform.UInt2,
     "nf4": nf4.NF4,
     **{kind.name(): kind for kind in ggml.FORMATS},
 }

@@ -18,7 +18,9 @@ def pack(codes: Integer[Tensor, "*shape"], bits: int) -> UInt[Tensor, "bytes"]:
     if bits == 8:
         return codes.to(torch.uint8, copy=True).reshape(-1)
     plain = codes.to("cpu", torch.uint8).reshape(-1, 1).numpy()
-    if bits == 4 and len(plain) % 2 == 0:  # as below, in a tenth of the time
+    if bits == 8:
+        found = plain[:, 0].copy()
+    elif bits == 4 and len(plain) % 2 == 0:  # as below, in a tenth of the time
         low, high = plain[::2, 0], plain[1::2, 0]
         found = low | high << np.uint8(4)
     else:
@@ -34,7 +36,9 @@ def unpack(
     if bits == 8:
         return packed[:count].clone()
     plain = packed.cpu().numpy()
-    if bits == 4 and count == 2 * len(plain):
+    if bits == 8:
+        found = plain[:count].copy()
+    elif bits == 4 and count == 2 * len(plain):
         halves = plain & np.uint8(15), plain >> np.uint8(4)
         found = np.stack(halves, 1).reshape(-1)
     else:

@@ -210,3 +210,15 @@ class UInt4(ZeroPoint):
     """0 … 15 around a zero point, one scale for 64 neighbours."""
 
     bits, group = 4, 64
+
+
+class UInt3(ZeroPoint):
+    """0 … 7 around a zero point, one scale for 64 neighbours."""
+
+    bits, group = 3, 64
+
+
+class UInt2(ZeroPoint):
+    """0 … 3 around a zero point, one scale for 64 neighbours."""
+
+    bits, group = 2, 64

@@ -1,0 +1,47 @@
+r"""SmoothQuant: divide a large input by s, multiply its weights by s.
+
+    largest  = max|X_j| of each input j over the calibration tokens
+    weight   = W, (output, input)
+    strength = α: how much of the difficulty moves into the weights
+    scale    = s_j = max|X_j|^α / max|W_j|^(1−α)
+
+(X/s)(W·s)ᵀ = XWᵀ, so nothing changes until something is rounded. Where X
+comes from a LayerNorm that nobody else reads, 1/s goes into its gain and bias
+and costs nothing.
+
+Source
+- Xiao et al. 2022, "SmoothQuant", arXiv 2211.10438, equations (3) and (4).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from llmnotes.checks import checked
+
+LEAST = 1e-5  # an input or a weight that is always 0 has no scale
+
+
+@checked
+def smoothing(
+    largest: Float[Tensor, "input"],
+    weight: Float[Tensor, "output input"],
+    strength: float = 0.5,
+) -> Float[Tensor, "input"]:
+    """Return s, by which inputs are divided and weights multiplied.
+
+    Raises `ValueError` for a strength outside 0 … 1.
+
+    Source: Xiao et al. 2022, equation (4).
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength: got {strength}, expected 0 to 1")
+    heaviest = weight.abs().amax(0).clamp(min=LEAST)
+    return largest.clamp(min=LEAST) ** strength / heaviest ** (1 - strength)
+
+
+@torch.no_grad()
+def divide_norm(norm: nn.LayerNorm, scale: Float[Tensor, "input"]) -> None:
+    """Make a norm hand out its rows divided by s, in place."""
+    norm.weight /= scale
+    norm.bias /= scale
