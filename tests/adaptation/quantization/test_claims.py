@@ -59,3 +59,30 @@ def test_formats_of_equal_size_differ_by_two_and_gptq_by_more():
 def test_a_loss_can_fall_by_luck():
     table = claimed(GPT, "less than the model in float32")
     assert table("cost", format="q6_K") < 0 < table("kl", format="q6_K")
+
+
+def test_what_is_shown_matters_little():
+    table = claimed(
+        "adaptation/quantization:calibration",
+        "The text that it is judged on is no better than another part of it, "
+        "as expected, but neither is more text: 16 windows of 64 letters do. "
+        "Another English text costs 0.006 nat, and so do letters drawn at "
+        "random.",
+    )
+    known = claimed(GPT, "Rounding to nearest has 1.407, float32 1.364.")
+    rounded = known("loss", format="int3 and zero · 64")
+    assert f"{rounded:.3f}" == "1.407"
+    assert f"{rounded - known('cost', format='int3 and zero · 64'):.3f}" == (
+        "1.364"
+    )
+    own, most = "Python's reference", 256
+    base = table("loss", text=own, windows=most)
+    lowest, highest = (
+        table(end, text=own, windows=most) for end in ("lowest", "highest")
+    )
+    judged = table("loss", text="the text it is judged on", windows=most)
+    assert abs(judged - base) < highest - lowest
+    few = table("loss", text=own, windows=16)
+    assert abs(few - base) < 0.0015
+    for text in ("Shakespeare", "letters drawn at random"):
+        assert 0.0045 < table("loss", text=text, windows=most) - base < 0.0075
