@@ -12,8 +12,8 @@
 All numbers are little-endian; words are UTF-8 behind their length.
 
 Sources
-- ggml, `docs/gguf.md`, version 3 (which differs from 2 in that the order of
-  bytes may be the other one).
+- ggml, its page on GGUF, version 3 (which differs from 2 in that the order
+  of bytes may be the other one).
 """
 
 import math

@@ -17,7 +17,7 @@ and RoPE that is scaled. We have not run llama.cpp; `gguf` and `transformers`
 read the files.
 
 Sources
-- ggml, `docs/gguf.md`, "Standardized key-value pairs" and "tensor names".
+- ggml, its page on GGUF, "Standardized key-value pairs", "tensor names".
 - llama.cpp, `convert_hf_to_gguf.py` (the order of rows: `permute`).
 """
 
