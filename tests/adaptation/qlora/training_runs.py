@@ -24,8 +24,8 @@ from llmnotes.adaptation.qlora import (
     to_nf4,
 )
 from llmnotes.adaptation.quantization import quantize
-from tests.base_model import AFTER, base, ids
 from tests.adaptation.lora.text_runs import config_of, losses
+from tests.base_model import AFTER, base, ids
 
 RANK, RATE = 4, 2e-2
 DOUBLE = "NF4, double"
