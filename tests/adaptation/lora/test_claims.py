@@ -47,7 +47,7 @@ def test_lora_and_full_fine_tuning_of_minilm_are_a_tie():
         "Within the spread of the seeds that is a tie.",
         "Better than we expected, both of them, and 0.7 points apart.",
     )
-    low, full = dict(way="LoRA, r = 8"), dict(way="full")
+    low, full = dict(way="LoRA r = 8"), dict(way="full")
     gap = table("right", **full) - table("right", **low)
     assert 0.006 < gap < 0.008
     assert table("lowest", **full) < table("highest", **low)
