@@ -26,7 +26,7 @@ from tests.adaptation.quantization.bit_runs import (
 SEEDS = (0, 1, 2)  # of the calibration text
 FULL = "float32"
 NONE = "no SmoothQuant"
-OF_BOTH = "int4 and zero, 64", "int3"
+OF_BOTH = "int4 and zero, 64, GPTQ", "int3"
 
 
 SHOWN = {
