@@ -47,7 +47,9 @@ def family(form):
         return form.split(", ")[-1]
     if form.startswith("int"):
         return "whole numbers"
-    return "NF4" if form.startswith("NF4") else "ggml"
+    if form.startswith("NF4"):
+        return "NF4"
+    return "K blocks" if form.endswith("_K") else "blocks"
 
 
 def costs(name, forms):
