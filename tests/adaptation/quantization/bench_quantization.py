@@ -1,5 +1,6 @@
 """What a bit costs, in every format and by every method of the chapter."""
 
+import re
 import statistics
 
 import pytest
@@ -38,7 +39,7 @@ SHOWN = {
 
 def shown(form):
     """A format's name without commas, which separate conditions on pages."""
-    return form.replace(", ", " · ")
+    return re.sub(r"int(\d) and zero", r"uint\1", form).replace(", ", " · ")
 
 
 def family(form):
