@@ -1,5 +1,6 @@
 """What a bit costs, in every format and by every method of the chapter."""
 
+import re
 import statistics
 
 import pytest
@@ -26,7 +27,7 @@ from tests.adaptation.quantization.bit_runs import (
 SEEDS = (0, 1, 2)  # of the calibration text
 FULL = "float32"
 NONE = "no SmoothQuant"
-OF_BOTH = "int4 and zero, 64", "int3"
+OF_BOTH = "int4 and zero, 64, GPTQ", "int3"
 
 
 SHOWN = {
@@ -38,7 +39,7 @@ SHOWN = {
 
 def shown(form):
     """A format's name without commas, which separate conditions on pages."""
-    return form.replace(", ", " · ")
+    return re.sub(r"int(\d) and zero", r"uint\1", form).replace(", ", " · ")
 
 
 def family(form):
@@ -47,7 +48,9 @@ def family(form):
         return form.split(", ")[-1]
     if form.startswith("int"):
         return "whole numbers"
-    return "NF4" if form.startswith("NF4") else "ggml"
+    if form.startswith("NF4"):
+        return "NF4"
+    return "K blocks" if form.endswith("_K") else "blocks"
 
 
 def costs(name, forms):

@@ -17,7 +17,7 @@ def test_gptq_takes_away_four_fifths_at_three_bits():
     def at(column, form):
         return table(column, format=form)
 
-    three, four = "int3 and zero · 64", "int4 and zero · 64"
+    three, four = "uint3 · 64", "uint4 · 64"
     rounded, best = (at("cost", f) for f in (three, f"{three} · GPTQ"))
     assert best < 0.2 * rounded
     assert at("bits", three) == at("bits", f"{three} · GPTQ")
@@ -37,7 +37,7 @@ def test_a_bit_costs_four_to_six_times():
     damage = [table("kl", format=form) for form in ladder]
     for more, less in zip(damage, damage[1:], strict=False):
         assert 3.7 < more / less < 6.3
-    whole = [table("kl", format=f"int{b} and zero · 64") for b in (2, 3, 4)]
+    whole = [table("kl", format=f"uint{b} · 64") for b in (2, 3, 4)]
     for more, less in zip(whole, whole[1:], strict=False):
         assert 4.5 < more / less < 6.3
 
@@ -53,7 +53,7 @@ def test_formats_of_equal_size_differ_by_two_and_gptq_by_more():
     )
     assert super_block < normal < even
     assert 0.4 < super_block / even < 0.55
-    assert table("kl", format="int4 and zero · 64 · GPTQ") < super_block
+    assert table("kl", format="uint4 · 64 · GPTQ") < super_block
 
 
 def test_a_loss_can_fall_by_luck():
@@ -70,9 +70,9 @@ def test_what_is_shown_matters_little():
         "random.",
     )
     known = claimed(GPT, "Rounding to nearest has 1.407, float32 1.364.")
-    rounded = known("loss", format="int3 and zero · 64")
+    rounded = known("loss", format="uint3 · 64")
     assert f"{rounded:.3f}" == "1.407"
-    assert f"{rounded - known('cost', format='int3 and zero · 64'):.3f}" == (
+    assert f"{rounded - known('cost', format='uint3 · 64'):.3f}" == (
         "1.364"
     )
     own, most = "Python's reference", 256
