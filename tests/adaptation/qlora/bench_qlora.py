@@ -11,7 +11,7 @@ from llmnotes.adaptation.qlora.paged import BYTES
 from llmnotes.transformer.gpt import GPT, NANOGPT_CPU
 from tests import contests
 from tests.adaptation.qlora import training_runs
-from tests.adaptation.qlora.test_limited import run
+from tests.adaptation.qlora.limited import run
 
 SEEDS = (0, 1, 2)
 

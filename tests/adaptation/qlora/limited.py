@@ -9,7 +9,8 @@ before; the kernel refuses the rest (RLIMIT_DATA). Prints what happened.
 """
 
 import json
-import resource
+import os
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -24,8 +25,23 @@ from llmnotes.transformer.gpt import GPT, GPTConfig
 from llmnotes.transformer.gpt.model import Conv1D
 
 SHAPE = GPTConfig(104, n_positions=64, n_embd=768, n_layer=12, n_head=12)
+NAME = "tests.adaptation.qlora.limited"  # of this module
 TINY = GPTConfig(104, n_positions=64, n_embd=64, n_layer=1, n_head=4)
 HALF = torch.bfloat16
+
+
+FIXED = {"MALLOC_MMAP_THRESHOLD_": "131072"}  # what is freed is given back
+
+
+def run(bits, megabytes=None, layers=6):
+    """What a process says that may have so many megabytes more."""
+    words = [bits, layers] + ([megabytes] if megabytes else [])
+    command = [sys.executable, "-m", NAME, *map(str, words)]
+    said = subprocess.run(
+        command, capture_output=True, text=True, check=True,
+        env=os.environ | FIXED,
+    )  # fmt: skip
+    return json.loads(said.stdout)
 
 
 def drawn(layer):
@@ -79,6 +95,8 @@ def status(name):
 
 
 def main(bits, layers, limit=None):
+    import resource  # which Windows has not
+
     torch.set_num_threads(1)
     learn(bits, TINY)  # what a first step allocates for good
     before, data = status("VmHWM"), status("VmData")
