@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from llmnotes import checkpoint, data, folders, presets
-from llmnotes.adaptation.quantization import saved
 from llmnotes.foundations.tokenizers import ByteBPE
 from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.models import kv_cache
@@ -212,6 +211,8 @@ def with_adapter(model: nn.Module, folder: str) -> nn.Module:
 
 def quantize(options: argparse.Namespace) -> None:
     """`llmnotes quantize`."""
+    from llmnotes.adaptation.quantization import saved  # it imports numba
+
     if options.kind not in saved.KINDS:
         raise ValueError(
             f"--kind: got {options.kind!r}, expected one of "
@@ -309,6 +310,8 @@ def recall(
 ) -> tuple[nn.Module, data.CharVocabulary | Pieces | folders.Vocabulary]:
     """The trained model in a folder, and the characters or pieces it reads."""
     if Path(folder).is_file():
+        from llmnotes.adaptation.quantization import saved  # imports numba
+
         model, about, tokenizer = saved.load(folder)
         vocabulary = tokenizer and Pieces(tokenizer)
         vocabulary = vocabulary or data.CharVocabulary(about["symbols"])

@@ -2,7 +2,8 @@
 
 from tests.claims import claimed
 
-BASES, MERGES = "adaptation/qlora:bases", "adaptation/qlora:merges"
+BASES = "adaptation/qlora:bases"
+MERGES = "adaptation/qlora:merges"
 
 
 def test_beside_four_bits_the_adapter_ends_where_it_does_beside_32():
