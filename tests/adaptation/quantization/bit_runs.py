@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from tests.adaptation import base_model
+from tests import base_model
 from tests.adaptation.quantization import subjects, ways
 
 ROUNDED = {

@@ -24,7 +24,7 @@ from llmnotes import data
 from llmnotes.transformer.bert.files import load_minilm
 from llmnotes.transformer.bert.sentences import embed
 from llmnotes.transformer.gpt.model import Conv1D
-from tests.adaptation import base_model
+from tests import base_model
 
 LENGTH = 64  # tokens of a window
 SENTENCES = 60
