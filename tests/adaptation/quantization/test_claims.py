@@ -72,9 +72,7 @@ def test_what_is_shown_matters_little():
     known = claimed(GPT, "Rounding to nearest has 1.407, float32 1.364.")
     rounded = known("loss", format="uint3 · 64")
     assert f"{rounded:.3f}" == "1.407"
-    assert f"{rounded - known('cost', format='uint3 · 64'):.3f}" == (
-        "1.364"
-    )
+    assert f"{rounded - known('cost', format='uint3 · 64'):.3f}" == ("1.364")
     own, most = "Python's reference", 256
     base = table("loss", text=own, windows=most)
     lowest, highest = (

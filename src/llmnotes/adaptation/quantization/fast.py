@@ -22,12 +22,19 @@ Sources
 
 import numpy as np
 
-from llmnotes.adaptation.quantization.lanes import LANES, dot, fetch
+from llmnotes.adaptation.quantization.lanes import (
+    LANES,
+    dot,
+    dot_groups,
+    dot_words,
+    fetch,
+)
 from llmnotes.compiled import jit
 
 f32, i16, i32, u16 = np.float32, np.int16, np.int32, np.uint16
 zero, none, mask = f32(0), i32(0), u16(15)
-LINE = 64  # bytes that memory sends at once
+LINE, PIECE = 64, 512  # bytes: sent at once, asked for at once
+HALF = PIECE // 2  # as many words
 c4, c8, c12 = u16(4), u16(8), u16(12)  # typed: an int would make it 64 bits
 
 
@@ -56,14 +63,15 @@ def multiply_float32(w, x, y):
 def multiply_int8(w, scale, x, unit, y):
     """Rows of 8 bits, x of 16, sums of 32.
 
-    While one row is multiplied, memory sends the next.
+    While a piece is multiplied, memory sends the one a row below.
     """
     rows, columns = w.shape
     for i in range(rows):
-        following = w[min(i + 1, rows - 1)]
-        for j in range(0, columns, LINE):
-            fetch(following, j)
-        total, row = dot(w[i], x), w[i]
+        total, row, below = none, w[i], w[min(i + 1, rows - 1)]
+        for j in range(0, columns, PIECE):
+            for k in range(j, j + PIECE, LINE):
+                fetch(below, k)
+            total = i32(total + dot(row[j : j + PIECE], x[j : j + PIECE]))
         for j in range(columns - columns % LANES, columns):
             total = i32(total + i32(row[j]) * i32(x[j]))
         y[i] = f32(total) * (scale[i] * unit)
@@ -72,71 +80,64 @@ def multiply_int8(w, scale, x, unit, y):
 @jit
 def multiply_int4(words, scale, x, offset, unit, y):
     """Rows of 4 bits: the four codes of a word belong to quarters of x."""
-    first, second, third, fourth = x[0], x[1], x[2], x[3]
-    for i in range(words.shape[0]):
-        total, row = none, words[i]
-        for j in range(first.size):
+    a, b, c, d = x[0], x[1], x[2], x[3]
+    rows, size = words.shape
+    for i in range(rows):
+        total, row, below = none, words[i], words[min(i + 1, rows - 1)]
+        for j in range(0, size, HALF):
+            for k in range(j, j + HALF, LINE // 2):
+                fetch(below, k)
+            p = slice(j, j + HALF)
+            total = i32(total + dot_words(row[p], a[p], b[p], c[p], d[p]))
+        for j in range(size - size % LANES, size):
             v = row[j]
             total = i32(
                 total
-                + i32(v & mask) * i32(first[j])
-                + i32(v >> c4 & mask) * i32(second[j])
-                + i32(v >> c8 & mask) * i32(third[j])
-                + i32(v >> c12) * i32(fourth[j])
+                + i32(v & mask) * i32(a[j])
+                + i32(v >> c4 & mask) * i32(b[j])
+                + i32(v >> c8 & mask) * i32(c[j])
+                + i32(v >> c12) * i32(d[j])
             )
         y[i] = f32(i32(total - offset)) * (scale[i] * unit)
 
 
 @jit
-def word(v, x, g):
-    """The codes of one word, each times its x."""
-    return i16(
-        i16(i16(v & mask) * x[0, g])
-        + i16(i16(v >> c4 & mask) * x[1, g])
-        + i16(i16(v >> c8 & mask) * x[2, g])
-        + i16(i16(v >> c12) * x[3, g])
-    )
+def multiply_int4_groups(words, scale, x, offset, unit, y):
+    """Rows of 4 bits, a scale for 64 neighbours: 16 words, one instruction.
 
-
-@jit
-def multiply_int4_groups(words, scale, x, offset, unit, quarter, y):
-    """Rows of 4 bits, a scale for 64 neighbours: one lane for each group.
-
-    Neighbours in memory belong to different groups, so no sum ever runs
-    across lanes. 16 products of at most 15·127 fit into 16 bits; these are
-    `quarter`, of each group a quarter.
+    What the stored 8s add is taken off at the end, group by group.
     """
-    for i in range(words.shape[0]):
-        for k in range(4):
-            v, u, out = words[i, k], x[k], quarter[k]
-            v0, v1, v2, v3 = v[0], v[1], v[2], v[3]
-            u0, u1, u2, u3 = u[0], u[1], u[2], u[3]
-            for g in range(unit.size):
-                out[g] = i16(
-                    word(v0[g], u0, g)
-                    + word(v1[g], u1, g)
-                    + word(v2[g], u2, g)
-                    + word(v3[g], u3, g)
-                )
-        total, s = zero, scale[i]
-        a, b, c, d = quarter[0], quarter[1], quarter[2], quarter[3]
-        for g in range(unit.size):
-            whole = i32(i32(a[g]) + i32(b[g]) + i32(c[g]) + i32(d[g]))
-            total += f32(i32(whole - offset[g])) * (s[g] * unit[g])
-        y[i] = total
+    a, b, c, d = x[0], x[1], x[2], x[3]
+    rows, size = words.shape
+    for i in range(rows):
+        total, row, below = zero, words[i], words[min(i + 1, rows - 1)]
+        for j in range(0, size, HALF):
+            for k in range(j, j + HALF, LINE // 2):
+                fetch(below, k)
+            p, s = slice(j, j + HALF), scale[i, j // LANES :]
+            total += dot_groups(row[p], a[p], b[p], c[p], d[p], s)
+        for g in range(offset.size):
+            total -= scale[i, g] * offset[g]
+        y[i] = total * unit
 
 
 @jit
-def round_off(x, top, out, unit, offset):
-    """Round to whole numbers up to ±top, with a unit for each row of x."""
+def round_off(x, top, out, offset):
+    """Round to whole numbers up to ±top; return what one step is worth.
+
+    `offset` is 8·Σ of each row of what comes out.
+    """
+    most = f32(1e-30)
     for g in range(x.shape[0]):
-        most, total = f32(1e-30), none
         for j in range(x.shape[1]):
             most = max(most, abs(x[g, j]))
-        per = top / most
+    per = top / most
+    for g in range(x.shape[0]):
+        total = none
         for j in range(x.shape[1]):
             v = x[g, j] * per
             near = i16(v + f32(0.5)) if v > zero else i16(v - f32(0.5))
             out[g, j] = near
             total = i32(total + near)
-        unit[g], offset[g] = most / top, i32(total * i32(8))
+        offset[g] = i32(total * i32(8))
+    return most / top

@@ -90,16 +90,13 @@ class Whole(Product):
             )
         self.top = np.float32(top)
         self.whole = np.empty((groups, self.columns // groups), np.int16)
-        self.unit, self.offset = (
-            np.empty(groups, np.float32),
-            np.empty(groups, np.int32),
-        )
+        self.offset = np.empty(groups, np.int32)
 
-    def round_off(self, x: np.ndarray) -> np.ndarray:
-        """Round to whole numbers, one row for each unit."""
+    def round_off(self, x: np.ndarray) -> np.float32:
+        """Round x to whole numbers; return what one step is worth."""
         parts = x.reshape(self.whole.shape)
-        fast.round_off(parts, self.top, self.whole, self.unit, self.offset)
-        return self.whole
+        unit = fast.round_off(parts, self.top, self.whole, self.offset)
+        return np.float32(unit)
 
 
 class Int8Rows(Whole):
@@ -112,8 +109,8 @@ class Int8Rows(Whole):
 
     def multiply(self, x: np.ndarray, y: np.ndarray) -> None:
         """Write Wx into y."""
-        x = self.round_off(x)
-        fast.multiply_int8(*self.read, x[0], self.unit[0], y)
+        unit = self.round_off(x)
+        fast.multiply_int8(*self.read, self.whole[0], unit, y)
 
 
 class Int4Rows(Whole):
@@ -129,30 +126,28 @@ class Int4Rows(Whole):
 
     def multiply(self, x: np.ndarray, y: np.ndarray) -> None:
         """Write Wx into y."""
-        x = self.round_off(x).reshape(4, -1)
-        fast.multiply_int4(*self.read, x, self.offset[0], self.unit[0], y)
+        unit = self.round_off(x)
+        x = self.whole.reshape(4, -1)
+        fast.multiply_int4(*self.read, x, self.offset[0], unit, y)
 
 
 class Int4Groups(Whole):
-    """Codes of 4 bits, one scale for 64 neighbours; x of 8 bits likewise."""
+    """Codes of 4 bits, one scale for 64 neighbours."""
 
     bits = 4
 
     def __init__(self, weight: Absmax):
         check_divides("columns", weight.shape[1], group=64)
-        super().__init__(weight, weight.shape[1] // 64, 127)
-        codes = weight.codes.cpu().numpy().reshape(self.rows, -1, 4, 4, 4)
-        lanes = words(codes, 4).transpose(0, 2, 3, 1)  # the groups come last
-        scale = weight.scale.reshape(self.rows, -1)
-        self.read = np.ascontiguousarray(lanes), plain(scale)
-        self.quarter = np.empty((4, len(self.unit)), np.int16)
+        super().__init__(weight, weight.shape[1] // 64, room(64, 15))
+        codes = weight.codes.cpu().numpy().reshape(self.rows, -1, 4, 16)
+        lanes = words(codes, 2).reshape(self.rows, -1)
+        self.read = lanes, plain(weight.scale.reshape(self.rows, -1))
 
     def multiply(self, x: np.ndarray, y: np.ndarray) -> None:
         """Write Wx into y."""
-        x = self.round_off(x).reshape(-1, 4, 4, 4)
-        x = np.ascontiguousarray(x.transpose(1, 2, 3, 0))
-        rest = x, self.offset, self.unit, self.quarter
-        fast.multiply_int4_groups(*self.read, *rest, y)
+        unit = self.round_off(x)
+        x = self.whole.reshape(-1, 4, 16).transpose(1, 0, 2).reshape(4, -1)
+        fast.multiply_int4_groups(*self.read, x, self.offset, unit, y)
 
 
 def room(columns: int, most: int) -> int:
