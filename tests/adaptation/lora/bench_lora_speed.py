@@ -13,8 +13,8 @@ from llmnotes.transformer.bert import load_minilm
 from tests.adaptation.lora import swap_runs
 
 LORA = "LoRA, r = 8"
-PEFT = "LoRA, r = 8, peft"
-FLOOR = "no matrix, but gradients pass"
+PEFT = "LoRA r = 8 in peft"
+FLOOR = "gradients only pass"
 TARGETS = ["query", "key", "value", "dense"]
 
 
@@ -97,7 +97,7 @@ def bench_a_step_of_each_way(race, record):
         columns={"way": "", "seconds": "s", "share": ""},
         labels={"way": "trained", "share": "of full fine-tuning"},
         rows=[
-            (name, seconds, seconds / found["full"])
+            (name.replace(",", ""), seconds, seconds / found["full"])
             for name, seconds in found.items()
         ],
     )

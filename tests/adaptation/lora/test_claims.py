@@ -106,3 +106,15 @@ def test_both_variants_end_a_little_below_plain_lora():
     for way, plain in (("DoRA r = 4", "r = 4"), ("rsLoRA r = 16", "r = 16")):
         assert table("highest", way=way) < table("lowest", way=plain)
         assert table("new", way=plain) - table("new", way=way) < 0.02
+
+
+def test_a_step_of_lora_cannot_be_much_quicker():
+    table = claimed(
+        "adaptation/lora_speed:step",
+        "Slower than we expected: 0.84 of the time, and 0.86 in peft. But "
+        "the limit is not 0.6 either, it is 0.72.",
+        "No adapter gets below that.",
+    )
+    least = table("share", way="gradients only pass")
+    for way in ("LoRA r = 8", "LoRA r = 8 in peft"):
+        assert 0.65 < least < table("share", way=way) < 1
