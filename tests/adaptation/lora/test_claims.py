@@ -7,13 +7,19 @@ FRONTIER = "adaptation/lora:frontier"
 
 def test_each_at_its_best_rate_lora_learns_and_forgets_less():
     table = claimed(
-        FRONTIER, "Each at the rate that learns best, the title is right."
+        FRONTIER,
+        "Each at the rate that was chosen on text held back for that, the "
+        "title is right.",
+        "At a third of it full fine-tuning learns as much",
+        "hardly worse than beside rank 4",
     )
     four = dict(way="r = 4", rate=0.02)
     for rate in (0.001, 0.003):
         whole = dict(way="full", rate=rate)
         assert table("new", **whole) < table("new", **four) - 0.05
     assert table("old", way="full", rate=0.003) > table("old", **four) + 0.3
+    third = table("old", way="full", rate=0.001) - table("old", **four)
+    assert 0 < third < table("old_apart", **four) / 3
 
 
 def test_at_equal_learning_full_fine_tuning_forgets_less_than_rank_4():
@@ -29,16 +35,23 @@ def test_at_equal_learning_full_fine_tuning_forgets_less_than_rank_4():
         assert table("old", **whole) < table("old", **four) - 0.15
 
 
-def test_rank_16_lies_on_the_line_of_full_fine_tuning():
+def test_rank_16_forgets_as_much_as_full_fine_tuning_or_more():
     table = claimed(
         FRONTIER,
-        "Rank 16 lies on its line; at 0.006 it stands where full fine-tuning "
-        "stands at 0.0004, in both losses.",
+        "Rank 16 at 0.006 stands where full fine-tuning stands at 0.0004, in "
+        "both losses; at the other two rates it has forgotten more than full "
+        "fine-tuning at equal learning.",
+        "Rank 16 forgets as much as full fine-tuning at one rate, and more at "
+        "the other two",
     )
     whole, low = dict(way="full", rate=0.0004), dict(way="r = 16", rate=0.006)
     assert abs(table("new", **whole) - table("new", **low)) < 0.02
     apart = table("old_apart", **low)
     assert abs(table("old", **whole) - table("old", **low)) < apart
+    for rate, theirs in ((0.002, 0.0002), (0.02, 0.0004)):
+        low, whole = dict(way="r = 16", rate=rate), dict(way="full")
+        assert table("new", **low) > table("new", **whole, rate=theirs) - 0.011
+        assert table("old", **low) > table("old", **whole, rate=theirs) + 0.1
 
 
 def test_lora_and_full_fine_tuning_of_minilm_are_a_tie():
@@ -97,10 +110,10 @@ def test_a_small_rank_everywhere_learns_more_than_a_larger_in_attention():
                                                            "tion")  # fmt: skip
 
 
-def test_both_variants_end_a_little_below_plain_lora():
+def test_both_variants_end_slightly_better_than_plain_lora():
     table = claimed(
         TEXT,
-        "Both end a little below plain LoRA of their rank",
+        "Both end slightly better than plain LoRA of their rank",
         "and all three seeds agree",
     )
     for way, plain in (("DoRA r = 4", "r = 4"), ("rsLoRA r = 16", "r = 16")):
@@ -113,8 +126,10 @@ def test_a_step_of_lora_cannot_be_much_quicker():
         "adaptation/lora_speed:step",
         "Slower than we expected: 0.84 of the time, and 0.86 in peft. But "
         "the limit is not 0.6 either, it is 0.72.",
-        "No adapter gets below that.",
+        "No set of adapters that reaches down to the first layer gets below "
+        "that; training the last layer alone does",
     )
     least = table("share", way="gradients only pass")
     for way in ("LoRA r = 8", "LoRA r = 8 in peft"):
         assert 0.65 < least < table("share", way=way) < 1
+    assert table("share", way="last layer") < least

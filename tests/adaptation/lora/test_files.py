@@ -1,7 +1,6 @@
 """Adapters on disk against peft: both ways, forward, gradients, merging."""
 
 import json
-import shutil
 
 import peft
 import pytest
@@ -243,14 +242,35 @@ def test_an_adapter_of_another_model_is_refused(saved):
 
 def test_an_adapter_of_another_base_of_the_same_shape_is_refused(saved):
     other = plain("llama")
-    with torch.no_grad():
-        other.model.layers[0].self_attn.q_proj.weight[0, 0] += 1e-3
-        other.model.layers[0].mlp.down_proj.weight[0, 0] += 1e-3
+    torch.manual_seed(5)
+    for layer in other.model.layers:
+        torch.nn.init.normal_(layer.self_attn.q_proj.weight)
+        torch.nn.init.normal_(layer.mlp.down_proj.weight)
     with pytest.raises(ValueError, match="got an adapter of another base"):
         load_adapter(other, saved)
-    shutil.copy(saved / WEIGHTS, saved / "kept")
     rewrite(saved, lambda tensors: None)  # whose notes say nothing of a base
     assert adapted(load_adapter(other, saved))
+
+
+def test_the_same_base_in_other_bits_is_known_again(saved):
+    assert adapted(load_adapter(plain("llama").bfloat16(), saved))
+    model = plain("llama").requires_grad_(False)
+    for layer in model.model.layers:
+        for weight in (
+            layer.self_attn.q_proj.weight,
+            layer.mlp.down_proj.weight,
+        ):
+            step = weight.abs().amax(1, keepdim=True) / 7  # as in 4 bits
+            weight.copy_((weight / step).round() * step)
+    assert adapted(load_adapter(model, saved))
+
+
+@pytest.mark.parametrize("note", ["a1b2", "17", "[1, 2]", '["x"]', "{}"])
+def test_notes_that_say_nothing_are_refused(saved, note):
+    path = saved / WEIGHTS
+    save_file(load_file(path), path, metadata={"llmnotes.base": note})
+    with pytest.raises(ValueError, match="in its notes, expected"):
+        load_adapter(plain("llama"), saved)
 
 
 def test_what_was_saved_is_read_again(saved):

@@ -9,8 +9,8 @@ MERGES = "adaptation/qlora:merges"
 def test_beside_four_bits_the_adapter_ends_where_it_does_beside_32():
     table = claimed(
         BASES,
-        "NF4 came out 0.003 nat ahead of float32, which is less than two "
-        "seeds are apart",
+        "NF4 ends 0.003 nat better than float32, less than the seeds differ "
+        "among themselves",
         "Beside four bits the adapter ends where it ends beside 32.",
     )
     full = table("new", base="float32")
@@ -23,9 +23,9 @@ def test_beside_four_bits_the_adapter_ends_where_it_does_beside_32():
 def test_two_bits_are_nearly_made_up_for_where_the_adapter_learns():
     table = claimed(
         BASES,
-        "beside them the adapter learns Shakespeare to within 0.05 nat",
-        "on Python's reference, which nobody showed it any more, two bits "
-        "stay behind",
+        "the adapter beside it still comes within 0.05 nat of the one beside "
+        "float32 on Shakespeare",
+        "On Python's reference, which all of them forget, two bits end at",
     )
     two, full = dict(base="int2"), dict(base="float32")
     assert table("before", **two) - table("before", **full) > 0.5
@@ -36,11 +36,12 @@ def test_two_bits_are_nearly_made_up_for_where_the_adapter_learns():
 def test_into_what_the_adapter_saw_is_the_only_exact_merge():
     table = claimed(
         MERGES,
-        "it says the same to seven digits",
+        "its loss is that of the unmerged model to seven digits",
         "The second adds the adapter to better weights and is worse all the "
         "same",
         "Rounding the merged weight again costs more than that by either way.",
-        "quantize again what the adapter saw, not the original",
+        "the third way, which quantizes again what the adapter saw, was "
+        "better here",
     )
     beside = table("new", way="not merged")
     assert abs(table("new", way="D(Q(W)) + Δ") - beside) < 1e-7

@@ -5,14 +5,15 @@
                                 base_model.model.<path>.lora_A.weight
     assumed = what our adapters compute, as far as the config can say
               otherwise; what says how training begins is not asked
-    digest  = of the first adapted weight: an adapter remembers its base
+    sample  = of the adapted weights, some numbers: by them an adapter
+              knows its base again, in few bits too
 
 Sources
 - `peft` 0.21: `LoraConfig`, `PeftModel.save_pretrained`.
 """
 
-import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,9 @@ from llmnotes.adaptation.lora.model import (
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ROOT = "base_model.model."
-BASE = "llmnotes.base"  # where the digest lies, in the file's own notes
+BASE = "llmnotes.base"  # where the sample lies, in the file's own notes
+FEW = 8  # numbers of a weight
+APART = 0.7  # of their length: between NF4 (0.1) and another base (1.4)
 TENSORS = {
     "A": "lora_A.weight",
     "B": "lora_B.weight",
@@ -91,7 +94,7 @@ def save_adapter(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
-    notes = {"format": "pt", BASE: digest(layers[min(layers)])}
+    notes = {"format": "pt", BASE: json.dumps(sample(layers))}
     save_file(tensors, folder / WEIGHTS, metadata=notes)
 
 
@@ -128,14 +131,16 @@ def named(adapter: LowRank) -> Iterator[tuple[str, Tensor]]:
         yield TENSORS[ours], tensor
 
 
-def digest(layer: nn.Module) -> str:
-    """What a frozen layer is recognised by: a checksum of its numbers."""
-    weight = getattr(layer, "original", None)
-    if weight is None:
-        layer = bare(layer)
-        weight = [*layer.parameters(), *layer.buffers()][0]
-    numbers = weight.detach().cpu().contiguous().view(torch.uint8).numpy()
-    return hashlib.sha256(numbers.tobytes()).hexdigest()[:16]
+def sample(layers: dict[str, nn.Module]) -> list[float]:
+    """A few numbers of each frozen weight, layer after layer by name."""
+    found = []
+    for _, layer in sorted(layers.items()):
+        base, weight = bare(layer), getattr(layer, "original", None)
+        weight = base.weight if weight is None else weight
+        weight = weight.T if is_transposed(base) else weight
+        flat = weight.detach().flatten().float().cpu()
+        found += flat[:: math.ceil(len(flat) / FEW)].tolist()
+    return [float(f"{number:.3g}") for number in found]
 
 
 def load_adapter(
@@ -179,7 +184,7 @@ def read_config(path: Path) -> tuple[type[LowRank], int, float]:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, dict], str | None]:
-    """{path of a layer: {A, B, m}}, and the digest of their base."""
+    """{path of a layer: {A, B, m}}, and the sample of their base."""
     flat = foreign.read_tensors(path)
     ours = {theirs: name for name, theirs in TENSORS.items()}
     found: dict[str, dict] = {}
@@ -195,7 +200,7 @@ def read_tensors(path: Path) -> tuple[dict[str, dict], str | None]:
 
 
 def noted(path: Path) -> str | None:
-    """The digest of the base that a file notes, if it does."""
+    """The sample of the base that a file notes, if it does."""
     try:
         with safe_open(path, "pt") as file:
             return (file.metadata() or {}).get(BASE)
@@ -242,11 +247,25 @@ def shown(tensor: Tensor | None) -> str:
     return "nothing" if tensor is None else str(tuple(tensor.shape))
 
 
-def check_base(path: Path, layers: dict, known: str | None) -> None:
-    """Raise `ValueError` if the adapter remembers another base."""
-    place = min(layers)
-    if known is not None and known != digest(layers[place]):
+def check_base(path: Path, layers: dict, noted: str | None) -> None:
+    """Raise `ValueError` if the adapter remembers another base.
+
+    The same base in other bits has nearly the same numbers.
+    """
+    if noted is None:
+        return
+    found = torch.tensor(sample(layers))
+    try:
+        known = torch.tensor(json.loads(noted)).view(found.shape)
+    except (ValueError, TypeError, RuntimeError):
         raise ValueError(
-            f"{path}: got an adapter of another base: {place} has other "
-            "numbers than the weight it was trained beside"
+            f"{path}: got {noted[:20]!r} in its notes, expected "
+            f"{len(found)} numbers of the base"
+        ) from None
+    apart = ((found - known).norm() / known.norm()).item()
+    if not apart < APART:
+        raise ValueError(
+            f"{path}: got an adapter of another base: its weights differ by "
+            f"{apart:.0%} from those that it was trained beside, expected "
+            f"less than {APART:.0%}"
         )
