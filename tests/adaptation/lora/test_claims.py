@@ -124,12 +124,18 @@ def test_both_variants_end_slightly_better_than_plain_lora():
 def test_a_step_of_lora_cannot_be_much_quicker():
     table = claimed(
         "adaptation/lora_speed:step",
-        "Slower than we expected: 0.84 of the time, and 0.86 in peft. But "
-        "the limit is not 0.6 either, it is 0.72.",
+        "Slower than we expected: 0.80 of the time, and 0.82 in peft. But "
+        "the limit is not 0.6 either, it is 0.69.",
         "No set of adapters that reaches down to the first layer gets below "
         "that; training the last layer alone does",
     )
     least = table("share", way="gradients only pass")
-    for way in ("LoRA r = 8", "LoRA r = 8 in peft"):
-        assert 0.65 < least < table("share", way=way) < 1
+    ours, peft = (
+        table("share", way=f"LoRA r = 8{where}") for where in ("", " in peft")
+    )
+    assert [f"{x:.2f}" for x in (ours, peft, least)] == [
+        "0.80",
+        "0.82",
+        "0.69",
+    ]
     assert table("share", way="last layer") < least
