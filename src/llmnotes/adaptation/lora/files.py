@@ -28,15 +28,16 @@ from llmnotes.adaptation.lora.attach import (
     attach,
     bare,
     check_free,
-    could_be,
+    check_own,
+    linear_layers,
 )
+from llmnotes.adaptation.lora.layers import is_transposed
 from llmnotes.adaptation.lora.model import (
     NAME,
     DoRA,
     LoRALinear,
     LowRank,
     RankStabilised,
-    is_transposed,
 )
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -157,14 +158,16 @@ def load_adapter(
     kind, rank, alpha = read_config(folder / CONFIG)
     path = folder / WEIGHTS
     found, base = read_tensors(path)
-    layers = layers_for(weights.bare(model), path, found)
-    check_free(layers, name)
+    inner = weights.bare(model)
+    layers = layers_for(inner, path, found)
+    check_own(inner, layers)
+    check_free(inner, layers, name)
     made = {
         place: filled(path, kind(bare(x), rank, alpha), place, found[place])
         for place, x in layers.items()
     }
     check_base(path, layers, base)
-    attach(weights.bare(model), made, name)
+    attach(inner, made, name)
     return model
 
 
@@ -210,8 +213,8 @@ def noted(path: Path) -> str | None:
 
 def layers_for(model: nn.Module, path: Path, found: dict) -> dict:
     """The model's layers that a file has adapters for."""
-    there = dict(model.named_modules())
-    missing = [p for p in found if p not in there or not could_be(there[p])]
+    there = linear_layers(model)
+    missing = [p for p in found if p not in there]
     if missing or not found:
         raise ValueError(
             f"{path}: got adapters for {foreign.some(missing) or 'nothing'}, "

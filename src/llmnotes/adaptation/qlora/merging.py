@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from llmnotes.adaptation.lora.attach import adapted
-from llmnotes.adaptation.lora.model import LoRALinear, matrix
+from llmnotes.adaptation.lora.layers import matrix
+from llmnotes.adaptation.lora.model import LoRALinear
 from llmnotes.adaptation.qlora.layer import NF4Linear
 
 
