@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from llmnotes import weights
+
 TRANSPOSED = "Conv1D"  # ours and Hugging Face's
 HELD = {"in_features", "out_features", "weight"}
 
@@ -16,8 +18,11 @@ HELD = {"in_features", "out_features", "weight"}
 def is_linear(layer: nn.Module) -> bool:
     """Whether an adapter can be put beside this layer.
 
-    It looks for names only: to ask for a weight may mean to make it.
+    It looks for names only: to ask for a weight may mean to make it. What
+    torch.compile puts around a layer has its names, too, and is none.
     """
+    if weights.bare(layer) is not layer:
+        return False
     known = isinstance(layer, nn.Linear) or is_transposed(layer)
     return known or set(dir(layer)) >= HELD
 
