@@ -84,6 +84,17 @@ def test_dead_inputs_and_a_batch_of_texts_are_fine():
     assert found.dequantize().isfinite().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_it_finds_what_float32_finds(dtype):
+    """Sums of squares are above 65504, which half has no number for."""
+    weight, inputs = (x.to(dtype) for x in some())
+    found = awq(weight, inputs, "int3", 4)
+    wide = awq(weight.float(), inputs.float(), "int3", 4)
+    assert found.alpha == pytest.approx(wide.alpha, abs=0.11)
+    assert found.alpha > 0
+    assert found.dequantize().dtype == found.scale.dtype == dtype
+
+
 REFUSED = {
     "steps: got 0, expected at least 1": dict(steps=0),
     "kind: got 'int5'": dict(kind="int5"),
