@@ -77,6 +77,12 @@ def test_inputs_alike_in_size_leave_rounding():
     )
 
 
+def test_one_token_may_come_without_an_axis_of_its_own():
+    weight, inputs = some()
+    alone, row = (awq(weight, x, "int4", 4) for x in (inputs[0], inputs[:1]))
+    assert alone.alpha == row.alpha
+
+
 def test_dead_inputs_and_a_batch_of_texts_are_fine():
     weight, inputs = some()
     inputs[:, 3] = 0

@@ -60,7 +60,8 @@ def awq(
             "inputs: got NaN or infinity, expected finite numbers"
         )
     wide = torch.promote_types(inputs.dtype, torch.float32)
-    x = inputs.detach().flatten(0, -2).to(wide)  # half has no room for XᵀX
+    x = inputs.detach().reshape(-1, inputs.shape[-1])
+    x = x.to(wide)  # half has no room for XᵀX
     level = x.abs().mean(0).clamp(min=LEAST)
     second = x.T @ x
 
