@@ -122,6 +122,19 @@ def test_a_mistake_is_one_line(llmnotes, command, message, tmp_path):
     assert not (tmp_path / "adapter").exists()
 
 
+def test_a_folder_with_a_files_name_is_told_before_training(
+    llmnotes, tmp_path
+):
+    (tmp_path / "adapter/adapter_model.safetensors").mkdir(parents=True)
+    status, out, err = llmnotes(TUNE)
+    assert status == 2 and not out
+    assert err == [
+        "llmnotes: adapter/adapter_model.safetensors: is no file, expected "
+        "one that can be replaced"
+    ]
+    assert len(list((tmp_path / "adapter").iterdir())) == 1
+
+
 def test_an_adapter_of_another_run_is_one_line(llmnotes):
     llmnotes(TUNE)
     llmnotes(RUN.replace("--out run", "--out second --seed 1"))

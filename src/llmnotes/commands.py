@@ -211,8 +211,10 @@ def with_adapter(model: nn.Module, folder: str) -> nn.Module:
 
 def quantize(options: argparse.Namespace) -> None:
     """`llmnotes quantize`."""
-    from llmnotes.adaptation.quantization import saved  # it imports numba
+    # Not above: it imports numba.
+    from llmnotes.adaptation.quantization import gguf, saved
 
+    gguf.check_path(Path(options.out))  # before all work, not after
     if options.kind not in saved.KINDS:
         raise ValueError(
             f"--kind: got {options.kind!r}, expected one of "

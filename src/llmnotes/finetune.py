@@ -12,6 +12,7 @@ from torch import nn
 
 from llmnotes import commands
 from llmnotes.adaptation.lora import add_lora, save_adapter
+from llmnotes.adaptation.lora.files import check_home
 from llmnotes.train import train
 from llmnotes.train_config import TrainConfig
 
@@ -22,13 +23,15 @@ def finetune(options: argparse.Namespace, text: str) -> None:
     """Train an adapter beside the model of a run, and save it.
 
     Raises `ValueError` for a text that the model cannot read or that is too
-    short, a rank that is too large, and the run's own folder.
+    short, a rank that is too large, and the run's own folder, or one where
+    the adapter cannot lie.
     """
     if Path(options.out).resolve() == Path(options.run).resolve():
         raise ValueError(
             f"--out: got {options.out}, the run itself, expected another "
             "folder"
         )
+    check_home(Path(options.out))  # before all training, not after
     torch.set_num_threads(options.threads)
     model, vocabulary = commands.recall(options.run)
     ids = commands.known(vocabulary, "--data", text)

@@ -2,8 +2,10 @@
 
 import copy
 
+import jaxtyping
 import pytest
 import torch
+import transformers as hf
 from torch import nn
 
 from llmnotes import train
@@ -21,6 +23,7 @@ from llmnotes.adaptation.lora import (
     using,
 )
 from llmnotes.models.llama import Llama, LlamaConfig
+from llmnotes.models.moe import Mixtral, MixtralConfig
 from llmnotes.transformer.bert import Bert, BertConfig
 from llmnotes.transformer.gpt import GPT, GPTConfig
 from llmnotes.transformer.training_step import FusedGPT
@@ -50,6 +53,18 @@ def bert():
     return Bert(BertConfig(13, 12, 2, 3, 20, 9)).eval()
 
 
+def mixtral():
+    torch.manual_seed(0)
+    return Mixtral(
+        MixtralConfig(
+            vocab_size=13, hidden_size=12, intermediate_size=20,
+            num_hidden_layers=2, num_attention_heads=3,
+            num_key_value_heads=3, max_position_embeddings=9,
+            num_local_experts=3,
+        )
+    ).eval()  # fmt: skip
+
+
 def scatter(model):
     """Let adapters have learned something."""
     torch.manual_seed(1)
@@ -60,7 +75,7 @@ def scatter(model):
     return model
 
 
-@pytest.mark.parametrize("build", (gpt, llama, bert))
+@pytest.mark.parametrize("build", (gpt, llama, bert, mixtral))
 @pytest.mark.parametrize("kind", (LowRank, RankStabilised, DoRA))
 def test_a_model_begins_as_itself_and_merges_into_one_of_its_kind(build, kind):
     plain = build()
@@ -81,6 +96,98 @@ def test_all_linear_leaves_the_head_and_the_norms_alone():
         "down_proj",
     }  # fmt: skip
     assert len(paths) == 14
+
+
+def test_all_linear_leaves_routers_alone():
+    paths = adapted(add_lora(mixtral(), 2, 2)).keys()
+    assert {path.split(".")[-1] for path in paths} == {
+        "q_proj", "k_proj", "v_proj", "o_proj",
+    }  # fmt: skip
+
+
+WORDS = dict(vocab_size=13, bos_token_id=None, eos_token_id=None,
+             pad_token_id=None)  # fmt: skip
+
+
+def their_bert():
+    return hf.BertForMaskedLM(
+        hf.BertConfig(**WORDS, hidden_size=12, num_hidden_layers=1,
+                      num_attention_heads=3, intermediate_size=20)
+    )  # fmt: skip
+
+
+def whisper():
+    return hf.WhisperForConditionalGeneration(
+        hf.WhisperConfig(**WORDS, d_model=12, encoder_layers=1,
+                         decoder_layers=1, encoder_attention_heads=3,
+                         decoder_attention_heads=3, encoder_ffn_dim=16,
+                         decoder_ffn_dim=16, decoder_start_token_id=1)
+    )  # fmt: skip
+
+
+class Scored(nn.Module):
+    """A head without a name that we know, which shares the embedding."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.inner = nn.Embedding(13, 6), nn.Linear(6, 6)
+        self.score = nn.Linear(6, 13, bias=False)
+        self.score.weight = self.table.weight
+
+
+class Handed(Scored):
+    """One that shares nothing, and that the model hands out."""
+
+    def __init__(self):
+        super().__init__()
+        self.score = nn.Linear(6, 13)
+
+    def get_output_embeddings(self):
+        return self.score
+
+
+@pytest.mark.parametrize("build", [their_bert, whisper, Scored, Handed])
+def test_all_linear_leaves_heads_of_any_name_alone(build):
+    paths = adapted(add_lora(build(), 2, 2)).keys()
+    words = {path.split(".")[-1] for path in paths}
+    assert paths and not words & {"decoder", "proj_out", "score"}
+    if build is Handed:  # by its name it is found all the same
+        assert adapted(add_lora(build(), 2, 2, "score"))
+
+
+def torchs():
+    torch.manual_seed(0)
+    return nn.TransformerEncoderLayer(12, 2, 20, batch_first=True).eval()
+
+
+@pytest.mark.parametrize("gradient", [True, False])
+def test_who_reads_weights_past_a_layer_reads_the_adapters_too(gradient):
+    """PyTorch's encoder does, and its attention with the last projection."""
+    model = scatter(add_lora(torchs(), 2, 2))
+    assert len(adapted(model)) == 3
+    x = torch.randn(2, 5, 12)
+    with torch.set_grad_enabled(gradient):
+        found = model(x)
+    if gradient:
+        found.sum().backward()
+        assert all(p.grad is not None for p in model.parameters()
+                   if p.requires_grad)  # fmt: skip
+    assert not torch.allclose(found, torchs()(x), atol=1e-2)
+    unload(merge(model))
+    torch.testing.assert_close(found, model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_t5_asks_a_layer_for_its_dtype():
+    config = hf.T5Config(vocab_size=13, d_model=12, d_kv=4, d_ff=20,
+                         num_layers=1, num_heads=3,
+                         decoder_start_token_id=0)  # fmt: skip
+    torch.manual_seed(0)
+    model = hf.T5ForConditionalGeneration(config).eval()
+    before = model(input_ids=IDS, labels=IDS).logits
+    adapted_ = add_lora(model, 2, 2)
+    torch.testing.assert_close(
+        adapted_(input_ids=IDS, labels=IDS).logits, before
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,6 +263,21 @@ class Tied(nn.Module):
         self.score.weight = self.table.weight
 
 
+@pytest.fixture
+def unwatched():
+    """As readers call it: nobody enforces annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def half_merged():
+    model = add_lora(gpt(), 2, 2, "c_attn")
+    next(iter(adapted(model).values())).merge()
+    return model
+
+
+@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize(
     ("build", "change", "message"),
     [
@@ -165,7 +287,14 @@ class Tied(nn.Module):
         (gpt, dict(targets=["c_fc", "proj"]), "targets: got 'proj'"),
         (gpt, dict(targets=[]), "targets: got \\[\\]"),
         (lambda: nn.LayerNorm(3), {}, "no linear layer below it"),
+        (gpt, dict(targets=None), "targets: got None, expected 'all-linear'"),
+        (gpt, dict(targets=5), "targets: got 5"),
+        (gpt, dict(targets=["c_fc", 5]), "targets: got .'c_fc', 5."),
+        (gpt, dict(name="keys"), "name: got 'keys'"),
+        (mixtral, dict(targets="gate"), "targets: got 'gate', which matches"),
         (Tied, dict(targets="score"), "whose weight is tied"),
+        (Tied, {}, "targets: got 'all-linear', which matches no layer"),
+        (half_merged, dict(targets="c_fc", name="b"), "merged already"),
         (lambda: add_lora(gpt(), 2, 2), {}, "name: got 'default', which"),
         (lambda: merge(add_lora(gpt(), 2, 2)), dict(name="b"),
          "merged already"),
@@ -195,6 +324,42 @@ def test_a_model_without_adapters_cannot_be_merged():
 def test_an_unknown_name_is_refused():
     with pytest.raises(ValueError, match="name: got 'b', expected one of de"):
         use(add_lora(gpt(), 2, 2), "b")
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_names_twice_or_in_a_list_are_refused():
+    model = add_lora(add_lora(gpt(), 2, 2, name="a"), 2, 2, name="b")
+    for names in (["a", "b"],), ("b", "b"):
+        with pytest.raises(ValueError, match="name: got"):
+            use(model, *names)
+    assert {x.active for x in adapted(model).values()} == {("b",)}
+
+
+@pytest.mark.parametrize("change", [merge, unmerge, use])
+def test_a_model_that_is_half_merged_is_refused_and_not_touched(change):
+    model = add_lora(gpt(), 2, 2)
+    first, *_, last = adapted(model).values()
+    last.merge()
+    with pytest.raises(ValueError, match="merged"):
+        change(model)
+    assert first.original is None and first.active == ("default",)
+    assert last.original is not None
+
+
+def test_a_merge_that_is_interrupted_is_taken_back(monkeypatch):
+    model = scatter(add_lora(gpt(), 2, 2))
+    layers = list(adapted(model).values())
+    before = [x.base.weight.clone() for x in layers]
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(layers[-1], "merge", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        merge(model)
+    for layer, weight in zip(layers, before, strict=True):
+        assert torch.equal(layer.base.weight, weight)
+        assert layer.original is None
 
 
 def test_merging_twice_is_refused_and_half_a_merge_is_taken_back():

@@ -6,6 +6,7 @@ import peft
 import pytest
 import torch
 import transformers as hf
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from llmnotes.adaptation.lora import (
@@ -179,6 +180,23 @@ def write(folder, **values):
         (dict(lora_alpha=None), "lora_alpha: got None"),
         (dict(r=4), "got lora_A.weight of shape \\(3, 20\\), expected \\(4"),
         (dict(use_dora=True), "lora_magnitude_vector of shape nothing"),
+        (dict(use_dora="false"), "use_dora: got 'false', expected true or"),
+        (dict(r=0), "adapter_config.json: rank: got 0"),
+        (dict(r=99), "adapter_config.json: rank: got 99, expected at most"),
+        (dict(lora_alpha=0), "adapter_config.json: alpha: got 0"),
+        (dict(lora_alpha=10**400), "adapter_config.json: alpha: got 1000"),
+        (dict(kasa_config={}), "kasa_config: got {}, expected None"),
+        *[
+            (dict(init_lora_weights=x), f"init_lora_weights: got '{x}', expec")
+            for x in (
+                "pissa",
+                "pissa_niter_4",
+                "olora",
+                "corda",
+                "loftq",
+                "lora_ga",
+            )
+        ],
     ],
 )
 def test_a_config_that_does_not_fit_is_refused_by_name(saved, values, message):
@@ -212,6 +230,21 @@ def spoil(tensors):
     next(iter(tensors.values()))[0, 0] = float("nan")
 
 
+def whole(tensors):
+    name = next(iter(tensors))
+    tensors[name] = tensors[name].int()
+
+
+def complex_(tensors):
+    name = next(iter(tensors))
+    tensors[name] = tensors[name] * 1j
+
+
+def too_large(tensors):
+    name = next(iter(tensors))
+    tensors[name] = torch.full_like(tensors[name], 1e300, dtype=torch.float64)
+
+
 def lose(tensors):
     tensors.pop(sorted(tensors)[0])
 
@@ -225,6 +258,9 @@ def add_foreign(tensors):
     [
         (rename, "got adapters for model.layers.7"),
         (spoil, "got NaN or infinity in lora_A.weight"),
+        (whole, "got torch.int32 in lora_A.weight, expected floats"),
+        (complex_, "got torch.complex64 in lora_A.weight, expected floats"),
+        (too_large, "got NaN or infinity in lora_A.weight"),
         (lose, "got lora_A.weight of shape nothing"),
         (add_foreign, "got a tensor base_model.model.lm_head.weight"),
     ],
@@ -265,7 +301,10 @@ def test_the_same_base_in_other_bits_is_known_again(saved):
     assert adapted(load_adapter(model, saved))
 
 
-@pytest.mark.parametrize("note", ["a1b2", "17", "[1, 2]", '["x"]', "{}"])
+@pytest.mark.parametrize(
+    "note",
+    ["a1b2", "17", "[1, 2]", '["x"]', "{}", f"[{10**400}]", "[" * 9999],
+)
 def test_notes_that_say_nothing_are_refused(saved, note):
     path = saved / WEIGHTS
     save_file(load_file(path), path, metadata={"llmnotes.base": note})
@@ -308,3 +347,82 @@ def test_ranks_of_several_kinds_do_not_fit_into_one_file(tmp_path):
     add_lora(model, 2, 3, "k_proj")
     with pytest.raises(ValueError, match="got adapters of 2 kinds"):
         save_adapter(model, tmp_path)
+
+
+@pytest.mark.parametrize("start", ["gaussian", "orthogonal", "eva", False])
+def test_other_beginnings_that_leave_the_base_alone_are_fine(saved, start):
+    write(saved, init_lora_weights=start)
+    assert adapted(load_adapter(plain("llama"), saved))
+
+
+def test_a_base_of_zeros_and_a_note_of_whole_numbers(tmp_path):
+    def zeros():
+        layer = torch.nn.Sequential(torch.nn.Linear(4, 4, bias=False))
+        torch.nn.init.zeros_(layer[0].weight)
+        return layer
+
+    save_adapter(add_lora(zeros(), 2, 2), tmp_path)
+    assert adapted(load_adapter(zeros(), tmp_path))
+    path = tmp_path / WEIGHTS
+    note = json.dumps([0] * 8)
+    save_file(load_file(path), path, metadata={"llmnotes.base": note})
+    assert adapted(load_adapter(zeros(), tmp_path))
+    with pytest.raises(ValueError, match="adapter of another base"):
+        load_adapter(torch.nn.Sequential(torch.nn.Linear(4, 4)), tmp_path)
+
+
+def test_an_adapter_for_a_tied_head_is_refused(tmp_path):
+    model = plain("llama")
+    save_adapter(add_lora(model, 2, 2, "lm_head"), tmp_path)
+    tied = plain("llama")
+    tied.lm_head.weight = tied.model.embed_tokens.weight
+    with pytest.raises(ValueError, match="lm_head, whose weight is tied"):
+        load_adapter(tied, tmp_path)
+    assert all(p.requires_grad for p in tied.parameters())
+
+
+def test_names_of_compiled_blocks_are_those_of_plain_ones(tmp_path):
+    def compiled():
+        model = plain("llama")
+        for i, layer in enumerate(model.model.layers):
+            layer.mlp.down_proj = torch.compile(layer.mlp.down_proj)
+            model.model.layers[i] = torch.compile(layer, backend="eager")
+        return model
+
+    model = add_lora(compiled(), 2, 2, ["q_proj", "_orig_mod"])
+    assert len(adapted(model)) == 4
+    save_adapter(model, tmp_path)
+    assert not any("_orig_mod" in name for name in load_file(
+        tmp_path / WEIGHTS))  # fmt: skip
+    assert "_orig_mod" not in (tmp_path / CONFIG).read_text()
+    for other in plain("llama"), compiled():
+        assert len(adapted(load_adapter(other, tmp_path))) == 4
+
+
+def test_a_kind_that_no_file_can_name_is_refused(tmp_path):
+    class Mine(LowRank):
+        pass
+
+    model = add_lora(plain("llama"), 2, 2, "q_proj", Mine)
+    with pytest.raises(ValueError, match="got an adapter of kind Mine"):
+        save_adapter(model, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("taken", [CONFIG, WEIGHTS])
+def test_files_are_written_both_or_not_at_all(saved, taken, monkeypatch):
+    before = {p.name: p.read_bytes() for p in saved.iterdir()}
+    (saved / taken).unlink()
+    (saved / taken).mkdir()
+    with pytest.raises(ValueError, match=f"{taken}: is no file"):
+        save_adapter(small(), saved)
+    (saved / taken).rmdir()
+    (saved / taken).write_bytes(before[taken])
+
+    def fail(*args, **kwargs):
+        raise SafetensorError("no space left")
+
+    monkeypatch.setattr("llmnotes.adaptation.lora.files.save_file", fail)
+    with pytest.raises(OSError, match="cannot be written: no space left"):
+        save_adapter(add_lora(plain("llama"), 1, 1), saved)
+    assert {p.name: p.read_bytes() for p in saved.iterdir()} == before

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -220,6 +221,25 @@ def test_the_mode_of_the_base_survives(base, kind):
     assert not LoRALinear(plain, RANK, ALPHA, kind).training
 
 
+@pytest.fixture
+def unwatched():
+    """As readers call it: nobody enforces annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+class Container(nn.Module):
+    """Sizes, and a layer inside; no weight of its own."""
+
+    in_features, out_features = INPUTS, OUTPUTS
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(INPUTS, OUTPUTS)
+
+
+@pytest.mark.usefixtures("unwatched")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -229,9 +249,17 @@ def test_the_mode_of_the_base_survives(base, kind):
         (dict(alpha=0), "alpha: got 0, expected a number above 0"),
         (dict(alpha=math.nan), "alpha: got nan"),
         (dict(alpha=math.inf), "alpha: got inf"),
+        (dict(alpha="2"), "alpha: got '2', expected a number above 0"),
+        (dict(alpha=None), "alpha: got None"),
+        (dict(alpha=True), "alpha: got True"),
+        (dict(alpha=10**400), "alpha: got 1000.*, expected a number"),
         (dict(base=nn.Embedding(5, 7)), "base: got Embedding"),
+        (dict(base=Container()), "base: got Container"),
         (dict(name="a.b"), "name: got 'a.b'"),
         (dict(name=""), "name: got ''"),
+        (dict(name=3), "name: got 3"),
+        (dict(name="keys"), "name: got 'keys', expected .* type or keys"),
+        (dict(name="training"), "name: got 'training'"),
     ],
 )
 def test_what_cannot_be_is_refused_and_the_base_not_touched(change, message):
@@ -247,6 +275,80 @@ def test_dora_refuses_a_row_without_a_direction():
     nn.init.zeros_(base.weight[2:4])
     with pytest.raises(ValueError, match="layer: got 2 rows of zeros"):
         LoRALinear(base, RANK, ALPHA, DoRA)
+
+
+class Codes(nn.Linear):
+    """A weight in whole numbers, as bitsandbytes' Linear8bitLt has it."""
+
+    def __init__(self, shape=(OUTPUTS, INPUTS), dtype=torch.int8):
+        super().__init__(INPUTS, OUTPUTS)
+        codes = torch.ones(shape, dtype=dtype)
+        self.weight = nn.Parameter(codes, requires_grad=False)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        (Codes(), "base: got Codes, whose weight is torch.int8"),
+        (
+            Codes((77, 1), torch.float32),
+            r"of shape \(77, 1\), expected floats",
+        ),
+    ],
+)
+def test_codes_are_not_merged_into_and_dora_asks_for_a_weight(base, message):
+    layer, before = LoRALinear(base, 2, 2), base.weight.clone()
+    assert layer.weight is base.weight
+    with pytest.raises(ValueError, match=message):
+        layer.merge()
+    assert torch.equal(base.weight, before) and layer.original is None
+    with pytest.raises(ValueError, match="layer: got Codes, whose weight"):
+        LoRALinear(base, 2, 2, DoRA)
+
+
+def test_what_becomes_infinite_in_half_precision_is_not_merged():
+    layer = layer_of(dtype=torch.float16)
+    with torch.no_grad():
+        layer.adapters["default"].A.fill_(1e3)
+        layer.adapters["default"].B.fill_(1e3)
+    before = layer.base.weight.clone()
+    with pytest.raises(ValueError, match="adapter: got NaN or infinity"):
+        layer.merge()
+    assert torch.equal(layer.base.weight, before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("base", BASES)
+def test_who_reads_its_weight_reads_what_it_multiplies_by(base, kind):
+    layer = layer_of(base, kind)
+    assert (layer.in_features, layer.out_features) == (INPUTS, OUTPUTS)
+    assert layer.bias is layer.base.bias
+    assert layer.weight.dtype == layer.base.weight.dtype
+    weight = layer.weight.T if base == "Conv1D" else layer.weight
+    out = F.linear(x_of(), weight, layer.bias)
+    torch.testing.assert_close(out, layer(x_of()))
+    layer.merge()
+    assert layer.weight is layer.base.weight
+
+
+def test_an_adapted_layer_takes_no_second_one_around_it():
+    with pytest.raises(ValueError, match="base: got LoRALinear"):
+        LoRALinear(layer_of(), 2, 2)
+
+
+@pytest.mark.usefixtures("unwatched")
+@pytest.mark.parametrize("names", [("default", "default"), ([1],), ("b",)])
+def test_names_that_are_not_there_or_twice_are_refused(names):
+    layer = layer_of()
+    with pytest.raises(ValueError, match="name: got"):
+        layer.use(names)
+    assert layer.active == ("default",)
+
+
+@pytest.mark.usefixtures("unwatched")
+def test_numbers_of_numpy_become_plain_ones():
+    adapter = LowRank(nn.Linear(5, 5), np.int64(2), np.float32(3))
+    assert (type(adapter.rank), type(adapter.alpha)) == (int, float)
 
 
 def test_merging_twice_is_refused_and_changes_nothing():

@@ -109,3 +109,8 @@ def test_doubly_quantized_is_nearly_once_quantized():
     error = (once.dequantize() - w).norm() / w.norm()
     more = (twice.dequantize() - w).norm() / w.norm()
     assert error < more < 1.01 * error
+
+
+def test_scales_whose_mean_no_float_can_say_are_refused():
+    with pytest.raises(ValueError, match="weight: got numbers whose mean is"):
+        DoubleNF4.encode(torch.full((4, 64), 3e38))

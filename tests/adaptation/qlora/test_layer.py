@@ -20,6 +20,7 @@ from llmnotes.adaptation.lora import (
 )
 from llmnotes.adaptation.qlora import NF4Linear, to_nf4
 from llmnotes.adaptation.qlora.layer import Product
+from llmnotes.models.moe import Mixtral, MixtralConfig
 from llmnotes.transformer.gpt import GPT, GPTConfig
 from tests.adaptation.lora.live import Live
 
@@ -212,3 +213,30 @@ def test_codes_cannot_be_merged_into():
     layer = next(iter(adapted(model).values()))
     with pytest.raises(ValueError, match="base: got NF4Linear, whose weight"):
         layer.merge()
+
+
+def test_a_mixtures_router_is_not_quantized():
+    config = MixtralConfig(
+        vocab_size=13, hidden_size=64, intermediate_size=64,
+        num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4,
+        max_position_embeddings=9, num_local_experts=3,
+    )  # fmt: skip
+    model = to_nf4(Mixtral(config))
+    gate = model.model.layers[0].mlp.gate
+    assert isinstance(gate.weight, nn.Parameter)
+    assert model(IDS).isfinite().all()
+    with pytest.raises(ValueError, match="targets: got 'gate', which match"):
+        to_nf4(Mixtral(config), "gate")
+
+
+@pytest.mark.parametrize("kind", [LowRank, DoRA])
+def test_beside_their_codes_dora_is_refused_and_nothing_is_merged(kind):
+    layer = in_theirs(plain()).model.layers[0].self_attn.q_proj
+    if kind is DoRA:
+        with pytest.raises(ValueError, match="layer: got Linear4bit, whose"):
+            LoRALinear(layer, 2, 2, kind)
+        return
+    before = layer.weight.clone()
+    with pytest.raises(ValueError, match="base: got Linear4bit, whose"):
+        LoRALinear(layer, 2, 2, kind).merge()
+    assert torch.equal(layer.weight, before)

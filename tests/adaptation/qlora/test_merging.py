@@ -1,9 +1,11 @@
 """Four ways to merge: which is exact, and what the others change."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from llmnotes.adaptation.lora import adapted, add_lora
 from llmnotes.adaptation.lora.model import matrix
@@ -87,3 +89,59 @@ def test_a_model_without_adapters_is_refused():
     original, _ = models()
     with pytest.raises(ValueError, match="GPT without adapters"):
         merge_by(into_original, to_nf4(copy.deepcopy(original)), original)
+
+
+WAYS = into_dequantized, into_original, requantized, original_quantized
+
+
+@pytest.mark.parametrize("way", WAYS[:2])
+def test_a_model_in_half_precision_stays_one(way):
+    original, _ = models()
+    original = original.bfloat16()
+    model = add_lora(to_nf4(copy.deepcopy(original)), 3, 3)
+    merge_by(way, model, original)
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert model(IDS).isfinite().all()
+
+
+def other_shape():
+    return GPT(replace(SHAPE, n_embd=128))
+
+
+def fewer_layers():
+    return GPT(replace(SHAPE, n_layer=1))
+
+
+def spoil(model):
+    last = list(adapted(model).values())[-1].adapters["default"].B
+    with torch.no_grad():
+        last[0, 0] = float("nan")
+
+
+def merged_already(model):
+    last = list(adapted(model).values())[-1]
+    last.base = nn.Linear(last.in_features, last.out_features)
+    last.merge()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("change", "build", "message"),
+    [
+        (lambda _: None, other_shape, r"original: got \(384, 128\) at .*h.0"),
+        (lambda _: None, fewer_layers, "original: got no layer at .*h.1"),
+        (spoil, None, "adapter: got NaN or infinity"),
+        (merged_already, None, "layer: is merged already"),
+    ],
+)
+def test_what_cannot_be_merged_is_refused_and_nothing_moves(
+    way, change, build, message
+):
+    original, model = models()
+    change(model)
+    before = dict(model.named_modules())
+    with pytest.raises(ValueError, match=message):
+        merge_by(way, model, build() if build else original)
+    after = dict(model.named_modules())
+    assert before.keys() == after.keys()
+    assert all(x is after[name] for name, x in before.items())

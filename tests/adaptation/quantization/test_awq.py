@@ -77,11 +77,28 @@ def test_inputs_alike_in_size_leave_rounding():
     )
 
 
+def test_one_token_may_come_without_an_axis_of_its_own():
+    weight, inputs = some()
+    alone, row = (awq(weight, x, "int4", 4) for x in (inputs[0], inputs[:1]))
+    assert alone.alpha == row.alpha
+
+
 def test_dead_inputs_and_a_batch_of_texts_are_fine():
     weight, inputs = some()
     inputs[:, 3] = 0
     found = awq(weight, inputs.reshape(1, TOKENS, INPUTS), "int4", 4)
     assert found.dequantize().isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_in_half_precision_it_finds_what_float32_finds(dtype):
+    """Sums of squares are above 65504, which half has no number for."""
+    weight, inputs = (x.to(dtype) for x in some())
+    found = awq(weight, inputs, "int3", 4)
+    wide = awq(weight.float(), inputs.float(), "int3", 4)
+    assert found.alpha == pytest.approx(wide.alpha, abs=0.11)
+    assert found.alpha > 0
+    assert found.dequantize().dtype == found.scale.dtype == dtype
 
 
 REFUSED = {

@@ -38,3 +38,9 @@ def test_a_layer_that_is_not_called_is_named_and_no_hook_stays():
     with pytest.raises(RuntimeError):
         inputs_of({**layers}, lambda: layers["a"](torch.ones(1, 4)))
     assert not any(part._forward_pre_hooks for part in layers.values())
+
+
+def test_one_token_may_come_without_an_axis_of_its_own():
+    layer = nn.Linear(3, 2)
+    x = torch.randn(3)
+    assert torch.equal(inputs_of({"a": layer}, lambda: layer(x))["a"], x[None])

@@ -1,6 +1,8 @@
 """Files: ours read by gguf, gguf's read by us, and what is refused."""
 
+import os
 import struct
+from pathlib import Path
 
 import gguf as theirs
 import numpy as np
@@ -227,7 +229,8 @@ def test_facts_of_unknown_types_are_refused(tmp_path):
     path = patched(tmp_path, {37: struct.pack("<I", 9)}, {"a": [5]})
     with pytest.raises(ValueError, match="got a list of type 9, expected 0"):
         gguf.read(path)
-    path = patched(tmp_path, {}, {"general.alignment": "wide"})
+    # The name ends at 24 + 8 + 17; ours would not be written.
+    path = patched(tmp_path, {48: b"t"}, {"general.alignmenT": "wide"})
     with pytest.raises(ValueError, match="alignment: got 'wide', expected 32"):
         gguf.read(path)
 
@@ -242,7 +245,69 @@ UNWRITABLE = {
     "a: got {'b': 1}, expected a number, a word": {"b": 1},
     "a: got 18446744073709551616, expected a number": 2**64,
     "a: got values of 2 types in a list": [1, "b"],
+    "a: got a list of lists, expected a flat one": [[1], [2]],
 }
+
+
+@pytest.mark.parametrize("found", ["wide", 0, -32, 2.0, True])
+def test_an_alignment_that_is_none_is_not_written(found, tmp_path):
+    with pytest.raises(ValueError, match="general.alignment: got .*expected"):
+        gguf.write(tmp_path / "x", {"general.alignment": found}, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("to", [8, 64, 128])
+def test_tensors_lie_where_the_alignment_says(to, tmp_path):
+    path, tensors = tmp_path / "x.gguf", every_tensor()
+    gguf.write(path, {"general.alignment": to}, tensors)
+    found = gguf.read(path).tensors
+    for name, x in tensors.items():
+        assert torch.equal(found[name].raw, x.raw)
+    for tensor in theirs.GGUFReader(path).tensors:
+        assert np.array_equal(
+            tensor.data.view(np.uint8).ravel(),
+            tensors[tensor.name].raw.numpy().ravel(),
+        )
+
+
+def test_a_float_beyond_32_bits_takes_64(tmp_path):
+    path = tmp_path / "x.gguf"
+    facts = {"a": 1e300, "b": 0.5, "c": float("inf")}
+    gguf.write(path, facts, {})
+    assert gguf.read(path).facts == facts
+
+
+def test_tensors_of_five_axes_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="t: got 5 axes, expected 1 to 4"):
+        gguf.write(tmp_path / "x", {}, {"t": F32.encode(draw(1, 1, 1, 1, 2))})
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensors_that_overlap_do_not_fill_the_memory(tmp_path):
+    """Each lies in the file, and together they are many times as large."""
+    path = tmp_path / "x.gguf"
+    count = 200
+    tensors = {f"t{i:03}": F32.encode(draw(1)) for i in range(count)}
+    tensors["t000"] = F32.encode(draw(1000))
+    gguf.write(path, {}, tensors)
+    raw = path.read_bytes()
+    for i in range(1, count):  # all of them are the first
+        name = f"t{i:03}".encode()
+        at = raw.index(name) + 4
+        info = struct.pack("<IQIQ", 1, 1000, 0, 0)
+        raw = raw[:at] + info + raw[at + len(info) :]
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match="for all tensors: it was cut short"):
+        gguf.read(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_only_files_are_replaced(make, tmp_path):
+    path = tmp_path / "x.gguf"
+    make(path)
+    with pytest.raises(ValueError, match="x.gguf: is no file, expected one"):
+        gguf.write(path, {}, {})
+    assert not path.is_file() and len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(("message", "fact"), UNWRITABLE.items())

@@ -1,5 +1,6 @@
 """GPTQ: the Cholesky form is the exact problem, and beats rounding."""
 
+import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -141,8 +142,15 @@ def test_any_order_of_columns_comes_back_in_place():
 def test_more_inputs_than_tokens_need_damping():
     weight, inputs = some(tokens=INPUTS - 3)
     gptq(weight, inputs, 4, 8)
-    with pytest.raises(ValueError, match="say nothing about input 2[0-3] "):
-        gptq(weight, inputs, 4, 8, damping=0.0)
+    for solve in compensated, exact:
+        with pytest.raises(ValueError, match="say nothing about input 2[0-3]"):
+            gptq(weight, inputs, 4, 8, damping=0.0, solve=solve)
+
+
+def test_one_token_may_come_without_an_axis_of_its_own():
+    weight, inputs = some()
+    alone, row = (gptq(weight, x, 4, 8) for x in (inputs[0], inputs[:1]))
+    assert torch.equal(alone.packed, row.packed)
 
 
 def test_what_is_given_stays_as_it_was_and_half_stays_half():
@@ -155,12 +163,22 @@ def test_what_is_given_stays_as_it_was_and_half_stays_half():
     assert half.dequantize().dtype == torch.float16
 
 
+@pytest.fixture
+def unwatched():
+    """As readers call it: nobody enforces annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 NAN = float("nan")
 REFUSED = {
     "bits: got 5, expected 2, 3, 4 or 8": dict(bits=5),
     "group: got 7, expected a divisor of": dict(group=7),
     "damping: got -1, expected 0 or more": dict(damping=-1),
     "damping: got nan, expected 0 or more": dict(damping=NAN),
+    "damping: got inf, expected 0 or more": dict(damping=float("inf")),
+    "damping: got None, expected 0 or more": dict(damping=None),
     "inputs: got NaN or infinity": dict(inputs=torch.full((3, INPUTS), NAN)),
     "inputs: got input 23, expected weight's 24": dict(
         inputs=torch.ones(3, INPUTS - 1)
@@ -173,7 +191,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("message", "change"), REFUSED.items())
-def test_what_cannot_be_is_refused_by_name(message, change):
+def test_what_cannot_be_is_refused_by_name(message, change, unwatched):
     weight, inputs = some()
     given = dict(weight=weight, inputs=inputs, bits=4, group=8)
     with pytest.raises(ValueError) as error:

@@ -1,6 +1,7 @@
 """Products in int8: exact sums, and outliers that are left out."""
 
 import bitsandbytes  # noqa: F401  (registers the operators)
+import jaxtyping
 import pytest
 import torch
 
@@ -8,6 +9,14 @@ from llmnotes.adaptation.quantization import quantize
 from llmnotes.adaptation.quantization.int8 import int8_product, llm_int8
 
 TOKENS, INPUTS, ROWS = 13, 40, 9
+
+
+@pytest.fixture
+def unwatched():
+    """As readers call it: nobody enforces annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def some(seed=0):
@@ -93,3 +102,56 @@ def test_outliers_left_out_help_all_other_tokens_not_at_all():
     torch.testing.assert_close(
         left_out[usual], plain[usual], rtol=0.7, atol=0.05
     )
+
+
+@pytest.mark.parametrize("product", [int8_product, llm_int8])
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float64]
+)
+def test_other_dtypes_come_back_and_do_not_overflow(product, dtype):
+    x, weight = some()
+    x[2] = 0  # a token without a scale
+    large = 100 * x  # sums of codes are above what half can hold
+    held = quantize(weight, "int8")
+    found = product(large.to(dtype), held)
+    assert found.dtype == dtype
+    wanted = product(large.to(dtype).float(), held)
+    torch.testing.assert_close(
+        found.float(), wanted, rtol=2e-2, atol=0.02 * wanted.abs().max().item()
+    )
+
+
+def draw(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+X = draw(3, 64)
+REFUSED = {
+    "x: got 64 inputs, expected weight's 40": (X, draw(9, 40), {}),
+    "x: got torch.int64, expected a float": (X.long(), draw(9, 64), {}),
+    "x: got shape (64,), expected (tokens, input)": (X[0], draw(9, 64), {}),
+    "weight: got NF4, expected a matrix in int8": (
+        X, draw(9, 64), dict(kind="nf4")),
+    "weight: got UInt8, expected": (X, draw(9, 64), dict(kind="uint8")),
+    "weight: got Int4, expected": (X, draw(9, 64), dict(kind="int4")),
+    "weight: got Int8, expected a matrix": (X, draw(9, 64), dict(group=8)),
+    "weight: got Int8, expected a matrix in": (X, draw(2, 9, 64), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "given"), REFUSED.items())
+@pytest.mark.parametrize("product", [int8_product, llm_int8])
+def test_what_cannot_be_multiplied_is_named(
+    product, message, given, unwatched
+):
+    x, weight, change = given
+    held = quantize(weight, **dict(kind="int8") | change)
+    with pytest.raises(ValueError) as error:
+        product(x, held)
+    assert message in str(error.value)
+
+
+def test_a_scale_for_some_inputs_cannot_be_taken_out(unwatched):
+    held = quantize(draw(9, 64), "int8")
+    with pytest.raises(ValueError, match="group: got 8, expected 'channel'"):
+        int8_product(X, held, 8)

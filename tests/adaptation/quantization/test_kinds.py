@@ -68,6 +68,21 @@ REFUSED = {
     "weight: got torch.int64, expected a float dtype": (
         torch.ones(3, 256).long(), "int8", None,
     ),
+    "weight: got 1 times NaN or infinity, expected finite": (
+        torch.full((1, 1), 1e300, dtype=torch.float64), "int8", None,
+    ),
+    "weight: got a range beyond float32 in one group": (
+        torch.tensor([[3e38, -3e38] * 128]), "uint8", None,
+    ),
+    "weight: got a tensor on meta of layout": (
+        torch.ones(3, 256, device="meta"), "int8", None,
+    ),
+    "weight: got a tensor on cpu of layout torch.sparse_coo": (
+        torch.ones(3, 256).to_sparse(), "int8", None,
+    ),
+    "weight: got torch.float8_e4m3fn, expected at least 16 bits": (
+        torch.ones(3, 256).to(torch.float8_e4m3fn), "int8", None,
+    ),
     "weight: got list, expected a tensor": ([1.0], "int8", None),
     "weight: got shape (0, 256), expected no empty axis": (
         torch.ones(0, 256), "int8", None,

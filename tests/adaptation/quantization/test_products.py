@@ -1,5 +1,6 @@
 """Matrices of few bits times a vector: equal to what the codes say."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -126,6 +127,14 @@ def test_a_product_keeps_the_weights_it_was_made_of():
     torch.testing.assert_close(first[0], before @ x)
 
 
+@pytest.fixture
+def unwatched():
+    """As readers call it: nobody enforces annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
 W = draw(4, 128)
 REFUSED = {
     "weight: got 4 bits and 2 scales a row, expected 8 bits and 1": (
@@ -146,6 +155,21 @@ REFUSED = {
     "word: got 4, expected a divisor of columns = 6": (
         lambda: Int4Rows(quantize(draw(4, 6), "int4", "channel"))
     ),
+    "weight: got UInt8, expected symmetric codes, as of int8 and int4": (
+        lambda: Int8Rows(quantize(W, "uint8"))
+    ),
+    "weight: got UInt4, expected symmetric codes, as of int8 and int4": (
+        lambda: Int4Groups(quantize(W, "uint4"))
+    ),
+    "weight: got NF4, expected symmetric codes, as of int8 and int4": (
+        lambda: Int4Rows(quantize(W, "nf4"))
+    ),
+    "weight: got shape (2, 2, 64), expected (rows, columns)": (
+        lambda: Int8Rows(quantize(W.view(2, 2, 128)[..., :64], "int8"))
+    ),
+    "weight: got shape (512,), expected (rows, columns)": (
+        lambda: Float32(W.view(-1))
+    ),
     "x: got 127 entries, expected 128, one for each column": (
         lambda: Int8Rows(quantize(W, "int8"))(draw(127))
     ),
@@ -159,7 +183,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("message", "call"), REFUSED.items())
-def test_what_cannot_be_multiplied_is_named(message, call):
+def test_what_cannot_be_multiplied_is_named(message, call, unwatched):
     with pytest.raises(ValueError) as error:
         call()
     assert str(error.value) == message

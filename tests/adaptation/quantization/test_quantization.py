@@ -1,7 +1,9 @@
 """`llmnotes quantize` and `llmnotes sample` of what it wrote."""
 
+import os
 import shlex
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -108,7 +110,16 @@ REFUSED = {
     "empty: got 0 bytes, expected at least 4: it was cut short": (
         "sample empty"
     ),
-    "Is a directory": "quantize run --kind q4_k --out run",
+    "run: is no file, expected one that can be replaced": (
+        "quantize run --kind q4_k --out run"
+    ),
+    ".: is no file, expected one that can be replaced": (
+        "quantize run --kind q4_k --out ."
+    ),
+    "pipe: is no file, expected one that can be replaced": (
+        "quantize run --kind q4_k --out pipe"
+    ),
+    "odd.gguf: got no shape of a model of ours": "sample odd.gguf",
     "the following arguments are required: --kind": (
         "quantize run --out x.gguf"
     ),
@@ -119,10 +130,13 @@ REFUSED = {
 def test_mistakes_take_one_line(message, command, llmnotes, tmp_path):
     (tmp_path / "text").write_text("this is no model")
     (tmp_path / "empty").write_text("")
+    os.mkfifo("pipe")
+    gguf.write("odd.gguf", {saved.ABOUT: "[" * 9999}, {})
     status, out, err = llmnotes(command)
     assert (status, out, len(err)) == (2, "", 1)
     assert err[0].startswith("llmnotes") and message in err[0]
     assert not (tmp_path / "x.gguf").exists()
+    assert Path("pipe").is_fifo() and not list(tmp_path.rglob("*.part"))
 
 
 def test_a_run_with_a_weight_that_is_lost_is_named(llmnotes):

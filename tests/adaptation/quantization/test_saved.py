@@ -1,16 +1,20 @@
 """Models of ours in one file, read by us, by gguf and by transformers."""
 
+import json
 import warnings
 from dataclasses import asdict, replace
 from pkgutil import resolve_name
 
 import gguf as theirs
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 import transformers as hf
 
 from llmnotes import presets
+from llmnotes.adaptation.lora import add_lora
+from llmnotes.adaptation.qlora import to_nf4
 from llmnotes.adaptation.quantization import gguf, quantize, saved
 from llmnotes.foundations.tokenizers import train
 from llmnotes.models.llama import Llama, LlamaConfig
@@ -224,14 +228,62 @@ def test_what_is_not_ours_is_refused(tmp_path):
     )
 
 
+@pytest.fixture
+def unwatched():
+    """As readers call it: nobody enforces annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def said(**changes):
+    """What a file may say of a small GPT, as JSON."""
+    shape = SMALL["gpt"] | changes.pop("shape", {})
+    about = {"model": "gpt", "shape": shape, "symbols": SYMBOLS} | changes
+    return json.dumps(about)
+
+
 @pytest.mark.parametrize(
-    "about", ["[]", "{", '{"model": "rwkv"}', '{"model": "gpt"}']
-)
+    "about",
+    [
+        "[]", "{", "null", "[" * 9999, '{"model": "rwkv"}',
+        '{"model": "gpt"}', said(symbols=3), said(symbols=""),
+        said(symbols="abc"), said(shape=dict(layer_norm_epsilon="x")),
+        said(shape=dict(n_head=0)), said(pieces="a1b2"), 5,
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("unwatched")
 def test_a_shape_that_cannot_be_is_refused(about, tmp_path):
     path = tmp_path / "odd.gguf"
     gguf.write(path, {saved.ABOUT: about}, {})
-    with pytest.raises(ValueError, match="got no shape of a model of ours"):
+    with pytest.raises(ValueError) as error:
         saved.load(path)
+    assert str(error.value).startswith(
+        f"{path}: got no shape of a model of ours"
+    )
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(n_layer=10**6), "got tensors of 2 blocks, expected 1000000"),
+        (dict(n_embd=2**20), "got weights of another model: .* is"),
+        (dict(n_embd=2**62, n_head=1), "got a shape of no model"),
+        (dict(n_positions=10**9), "position_embd.weight is .19, 64., exp"),
+    ],
+)
+def test_no_model_is_made_that_the_tensors_do_not_fill(
+    change, message, tmp_path, monkeypatch
+):
+    model, about = build("gpt")
+    path = tmp_path / "model.gguf"
+    tensors = saved.save(path, model, about, "q8_0")
+    facts = gguf.read(path).facts | {saved.ABOUT: said(shape=change)}
+    gguf.write(path, facts, tensors)
+    with pytest.raises(ValueError, match=message) as error:
+        saved.load(path)
+    assert str(error.value).startswith(str(path))
 
 
 def test_a_file_that_lacks_a_tensor_or_has_another_shape_is_named(tmp_path):
@@ -268,6 +320,45 @@ def test_what_cannot_be_saved_is_named_and_leaves_no_file(tmp_path):
         "numbers"
     )
     assert not path.exists()
+
+
+def test_a_model_in_a_wrapper_is_saved_as_without(tmp_path):
+    model, about = build("gpt")
+    saved.save(tmp_path / "one", model, about, "q8_0")
+    saved.save(tmp_path / "two", torch.nn.DataParallel(model), about, "q8_0")
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def adapters(model, about):
+    return add_lora(model, 2, 2), about
+
+
+def four_bits(model, about):
+    return to_nf4(model), about
+
+
+def another(model, about):
+    return build("llama")[0], about
+
+
+def mute(model, about):
+    return model, {k: v for k, v in about.items() if k != "symbols"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (adapters, "model: got a weight transformer.*, which has no name in"),
+        (four_bits, "model: got a weight transformer.*, which has no name in"),
+        (another, "model: got Llama, expected GPT, which about calls 'gpt'"),
+        (mute, "about: symbols: got None, expected the characters"),
+    ],
+)
+def test_another_model_than_is_said_is_refused(change, message, tmp_path):
+    model, about = change(*build("gpt"))
+    with pytest.raises(ValueError, match=message):
+        saved.save(tmp_path / "model.gguf", model, about, "q8_0")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_summary_counts_weights_bytes_and_formats(tmp_path):

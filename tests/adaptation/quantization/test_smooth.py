@@ -99,3 +99,31 @@ def test_what_cannot_be_is_refused_by_name():
             smoothing(torch.ones(3), torch.ones(2, 3), strength)
     with pytest.raises(ValueError, match="weight: got input 4, expected"):
         smoothing(torch.ones(3), torch.ones(2, 4))
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.LayerNorm(4, bias=False), nn.RMSNorm(4), nn.LayerNorm(4)]
+)
+def test_norms_with_and_without_a_bias_are_divided(norm):
+    x, scale = torch.randn(3, 4), torch.tensor([1.0, 2.0, 0.5, 4.0])
+    before = norm(x)
+    divide_norm(norm, scale)
+    torch.testing.assert_close(norm(x), before / scale)
+
+
+@pytest.mark.parametrize(
+    ("norm", "scale", "message"),
+    [
+        (nn.LayerNorm(2), [1.0, 0.0], "scale: got 0.0 to 1.0, expected fin"),
+        (nn.LayerNorm(2), [1.0, float("nan")], "scale: got nan"),
+        (nn.LayerNorm(2), [1.0, float("inf")], "scale: got 1.0 to inf"),
+        (nn.LayerNorm(2), [1.0], r"scale: got shape \(1,\), expected the no"),
+        (nn.LayerNorm(2, elementwise_affine=False), [1.0, 1.0],
+         "norm: got LayerNorm without a gain"),
+    ],
+)  # fmt: skip
+def test_what_no_norm_can_be_divided_by_is_refused(norm, scale, message):
+    with pytest.raises(ValueError, match=message):
+        divide_norm(norm, torch.tensor(scale))
+    for name, p in norm.named_parameters():
+        assert (p == (name == "weight")).all()

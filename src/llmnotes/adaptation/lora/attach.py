@@ -11,17 +11,14 @@ Sources
 - Dettmers et al. 2023, "QLoRA", arXiv 2305.14314, §4 (all linear layers).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import nn
 
-from llmnotes.adaptation.lora.model import (
-    NAME,
-    LoRALinear,
-    LowRank,
-    is_linear,
-)
+from llmnotes.adaptation.lora.checks import check_names
+from llmnotes.adaptation.lora.layers import is_linear
+from llmnotes.adaptation.lora.model import NAME, LoRALinear, LowRank
 
 ALL_LINEAR = "all-linear"
 HEAD = "lm_head"
@@ -46,7 +43,7 @@ def add_lora(
     rank that a layer is too small for; the model is not touched then.
     """
     layers = targeted(model, targets)
-    check_free(layers, name)
+    check_free(model, layers, name)
     made = {path: kind(bare(x), rank, alpha) for path, x in layers.items()}
     attach(model, made, name)
     return model
@@ -88,23 +85,58 @@ def targeted(
     Raises `ValueError` naming a target that matches no layer, and those
     there are; and for a weight that is shared.
     """
-    layers = linear_layers(model)
-    if targets == ALL_LINEAR:
-        found = {p: x for p, x in layers.items() if p.split(".")[-1] != HEAD}
-        targets = []
-    else:
-        targets = [targets] if isinstance(targets, str) else list(targets)
+    words, layers = listed(targets), linear_layers(model)
+    if words == [ALL_LINEAR]:
+        words, scoring = [], heads(model)
         found = {
             path: layer
             for path, layer in layers.items()
-            if any(f".{path}".endswith(f".{t}") for t in targets)
+            if path.split(".")[-1] != HEAD and bare(layer) not in scoring
         }
-    for target in targets:
-        if not any(f".{path}".endswith(f".{target}") for path in found):
-            raise unmatched(target, layers)
+    else:
+        found = {
+            path: layer
+            for path, layer in layers.items()
+            if any(f".{path}".endswith(f".{word}") for word in words)
+        }
+    for word in words:
+        if not any(f".{path}".endswith(f".{word}") for path in found):
+            raise unmatched(word, layers)
     if not found:
         raise unmatched(targets, layers)
     check_own(model, found)
+    return found
+
+
+def listed(targets: str | Sequence[str]) -> list[str]:
+    """Targets one by one; `ValueError` for what is no word."""
+    several = isinstance(targets, Iterable) and not isinstance(targets, str)
+    words = list(targets) if several else [targets]
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(
+            f"targets: got {targets!r}, expected {ALL_LINEAR!r} or last "
+            "words of paths"
+        )
+    return words
+
+
+def heads(model: nn.Module) -> set[nn.Module]:
+    """The layers that score the vocabulary, as far as a model says so.
+
+    One that shares its weight with an embedding does, and what Hugging
+    Face's models hand out.
+    """
+    tables = {
+        id(x.weight) for x in model.modules() if isinstance(x, nn.Embedding)
+    }
+    found = set()
+    for module in model.modules():
+        own = dict(module.named_parameters(recurse=False)).get("weight")
+        if id(own) in tables:
+            found.add(module)
+        if hasattr(module, "get_output_embeddings"):
+            head = module.get_output_embeddings()  # some have none
+            found |= {bare(head)} if head else set()
     return found
 
 
@@ -155,16 +187,26 @@ def check_own(model: nn.Module, layers: dict[str, nn.Module]) -> None:
             )
 
 
-def check_free(layers: dict[str, nn.Module], name: str) -> None:
-    """Raise `ValueError` if an adapter of that name is there already."""
+def check_free(
+    model: nn.Module, layers: dict[str, nn.Module], name: str
+) -> None:
+    """Raise `ValueError` for a name that is there already, or merged layers.
+
+    One that is merged can only be put back with all others.
+    """
+    check_apart(x for x in model.modules() if is_adapted(x))
     for path, layer in layers.items():
-        if is_adapted(layer):
-            layer.check_apart()
-            if name in layer.adapters:
-                raise ValueError(
-                    f"name: got {name!r}, which {path} has already, expected "
-                    "another; use(model, name) chooses"
-                )
+        if is_adapted(layer) and name in layer.adapters:
+            raise ValueError(
+                f"name: got {name!r}, which {path} has already, expected "
+                "another; use(model, name) chooses"
+            )
+
+
+def check_apart(layers: Iterable[LoRALinear]) -> None:
+    """Raise `ValueError` if one of them is merged."""
+    for layer in layers:
+        layer.check_apart()
 
 
 def adapted(model: nn.Module) -> dict[str, LoRALinear]:
@@ -184,15 +226,10 @@ def use(model: nn.Module, *names: str) -> nn.Module:
     A layer that lacks one of them goes on without it. Raises `ValueError`
     for a name that no layer has.
     """
-    layers = adapted(model)
-    known = {name for layer in layers.values() for name in layer.adapters}
-    for name in names:
-        if name not in known:
-            raise ValueError(
-                f"name: got {name!r}, expected one of "
-                f"{', '.join(sorted(known))}"
-            )
-    for layer in layers.values():
+    layers = adapted(model).values()
+    check_names(names, sorted({n for x in layers for n in x.adapters}))
+    check_apart(layers)
+    for layer in layers:
         layer.use(name for name in names if name in layer.adapters)
     return model
 
@@ -216,23 +253,27 @@ def merge(model: nn.Module) -> nn.Module:
     already, or an adapter with NaN; the weights are as before then.
     """
     layers = adapted(model).values()
-    for layer in layers:
-        layer.check_apart()
-    done: list[LoRALinear] = []
+    check_apart(layers)
     try:
         for layer in layers:
             layer.merge()
-            done.append(layer)
-    except ValueError:
-        for layer in done:
-            layer.unmerge()
+    except BaseException:  # Ctrl-C too must not leave half of it
+        for layer in layers:
+            if layer.original is not None:
+                layer.unmerge()
         raise
     return model
 
 
 def unmerge(model: nn.Module) -> nn.Module:
-    """Put the frozen weights back, bit by bit; returns the model."""
-    for layer in adapted(model).values():
+    """Put the frozen weights back, bit by bit; returns the model.
+
+    Raises `ValueError` unless all layers are merged; nothing moves then.
+    """
+    layers = adapted(model).values()
+    for layer in layers:
+        layer.check_merged()
+    for layer in layers:
         layer.unmerge()
     return model
 

@@ -4,21 +4,18 @@
     adapter_model.safetensors = A and B of each layer, under
                                 base_model.model.<path>.lora_A.weight
     assumed = what our adapters compute, as far as the config can say
-              otherwise; what says how training begins is not asked
-    sample  = of the adapted weights, some numbers: by them an adapter
-              knows its base again, in few bits too
+              otherwise
 
 Sources
 - `peft` 0.21: `LoraConfig`, `PeftModel.save_pretrained`.
 """
 
 import json
-import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -28,22 +25,27 @@ from llmnotes.adaptation.lora.attach import (
     attach,
     bare,
     check_free,
-    could_be,
+    check_own,
+    linear_layers,
 )
+from llmnotes.adaptation.lora.bases import (
+    BASE,
+    check_base,
+    noted,
+    plain,
+    sample,
+)
+from llmnotes.adaptation.lora.layers import is_transposed
 from llmnotes.adaptation.lora.model import (
     NAME,
     DoRA,
     LoRALinear,
     LowRank,
     RankStabilised,
-    is_transposed,
 )
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 ROOT = "base_model.model."
-BASE = "llmnotes.base"  # where the sample lies, in the file's own notes
-FEW = 8  # numbers of a weight
-APART = 0.7  # of their length: between NF4 (0.1) and another base (1.4)
 TENSORS = {
     "A": "lora_A.weight",
     "B": "lora_B.weight",
@@ -62,6 +64,19 @@ ASSUMED = {
     "use_qalora": (False,),
     "use_bdlora": (None, False),
     "alora_invocation_tokens": (None,),
+    "arrow_config": (None,),
+    "kasa_config": (None,),
+    "monteclora_config": (None,),
+    "velora_config": (None,),
+    # Other ways to begin take something off the base: pissa, olora, corda, …
+    "init_lora_weights": (
+        True,
+        False,
+        "gaussian",
+        "orthogonal",
+        "mica",
+        "eva",
+    ),
 }
 KINDS = {  # (use_rslora, use_dora) -> class
     (False, False): LowRank,
@@ -87,15 +102,38 @@ def save_adapter(
         )
     config = described(layers, name)
     tensors = {
-        f"{ROOT}{path}.{theirs}": tensor.detach().contiguous()
+        f"{ROOT}{plain(path)}.{theirs}": x.detach().contiguous()
         for path, layer in layers.items()
-        for theirs, tensor in named(layer.adapters[name])
+        for theirs, x in named(layer.adapters[name])
     }
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2), "utf-8")
     notes = {"format": "pt", BASE: json.dumps(sample(layers))}
-    save_file(tensors, folder / WEIGHTS, metadata=notes)
+    write(Path(folder), config, tensors, notes)
+
+
+def write(folder: Path, config: dict, tensors: dict, notes: dict) -> None:
+    """Write both files or none of them."""
+    check_home(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {name: folder / f"{name}.part" for name in (CONFIG, WEIGHTS)}
+    try:
+        parts[CONFIG].write_text(json.dumps(config, indent=2), "utf-8")
+        save_file(tensors, parts[WEIGHTS], metadata=notes)
+        for name, part in parts.items():
+            os.replace(part, folder / name)
+    except SafetensorError as error:
+        raise OSError(f"{folder}: cannot be written: {error}") from None
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def check_home(folder: Path) -> None:
+    """Raise `ValueError` if something that is no file has a file's name."""
+    for path in (folder / CONFIG, folder / WEIGHTS):
+        if path.exists() and not path.is_file():
+            raise ValueError(
+                f"{path}: is no file, expected one that can be replaced"
+            )
 
 
 def described(layers: dict[str, LoRALinear], name: str) -> dict:
@@ -108,13 +146,18 @@ def described(layers: dict[str, LoRALinear], name: str) -> dict:
             "expected one, which is all that the file can say"
         )
     ((kind, rank, alpha),) = kinds
+    if kind not in KINDS.values():
+        raise ValueError(
+            f"model: got an adapter of kind {kind.__name__}, expected one of "
+            f"{', '.join(k.__name__ for k in KINDS.values())}"
+        )
     stable, dora = {k: flags for flags, k in KINDS.items()}[kind]
     turned = {is_transposed(layer.base) for layer in layers.values()}
     return {
         "peft_type": "LORA",
         "r": rank,
         "lora_alpha": alpha,
-        "target_modules": sorted(layers),
+        "target_modules": sorted(map(plain, layers)),
         "bias": "none",
         "fan_in_fan_out": turned == {True},
         "use_rslora": stable,
@@ -131,18 +174,6 @@ def named(adapter: LowRank) -> Iterator[tuple[str, Tensor]]:
         yield TENSORS[ours], tensor
 
 
-def sample(layers: dict[str, nn.Module]) -> list[float]:
-    """A few numbers of each frozen weight, layer after layer by name."""
-    found = []
-    for _, layer in sorted(layers.items()):
-        base, weight = bare(layer), getattr(layer, "original", None)
-        weight = base.weight if weight is None else weight
-        weight = weight.T if is_transposed(base) else weight
-        flat = weight.detach().flatten().float().cpu()
-        found += flat[:: math.ceil(len(flat) / FEW)].tolist()
-    return [float(f"{number:.3g}") for number in found]
-
-
 def load_adapter(
     model: nn.Module, folder: str | Path, name: str = NAME
 ) -> nn.Module:
@@ -154,33 +185,52 @@ def load_adapter(
     numbers that are none, another base than the one it was trained on.
     """
     folder = Path(folder)
-    kind, rank, alpha = read_config(folder / CONFIG)
     path = folder / WEIGHTS
+    config = read_config(folder / CONFIG)
     found, base = read_tensors(path)
-    layers = layers_for(weights.bare(model), path, found)
-    check_free(layers, name)
+    inner = weights.bare(model)
+    layers = layers_for(inner, path, found)
+    check_own(inner, layers)
+    check_free(inner, layers, name)
     made = {
-        place: filled(path, kind(bare(x), rank, alpha), place, found[place])
+        place: filled(
+            path, empty(folder, x, *config), plain(place), found[plain(place)]
+        )
         for place, x in layers.items()
     }
     check_base(path, layers, base)
-    attach(weights.bare(model), made, name)
+    attach(inner, made, name)
     return model
+
+
+def empty(
+    folder: Path, layer: nn.Module, kind: type[LowRank], rank: int, alpha
+) -> LowRank:
+    """An adapter for a layer, as the config says."""
+    try:
+        return kind(bare(layer), rank, alpha)
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG}: {error}") from None
 
 
 def read_config(path: Path) -> tuple[type[LowRank], int, float]:
     """Kind, rank and alpha; `ValueError` lists what ours do not compute."""
     given = foreign.read_json(path)
     wrong = foreign.surprises(given, ASSUMED)
-    flags = tuple(bool(given.get(f"use_{x}")) for x in ("rslora", "dora"))
-    if flags not in KINDS:
+    flags = []
+    for field in ("use_rslora", "use_dora"):
+        flags.append(bool(given.get(field)))
+        if given.get(field) not in (True, False, None):
+            got = given[field]
+            wrong.append(f"{field}: got {got!r}, expected true or false")
+    if all(flags):
         wrong.append("use_rslora, use_dora: got both, expected one at most")
     for field, kinds in (("r", (int,)), ("lora_alpha", (int, float))):
         got = given.get(field)
         if type(got) not in kinds:
             wrong.append(f"{field}: got {got!r}, expected a number")
     foreign.refuse(path, wrong)
-    return KINDS[flags], given["r"], given["lora_alpha"]
+    return KINDS[tuple(flags)], given["r"], given["lora_alpha"]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, dict], str | None]:
@@ -195,29 +245,21 @@ def read_tensors(path: Path) -> tuple[dict[str, dict], str | None]:
                 f"{path}: got a tensor {name}, expected {ROOT}<layer>. and "
                 f"one of {', '.join(ours)}"
             )
+        place = plain(place)
         found.setdefault(place, {})[ours[f"lora_{what}"]] = tensor
     return found, noted(path)
 
 
-def noted(path: Path) -> str | None:
-    """The sample of the base that a file notes, if it does."""
-    try:
-        with safe_open(path, "pt") as file:
-            return (file.metadata() or {}).get(BASE)
-    except (OSError, SafetensorError) as error:
-        raise foreign.unreadable(path, error) from None
-
-
 def layers_for(model: nn.Module, path: Path, found: dict) -> dict:
     """The model's layers that a file has adapters for."""
-    there = dict(model.named_modules())
-    missing = [p for p in found if p not in there or not could_be(there[p])]
+    there = {plain(p): p for p in linear_layers(model)}
+    missing = [p for p in found if p not in there]
     if missing or not found:
         raise ValueError(
             f"{path}: got adapters for {foreign.some(missing) or 'nothing'}, "
             "expected linear layers of this model"
         )
-    return {p: there[p] for p in found}
+    return {there[p]: model.get_submodule(there[p]) for p in found}
 
 
 def filled(
@@ -233,39 +275,22 @@ def filled(
     ]
     foreign.refuse(path, wrong)
     for name, parameter in own.items():
-        if not tensors[name].isfinite().all():
+        given = tensors[name]
+        if not given.is_floating_point():
+            raise ValueError(
+                f"{path}: {place}: got {given.dtype} in {TENSORS[name]}, "
+                "expected floats"
+            )
+        given = given.to(parameter.dtype)  # 1e300 is infinite in float32
+        if not given.isfinite().all():
             raise ValueError(
                 f"{path}: {place}: got NaN or infinity in {TENSORS[name]}, "
                 "expected numbers"
             )
-        parameter.data.copy_(tensors[name])
+        parameter.data.copy_(given)
     return adapter
 
 
 def shown(tensor: Tensor | None) -> str:
     """A shape, for messages."""
     return "nothing" if tensor is None else str(tuple(tensor.shape))
-
-
-def check_base(path: Path, layers: dict, noted: str | None) -> None:
-    """Raise `ValueError` if the adapter remembers another base.
-
-    The same base in other bits has nearly the same numbers.
-    """
-    if noted is None:
-        return
-    found = torch.tensor(sample(layers))
-    try:
-        known = torch.tensor(json.loads(noted)).view(found.shape)
-    except (ValueError, TypeError, RuntimeError):
-        raise ValueError(
-            f"{path}: got {noted[:20]!r} in its notes, expected "
-            f"{len(found)} numbers of the base"
-        ) from None
-    apart = ((found - known).norm() / known.norm()).item()
-    if not apart < APART:
-        raise ValueError(
-            f"{path}: got an adapter of another base: its weights differ by "
-            f"{apart:.0%} from those that it was trained beside, expected "
-            f"less than {APART:.0%}"
-        )

@@ -6,7 +6,6 @@ r"""A frozen layer, and beside it a low-rank matrix that learns.
     delta   = ΔW = α/r · BA, what an adapter changes in the weight
     adapter = A, B and how they are used; a layer may hold several, by name
     active  = the names of those that are added at the moment
-    Conv1D  = GPT-2's layer, which stores the transpose of W₀
 
 Sources
 - Hu et al. 2021, "LoRA", arXiv 2106.09685, §4.1 (ΔW = BA, the start, α/r).
@@ -24,36 +23,24 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from llmnotes.checks import check_sizes
+from llmnotes.adaptation.lora.checks import (
+    check_alpha,
+    check_kept,
+    check_names,
+    check_plain,
+    check_rank,
+)
+from llmnotes.adaptation.lora.layers import (
+    is_linear,
+    is_plain,
+    is_transposed,
+    matrix,
+    place,
+    sizes,
+    trained_in,
+)
 
 NAME = "default"  # of an adapter, where nobody gives another
-TRANSPOSED = "Conv1D"  # ours and Hugging Face's
-
-
-def is_linear(layer: nn.Module) -> bool:
-    """Whether an adapter can be put beside this layer."""
-    known = isinstance(layer, nn.Linear), is_transposed(layer)
-    return any(known) or all(
-        hasattr(layer, name) for name in ("in_features", "out_features")
-    )
-
-
-def is_transposed(layer: nn.Module) -> bool:
-    """Whether the layer stores (inputs, outputs)."""
-    return type(layer).__name__ == TRANSPOSED
-
-
-def matrix(layer: nn.Module) -> Float[Tensor, "output input"]:
-    """The layer's weight with a row for each output, as nn.Linear has it."""
-    weight = layer.weight
-    return weight.T if is_transposed(layer) else weight
-
-
-def sizes(layer: nn.Module) -> tuple[int, int]:
-    """How many numbers the layer reads and hands on."""
-    if is_transposed(layer):
-        return tuple(layer.weight.shape)
-    return layer.in_features, layer.out_features
 
 
 class LowRank(nn.Module):
@@ -71,15 +58,9 @@ class LowRank(nn.Module):
     def __init__(self, layer: nn.Module, rank: int, alpha: float):
         super().__init__()
         inputs, outputs = sizes(layer)
-        check_sizes(rank=rank)
-        if rank > min(inputs, outputs):
-            raise ValueError(
-                f"rank: got {rank}, expected at most {min(inputs, outputs)}, "
-                f"the rank of a layer from {inputs} to {outputs}"
-            )
-        if not 0 < alpha < math.inf:
-            raise ValueError(f"alpha: got {alpha}, expected a number above 0")
-        self.rank, self.alpha = rank, alpha
+        check_rank(rank, inputs, outputs)
+        check_alpha(alpha)
+        self.rank, self.alpha = int(rank), float(alpha)
         like = {"device": place(layer), "dtype": trained_in(layer)}
         self.A = nn.Parameter(torch.empty(rank, inputs, **like))
         self.B = nn.Parameter(torch.zeros(outputs, rank, **like))
@@ -132,6 +113,7 @@ class DoRA(LowRank):
     """
 
     def __init__(self, layer: nn.Module, rank: int, alpha: float):
+        check_plain("layer", layer)
         super().__init__(layer, rank, alpha)
         length = matrix(layer).detach().to(self.A.dtype).norm(dim=1)
         if not length.all():
@@ -165,24 +147,12 @@ class DoRA(LowRank):
         return self.stretch(weight)[:, None] * changed - weight
 
 
-def place(layer: nn.Module) -> torch.device:
-    """The device where a layer's numbers lie."""
-    tensors = [*layer.parameters(), *layer.buffers()]
-    return tensors[0].device if tensors else torch.device("cpu")
-
-
-def trained_in(layer: nn.Module) -> torch.dtype:
-    """The layer's dtype if it can be trained in: else float32."""
-    dtypes = {p.dtype for p in layer.parameters() if p.is_floating_point()}
-    return torch.float64 if dtypes == {torch.float64} else torch.float32
-
-
 class LoRALinear(nn.Module):
     """A frozen linear layer with adapters beside it.
 
     `base` is an nn.Linear, GPT-2's Conv1D, or a layer that has
-    `in_features` and `out_features`. Its bias stays, frozen too. `kind` is
-    `LowRank`, `RankStabilised` or `DoRA`.
+    `in_features`, `out_features` and a `weight`. Its bias stays, frozen
+    too. `kind` is `LowRank`, `RankStabilised` or `DoRA`.
 
     Raises `ValueError` for another base, and as the adapter does; the base
     is not touched then.
@@ -197,10 +167,7 @@ class LoRALinear(nn.Module):
         name: str = NAME,
     ):
         super().__init__()
-        if not is_linear(base):
-            raise ValueError(
-                f"base: got {type(base).__name__}, expected a linear layer"
-            )
+        self.check_base(base)
         self.adapters = nn.ModuleDict()
         self.active: tuple[str, ...] = ()
         self.original: Tensor | None = None  # W₀, while it is merged
@@ -211,11 +178,7 @@ class LoRALinear(nn.Module):
     def add(self, name: str, adapter: LowRank) -> None:
         """Take one more adapter, and make it the one that is active."""
         self.check_apart()
-        if not name or "." in name or name in self.adapters:
-            raise ValueError(
-                f"name: got {name!r}, expected one without a dot and other "
-                f"than {', '.join(self.adapters) or 'nothing'}"
-            )
+        self.check_free(name)
         self.adapters[name] = adapter
         self.active = (name,)
 
@@ -223,12 +186,7 @@ class LoRALinear(nn.Module):
         """Add these adapters' outputs from now on; none: the base alone."""
         self.check_apart()
         names = tuple(names)
-        for name in names:
-            if name not in self.adapters:
-                raise ValueError(
-                    f"name: got {name!r}, expected one of "
-                    f"{', '.join(self.adapters)}"
-                )
+        check_names(names, self.adapters)
         self.active = names
 
     def forward(
@@ -250,19 +208,17 @@ class LoRALinear(nn.Module):
         instead of a weight.
         """
         self.check_apart()
-        if not isinstance(self.base.weight, nn.Parameter):
-            raise ValueError(
-                f"base: got {type(self.base).__name__}, whose weight is made "
-                "when it is asked for, expected one that can be added to"
-            )
-        merged = self.changed()
+        check_kept(self.base)
+        weight = self.base.weight
+        merged = self.changed().to(weight.dtype)  # 1e5 is infinite in half
         if not merged.isfinite().all():
             raise ValueError(
                 "adapter: got NaN or infinity in W₀ + ΔW, expected numbers; "
                 "the base is as it was"
             )
-        self.original = self.base.weight.detach().clone()
+        original = weight.detach().clone()
         matrix(self.base).copy_(merged)
+        self.original = original
 
     def changed(self) -> Float[Tensor, "output input"]:
         """W₀ + ΔW of the active adapters; summed as they are trained."""
@@ -274,10 +230,55 @@ class LoRALinear(nn.Module):
     @torch.no_grad()
     def unmerge(self) -> None:
         """Put W₀ back, bit by bit; `ValueError` if it was not merged."""
-        if self.original is None:
-            raise ValueError("layer: is not merged, expected one that is")
+        self.check_merged()
         self.base.weight.copy_(self.original)
         self.original = None
+
+    @property
+    def weight(self) -> Tensor:
+        """What the layer multiplies by, for those who read past `forward`.
+
+        W₀ + ΔW in the shape of the base's; made anew each time.
+        """
+        alone = self.original is not None or not self.active
+        if alone or not is_plain(self.base):
+            return self.base.weight
+        made = self.changed().to(self.base.weight.dtype)
+        return made.T if is_transposed(self.base) else made
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The base's."""
+        return self.base.bias
+
+    @property
+    def in_features(self) -> int:
+        """How many numbers the layer reads."""
+        return sizes(self.base)[0]
+
+    @property
+    def out_features(self) -> int:
+        """How many numbers it hands on."""
+        return sizes(self.base)[1]
+
+    def check_base(self, base: nn.Module) -> None:
+        """Raise `ValueError` for what is no linear layer, or adapted."""
+        if isinstance(base, LoRALinear) or not is_linear(base):
+            raise ValueError(
+                f"base: got {type(base).__name__}, expected a linear layer"
+            )
+
+    def check_free(self, name: str) -> None:
+        """Raise `ValueError` for a name that is taken, or cannot be one.
+
+        The table of adapters has names of its own, such as "keys".
+        """
+        word = isinstance(name, str) and name and "." not in name
+        if not word or hasattr(self.adapters, name):
+            raise ValueError(
+                f"name: got {name!r}, expected one without a dot and other "
+                f"than {', '.join(self.adapters) or 'type or keys'}"
+            )
 
     def check_apart(self) -> None:
         """Raise `ValueError` while the adapters are in the weight."""
@@ -286,3 +287,8 @@ class LoRALinear(nn.Module):
                 "layer: is merged already, expected adapters beside it; "
                 "unmerge first"
             )
+
+    def check_merged(self) -> None:
+        """Raise `ValueError` unless the adapters are in the weight."""
+        if self.original is None:
+            raise ValueError("layer: is not merged, expected one that is")

@@ -95,6 +95,11 @@ class DoubleNF4(Quantized):
         """Quantize a weight, as `NF4.encode` does, and then its scales."""
         once = NF4.encode(weight, group)
         scales = encode_scales(once.absmax)
+        if not scales[-1].isfinite():
+            raise ValueError(
+                "weight: got numbers whose mean is beyond float32, expected "
+                "smaller ones"
+            )
         return cls(once.shape, once.dtype, once.packed, *scales)
 
     def values(self) -> Float[Tensor, "groups group"]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from llmnotes.adaptation.lora.attach import ALL_LINEAR, is_adapted, targeted
-from llmnotes.adaptation.lora.model import matrix
+from llmnotes.adaptation.lora.layers import matrix
 from llmnotes.adaptation.qlora.double import DoubleNF4
 
 

@@ -17,7 +17,7 @@ Sources
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -72,9 +72,10 @@ class Pages:
 class PagedAdamW(torch.optim.Optimizer):
     """AdamW with its moments in pages; the numbers are those of AdamW.
 
-    `room` are the bytes that moments may take in memory. Its moments are not
-    in `state_dict()`. Raises `ValueError` for room for less than a page, and
-    for weights that are not float32 in one piece on the CPU.
+    `room` are the bytes that moments may take in memory. A checkpoint cannot
+    hold its moments, nor can weights be added later. Raises `ValueError` for
+    these, for what AdamW refuses, for room for less than a page, and for
+    weights that are not float32 in one piece on the CPU.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class PagedAdamW(torch.optim.Optimizer):
         *,
         room: int,
     ):
+        check_rates(lr, betas, eps, weight_decay)
         defaults = dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
         super().__init__(params, defaults)
         flat = [p for group in self.param_groups for p in group["params"]]
@@ -95,28 +97,34 @@ class PagedAdamW(torch.optim.Optimizer):
         for p in flat:
             self.first[p] = count
             count += -(-p.numel() // PAGE)
-        self.pages, self.steps = Pages(count, room), 0
+        self.steps = dict.fromkeys(flat, 0)  # of each: some have no gradient
+        self.pages = Pages(count, room)
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
-        """One step, page after page."""
-        self.steps += 1
+    def step(self, closure: Callable | None = None) -> float | Tensor | None:
+        """One step, page after page; returns what the closure does."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
                     self.move(p, group)
+        return loss
 
     def move(self, p: nn.Parameter, group: dict) -> None:
         """Update one parameter."""
-        b1, b2 = group["betas"]
+        self.steps[p] += 1
+        step, (b1, b2) = self.steps[p], group["betas"]
         weight, grad = p.view(-1), p.grad.reshape(-1)
         weight.mul_(1 - group["lr"] * group["weight_decay"])
         for w, g, page in self.pieces(p, weight, grad):
             m, v = page[:, : len(w)]
             m.lerp_(g, 1 - b1)
             v.mul_(b2).addcmul_(g, g, value=1 - b2)
-            root = v.sqrt() / (1 - b2**self.steps) ** 0.5
-            rate = group["lr"] / (1 - b1**self.steps)
+            root = v.sqrt() / (1 - b2**step) ** 0.5
+            rate = group["lr"] / (1 - b1**step)
             w.addcdiv_(m, root.add_(group["eps"]), value=-rate)
 
     def pieces(self, p, weight, grad) -> Iterator[tuple[Tensor, ...]]:
@@ -125,6 +133,39 @@ class PagedAdamW(torch.optim.Optimizer):
             end = start + PAGE
             page = self.pages.get(self.first[p] + i)
             yield weight[start:end], grad[start:end], page
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Take weights when the optimizer is made; `ValueError` later."""
+        if hasattr(self, "pages"):
+            raise ValueError(
+                "param_group: got weights that have no pages, expected all "
+                "of them when the optimizer is made"
+            )
+        super().add_param_group(param_group)
+
+    def state_dict(self) -> dict:
+        """Raise `ValueError`: moments lie on disk, and would be forgotten."""
+        raise ValueError(
+            f"optimizer: got {type(self).__name__}, whose moments lie in "
+            "pages on disk, expected one whose state a checkpoint can hold"
+        )
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Raise `ValueError`, as `state_dict` does."""
+        self.state_dict()
+
+
+def check_rates(lr, betas, eps: float, weight_decay: float) -> None:
+    """Raise `ValueError` for what `torch.optim.AdamW` refuses, too."""
+    rates = {"lr": lr, "eps": eps, "weight_decay": weight_decay}
+    for name, rate in rates.items():
+        if not rate >= 0:
+            raise ValueError(f"{name}: got {rate}, expected 0 or more")
+    for beta in betas:
+        if not 0 <= beta < 1:
+            raise ValueError(
+                f"betas: got {beta}, expected two from 0 to below 1"
+            )
 
 
 def check(weights: Iterable[nn.Parameter]) -> None:

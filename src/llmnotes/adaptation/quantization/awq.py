@@ -16,6 +16,7 @@ Source
 
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -58,12 +59,14 @@ def awq(
         raise ValueError(
             "inputs: got NaN or infinity, expected finite numbers"
         )
-    x = inputs.detach().flatten(0, -2)
+    wide = torch.promote_types(inputs.dtype, torch.float32)
+    x = inputs.detach().reshape(-1, inputs.shape[-1])
+    x = x.to(wide)  # half has no room for XᵀX
     level = x.abs().mean(0).clamp(min=LEAST)
     second = x.T @ x
 
     def loss(tried: Scaled) -> float:
-        error = weight - tried.dequantize()
+        error = (weight - tried.dequantize()).to(wide)
         return ((error @ second) * error).sum().item()  # ‖XEᵀ‖²
 
     every = (
@@ -82,4 +85,5 @@ def scaled(
     """Quantize W·s for one value of α."""
     scale = level**alpha
     scale = scale / (scale.max() * scale.min()).sqrt()
+    scale = scale.to(weight.dtype)
     return Scaled(quantize(weight * scale, kind, group), scale, alpha)

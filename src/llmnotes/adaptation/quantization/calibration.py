@@ -25,7 +25,7 @@ def inputs_of(
     hooks = [
         layer.register_forward_pre_hook(
             lambda _, args, rows=read[name]: rows.append(
-                args[0].detach().flatten(0, -2).clone()
+                args[0].detach().reshape(-1, args[0].shape[-1]).clone()
             )
         )
         for name, layer in layers.items()

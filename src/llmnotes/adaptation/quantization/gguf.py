@@ -33,8 +33,10 @@ MAGIC, VERSION, ALIGNMENT = b"GGUF", 3, 32
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?"}
 NUMBERS |= {10: "Q", 11: "q", 12: "d"}
 WORD, LIST = 8, 9
+ALIGNED = "general.alignment"
 KNOWN = {kind.number: kind for kind in (*WHOLE, *FORMATS)}
 AXES = 4  # at most
+FLOATS = torch.finfo(torch.float32).max
 
 
 class Gguf(NamedTuple):
@@ -117,6 +119,7 @@ def read(path: str | Path) -> Gguf:
         said[name] = reader.value(*reader.numbers("I"))
     infos = [info(reader) for _ in range(tensors)]
     start = aligned(reader.at, alignment(reader, said))
+    check_room(reader, start, infos)
     found = {name: tensor(reader, start, name, *i) for name, *i in infos}
     if len(found) < len(infos):
         raise reader.wrong("got two tensors of one name")
@@ -125,9 +128,17 @@ def read(path: str | Path) -> Gguf:
 
 def alignment(reader: Reader, facts: Mapping) -> int:
     """What places of tensors are multiples of."""
-    found = facts.get("general.alignment", ALIGNMENT)
-    if not isinstance(found, int) or found < 1:
-        raise reader.wrong(f"general.alignment: got {found!r}, expected 32")
+    try:
+        return multiple(facts)
+    except ValueError as error:
+        raise reader.wrong(str(error)) from None
+
+
+def multiple(facts: Mapping) -> int:
+    """`general.alignment`, which is 32 where nobody says otherwise."""
+    found = facts.get(ALIGNED, ALIGNMENT)
+    if type(found) is not int or found < 1:
+        raise ValueError(f"{ALIGNED}: got {found!r}, expected 32")
     return found
 
 
@@ -145,15 +156,23 @@ def info(reader: Reader) -> tuple[str, tuple[int, ...], int, int]:
     return name, shape, *reader.numbers("I"), *reader.numbers("Q")
 
 
-def tensor(
-    reader: Reader,
-    start: int,
-    name: str,
-    shape: tuple[int, ...],
-    number: int,
-    place: int,
-) -> Ggml:
-    """One tensor, as its format has it."""
+def check_room(reader: Reader, start: int, infos: list[tuple]) -> None:
+    """Raise `ValueError` for tensors that overlap.
+
+    All those of a small file together could else fill the memory.
+    """
+    stop = start + sum(nbytes(reader, *found[:3]) for found in infos)
+    if stop > len(reader.data):
+        raise reader.wrong(
+            f"got {len(reader.data)} bytes, expected at least {stop} for all "
+            "tensors: it was cut short, or is damaged"
+        )
+
+
+def nbytes(
+    reader: Reader, name: str, shape: tuple[int, ...], number: int
+) -> int:
+    """Bytes of a tensor; `ValueError` if its format has no such."""
     if number not in KNOWN:
         known = ", ".join(f"{n} {k.name()}" for n, k in KNOWN.items())
         raise reader.wrong(
@@ -165,8 +184,21 @@ def tensor(
             f"{name}: got shape {shape}, expected rows of blocks of "
             f"{kind.size}"
         )
+    return math.prod(shape) // kind.size * kind.width
+
+
+def tensor(
+    reader: Reader,
+    start: int,
+    name: str,
+    shape: tuple[int, ...],
+    number: int,
+    place: int,
+) -> Ggml:
+    """One tensor, as its format has it."""
+    kind = KNOWN[number]
     reader.at = start + place
-    raw = reader.take(math.prod(shape) // kind.size * kind.width)
+    raw = reader.take(nbytes(reader, name, shape, number))
     raw = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
     raw = raw.reshape(-1, kind.width)
     return kind(torch.Size(shape), torch.float32, raw)
@@ -178,21 +210,31 @@ def write(
     """Write a file, all or nothing.
 
     Raises `ValueError` for a fact that is no number, word, truth or list of
-    one kind of these, and `OSError` where nothing can be written.
+    one kind of these, a tensor of more than 4 axes, and a path of something
+    else than a file, and `OSError` where nothing can be written.
     """
-    path = Path(path)
+    path, to = Path(path), multiple(facts)
+    check_path(path)
     part = path.with_name(f"{path.name}.part")
     head = b"".join(front(facts, tensors))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with part.open("wb") as file:
-            file.write(head.ljust(aligned(len(head), ALIGNMENT), b"\0"))
+            file.write(head.ljust(aligned(len(head), to), b"\0"))
             for quantized in tensors.values():
                 raw = quantized.raw.cpu().numpy().tobytes()
-                file.write(raw.ljust(aligned(len(raw), ALIGNMENT), b"\0"))
+                file.write(raw.ljust(aligned(len(raw), to), b"\0"))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def check_path(path: Path) -> None:
+    """Raise `ValueError` for a folder or a device: neither is replaced."""
+    if path.exists() and not path.is_file():
+        raise ValueError(
+            f"{path}: is no file, expected one that can be replaced"
+        )
 
 
 def front(facts: Mapping, tensors: Mapping[str, Ggml]) -> Iterator[bytes]:
@@ -204,9 +246,13 @@ def front(facts: Mapping, tensors: Mapping[str, Ggml]) -> Iterator[bytes]:
     place = 0
     for name, quantized in tensors.items():
         shape = quantized.shape[::-1]
+        if not 1 <= len(shape) <= AXES:
+            raise ValueError(
+                f"{name}: got {len(shape)} axes, expected 1 to {AXES}"
+            )
         yield word(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *shape)
         yield struct.pack("<IQ", quantized.number, place)
-        place += aligned(quantized.nbytes, ALIGNMENT)
+        place += aligned(quantized.nbytes, multiple(facts))
 
 
 def word(text: str) -> bytes:
@@ -221,6 +267,8 @@ def kind_of(name: str, value) -> int:
     if type(value) is int:
         fits = {4: range(2**32), 5: range(-(2**31), 0), 10: range(2**64)}
         kinds[int] = next((k for k, r in fits.items() if value in r), None)
+    if type(value) is float and FLOATS < abs(value) < math.inf:
+        kinds[float] = 12
     found = kinds.get(type(value))
     if found is None:
         raise ValueError(
@@ -240,5 +288,7 @@ def written(name: str, kind: int, value) -> bytes:
     if len(kinds) > 1:
         raise ValueError(f"{name}: got values of {len(kinds)} types in a list")
     (inner,) = kinds
+    if inner == LIST:
+        raise ValueError(f"{name}: got a list of lists, expected a flat one")
     values = b"".join(written(name, inner, v) for v in value)
     return struct.pack("<IQ", inner, len(value)) + values

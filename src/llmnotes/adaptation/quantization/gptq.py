@@ -18,8 +18,10 @@ Sources
 - Hassibi & Stork 1992, "Second order derivatives for network pruning".
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
+from numbers import Real
 
 import torch
 from jaxtyping import Float, Int
@@ -46,21 +48,27 @@ def hessian(
 ) -> Float[Tensor, "input input"]:
     """Return XᵀX + λI in float64; 1 where a dead input has 0.
 
-    Raises `ValueError` for inputs that are not finite, and a damping below 0.
+    Raises `ValueError` for inputs that are not finite, and a damping that is
+    no number from 0.
     """
-    if not damping >= 0:
-        raise ValueError(f"damping: got {damping}, expected 0 or more")
+    check_damping(damping)
     if not inputs.isfinite().all():
         raise ValueError(
             "inputs: got NaN or infinity, expected finite numbers"
         )
-    x = inputs.detach().flatten(0, -2).double()
+    x = inputs.detach().reshape(-1, inputs.shape[-1]).double()
     found = x.T @ x
     diagonal = found.diagonal()
     mean = diagonal.mean()
     diagonal[diagonal == 0] = 1.0
     diagonal += damping * mean
     return found
+
+
+def check_damping(damping: float) -> None:
+    """Raise `ValueError` for no number, one below 0, and infinity."""
+    if not isinstance(damping, Real) or not 0 <= damping < math.inf:
+        raise ValueError(f"damping: got {damping}, expected 0 or more")
 
 
 def compensated(
@@ -128,6 +136,11 @@ def factor(
     return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
 
 
+def check_determined(hessian: Float[Tensor, "input input"]) -> None:
+    """Raise `ValueError` if H has no inverse."""
+    factor(hessian)
+
+
 def exact(
     weight: Float[Tensor, "output input"],
     hessian: Float[Tensor, "input input"],
@@ -138,8 +151,12 @@ def exact(
     With the error E of the columns that are done, the free ones are best at
     W + E H_df H_ff⁻¹: least squares. It costs a solution for each column.
 
+    Raises `ValueError` if H has no inverse: the free columns then have many
+    answers.
+
     Source: Frantar & Alistarh 2022, §4.
     """
+    check_determined(hessian)
     rest = weight.clone()
     for j in range(weight.shape[1]):
         rest[:, j] = nearest(rest[:, j], j)

@@ -63,6 +63,7 @@ class Product(ABC):
 class Float32(Product):
     """Four bytes a weight: what the others are measured by."""
 
+    @checked
     def __init__(self, weight: Float[Tensor, "rows columns"]):
         super().__init__(*weight.shape)
         self.read = (plain(weight),)
@@ -70,6 +71,23 @@ class Float32(Product):
     def multiply(self, x: np.ndarray, y: np.ndarray) -> None:
         """Write Wx into y."""
         fast.multiply_float32(*self.read, x, y)
+
+
+def check_codes(weight: Absmax) -> None:
+    """Raise `ValueError` for codes that mean nothing without a zero point.
+
+    And for what is no matrix.
+    """
+    if not isinstance(weight, Absmax):
+        raise ValueError(
+            f"weight: got {type(weight).__name__}, expected symmetric codes, "
+            "as of int8 and int4"
+        )
+    if len(weight.shape) != 2:
+        raise ValueError(
+            f"weight: got shape {tuple(weight.shape)}, expected "
+            "(rows, columns)"
+        )
 
 
 class Whole(Product):
@@ -103,6 +121,7 @@ class Int8Rows(Whole):
     """Codes of 8 bits, one scale a row."""
 
     def __init__(self, weight: Absmax):
+        check_codes(weight)
         super().__init__(weight, 1, room(weight.shape[1], 127))
         codes = weight.codes.cpu().numpy().reshape(weight.shape)
         self.read = codes.copy(), plain(weight.scale[:, 0])
@@ -119,6 +138,7 @@ class Int4Rows(Whole):
     bits = 4
 
     def __init__(self, weight: Absmax):
+        check_codes(weight)
         check_divides("columns", weight.shape[1], word=4)
         super().__init__(weight, 1, room(weight.shape[1], 15))
         codes = weight.codes.cpu().numpy().reshape(self.rows, 4, -1)
@@ -137,6 +157,7 @@ class Int4Groups(Whole):
     bits = 4
 
     def __init__(self, weight: Absmax):
+        check_codes(weight)
         check_divides("columns", weight.shape[1], group=64)
         super().__init__(weight, weight.shape[1] // 64, room(64, 15))
         codes = weight.codes.cpu().numpy().reshape(self.rows, -1, 4, 16)

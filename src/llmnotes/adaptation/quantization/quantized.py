@@ -61,20 +61,31 @@ class Quantized(ABC):
 def finite(weight: Tensor) -> Tensor:
     """The weight in float32, detached.
 
-    Raises `ValueError` for no tensor of floats, none at all, or one with NaN
-    or infinity, whose group would have no scale.
+    Raises `ValueError` for no tensor of floats that lie in memory one by one,
+    none at all, or one with NaN or infinity in float32, whose group would
+    have no scale.
     """
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         kind = getattr(weight, "dtype", type(weight).__name__)
         raise ValueError(f"weight: got {kind}, expected a tensor of floats")
+    if weight.is_meta or weight.layout != torch.strided:
+        raise ValueError(
+            f"weight: got a tensor on {weight.device} of layout "
+            f"{weight.layout}, expected one whose numbers lie in memory"
+        )
+    if weight.dtype.itemsize < 2:
+        raise ValueError(
+            f"weight: got {weight.dtype}, expected at least 16 bits"
+        )
     if not weight.numel() or not weight.dim():
         raise ValueError(
             f"weight: got shape {tuple(weight.shape)}, expected rows of at "
             "least one weight"
         )
-    bad = int((~weight.isfinite()).sum())
+    found = weight.detach().float()
+    bad = int((~found.isfinite()).sum())
     if bad:
         raise ValueError(
             f"weight: got {bad} times NaN or infinity, expected finite numbers"
         )
-    return weight.detach().float()
+    return found

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from llmnotes import presets, weights
+from llmnotes import foreign, presets, weights
 from llmnotes.adaptation.quantization import gguf
 from llmnotes.adaptation.quantization.ggml import F32, FORMATS, WHOLE, Ggml
 from llmnotes.adaptation.quantization.llama_cpp import FAMILIES, Family
@@ -40,6 +40,11 @@ INSTEAD |= {"q6_k": "q8_0"}
 FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8}
 FILE_TYPES |= {"q5_1": 9, "q2_k": 10, "q3_k": 11, "q4_k": 14, "q5_k": 16}
 FILE_TYPES |= {"q6_k": 18, "bf16": 32}
+
+
+# What comes of reading facts that a stranger wrote.
+STRANGE = ArithmeticError, AttributeError, LookupError, RecursionError
+STRANGE += TypeError, ValueError
 
 
 class Saved(NamedTuple):
@@ -59,18 +64,54 @@ def save(
 ) -> dict[str, Ggml]:
     """Write a model in one file; return its tensors under llama.cpp's names.
 
-    Raises `ValueError` for an unknown kind or model, and weights that are not
-    finite.
+    Raises `ValueError` for an unknown kind or model, another model than
+    `about` says, one with adapters or in few bits, no symbols, and weights
+    that are not finite.
     """
     presets.known("kind", kind, KINDS)
-    family = family_of(about)
+    family, model = family_of(about), weights.bare(model)
+    check_model(model, about)
+    if tokenizer is None:
+        symbols_of(about)
     tensors = {}
     for name, x in weights.weights(model).items():
-        for theirs, piece in family.theirs(name, x, model.config).items():
+        for theirs, piece in renamed(family, name, x, model.config).items():
             tensors[theirs] = quantized(theirs, piece, kind)
     told = facts(family, model.config, about, kind, tokenizer)
     gguf.write(path, told, tensors)
     return tensors
+
+
+def check_model(model: nn.Module, about: Mapping) -> None:
+    """Raise `ValueError` for another model than is said."""
+    kind = resolve_name(presets.model(about["model"]).build)
+    if not isinstance(model, kind):
+        raise ValueError(
+            f"model: got {type(model).__name__}, expected {kind.__name__}, "
+            f"which about calls {about['model']!r}"
+        )
+
+
+def symbols_of(about: Mapping) -> str:
+    """The characters that a model reads; `ValueError` if it says none."""
+    found = about.get("symbols")
+    if not isinstance(found, str) or not found:
+        raise ValueError(
+            f"about: symbols: got {found!r}, expected the characters that "
+            "the model reads"
+        )
+    return found
+
+
+def renamed(family: Family, name: str, x: Tensor, config) -> dict:
+    """A tensor under llama.cpp's names; `ValueError` if it has none."""
+    try:
+        return family.theirs(name, x, config)
+    except KeyError:
+        raise ValueError(
+            f"model: got a weight {name}, which has no name in llama.cpp, "
+            "expected a model without adapters, in its own numbers"
+        ) from None
 
 
 def family_of(about: Mapping) -> Family:
@@ -104,7 +145,7 @@ def facts(family: Family, config, about: Mapping, kind: str, tokenizer):
     return {
         "general.architecture": name,
         "general.name": about["model"],
-        "general.alignment": gguf.ALIGNMENT,
+        gguf.ALIGNED: gguf.ALIGNMENT,
         "general.quantization_version": 2,
         "general.file_type": FILE_TYPES[kind],
         f"{name}.vocab_size": config.vocab_size,
@@ -147,17 +188,61 @@ def load(path: str | Path) -> Saved:
         about = json.loads(found.facts[ABOUT])
         family = family_of(about)
         entry = presets.model(about["model"])
-        config = resolve_name(entry.config)(**about["shape"])
-        tokenizer = recalled(found.facts) if "pieces" in about else None
-    except (KeyError, TypeError, ValueError) as error:
+        config = resolve_name(entry.config)
+        config = foreign.shape(Path(path), about["shape"], config)
+        pieces = "pieces" in about
+        tokenizer = recalled(found.facts) if pieces else None
+        read = tokenizer.size if pieces else len(set(symbols_of(about)))
+        if read != config.vocab_size:
+            raise ValueError(f"{read} tokens for {config.vocab_size} numbers")
+    except STRANGE as error:
+        why = str(error).removeprefix(f"{path}: ").splitlines() or [""]
         raise ValueError(
-            f"{path}: got no shape of a model of ours ({error}), expected a "
+            f"{path}: got no shape of a model of ours ({why[0]}), expected a "
             "file that llmnotes quantize wrote"
         ) from error
-    model = resolve_name(entry.build)(config)
+    build = resolve_name(entry.build)
+    check_shape(path, family, config, build, found.tensors)
+    model = build(config)
     tensors = {k: x.dequantize() for k, x in found.tensors.items()}
     fill(path, model, family, tensors)
     return Saved(model.eval(), about, tokenizer)
+
+
+def check_shape(path, family: Family, config, build, found: Mapping) -> None:
+    """Raise `ValueError` unless the tensors are those of the shape.
+
+    Before a model is made: a file of few bytes may ask for one of any size.
+    """
+    blocks = {name.split(".")[1] for name in found if name[:4] == "blk."}
+    asked = family.facts(config)["block_count"]
+    if asked != len(blocks):
+        raise ValueError(
+            f"{path}: got tensors of {len(blocks)} blocks, expected {asked}"
+        )
+    for name, shape in shapes(path, family, config, build).items():
+        if name not in found:
+            raise ValueError(f"{path}: got no tensor {name}, expected one")
+        if found[name].shape != shape:
+            raise ValueError(
+                f"{path}: got weights of another model: {name} is "
+                f"{tuple(found[name].shape)}, expected {tuple(shape)}"
+            )
+
+
+def shapes(path, family: Family, config, build) -> dict[str, torch.Size]:
+    """The shapes that a model's tensors have in a file."""
+    try:
+        with torch.device("meta"):  # no memory
+            model = build(config)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        why = str(error).splitlines()[0]
+        raise ValueError(f"{path}: got a shape of no model: {why}") from None
+    return {
+        theirs: piece.shape
+        for name, x in model.named_parameters()
+        for theirs, piece in family.theirs(name, x, config).items()
+    }
 
 
 def recalled(facts: Mapping) -> ByteBPE:

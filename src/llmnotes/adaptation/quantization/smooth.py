@@ -40,8 +40,34 @@ def smoothing(
     return largest.clamp(min=LEAST) ** strength / heaviest ** (1 - strength)
 
 
+def check_scale(norm: nn.Module, scale: Tensor) -> None:
+    """Raise `ValueError` for a norm without a gain, or no scale for it."""
+    gain = getattr(norm, "weight", None)
+    if gain is None:
+        raise ValueError(
+            f"norm: got {type(norm).__name__} without a gain, expected one"
+        )
+    if scale.shape != gain.shape:
+        raise ValueError(
+            f"scale: got shape {tuple(scale.shape)}, expected the norm's "
+            f"{tuple(gain.shape)}"
+        )
+    if not (scale.isfinite() & (scale > 0)).all():
+        raise ValueError(
+            f"scale: got {scale.min()} to {scale.max()}, expected finite "
+            "numbers above 0"
+        )
+
+
 @torch.no_grad()
-def divide_norm(norm: nn.LayerNorm, scale: Float[Tensor, "input"]) -> None:
-    """Make a norm hand out its rows divided by s, in place."""
+def divide_norm(norm: nn.Module, scale: Float[Tensor, "input"]) -> None:
+    """Make a norm hand out its rows divided by s, in place.
+
+    It is a LayerNorm or an RMSNorm, with a bias or without. Raises
+    `ValueError` for one without a gain, and a scale that is not finite and
+    above 0; the norm is not touched then.
+    """
+    check_scale(norm, scale)
     norm.weight /= scale
-    norm.bias /= scale
+    if getattr(norm, "bias", None) is not None:
+        norm.bias /= scale

@@ -155,6 +155,7 @@ class ZeroPoint(Quantized):
         check_bits(cls.bits)
         x = grouped(finite(weight), cls.group if group is None else group)
         codes, *rest = zero_point(x, cls.bits)
+        check_range(rest[0])
         return cls(weight.shape, weight.dtype, pack(codes, cls.bits), *rest)
 
     @property
@@ -171,6 +172,15 @@ class ZeroPoint(Quantized):
     def parts(self) -> tuple[Tensor, ...]:
         """What has to be stored."""
         return self.packed, self.scale, self.zero
+
+
+def check_range(scale: Tensor) -> None:
+    """Raise `ValueError` where a range is more than float32 can say."""
+    if not scale.isfinite().all():
+        raise ValueError(
+            "weight: got a range beyond float32 in one group, expected "
+            "smaller numbers"
+        )
 
 
 def check_bits(bits: int) -> None:

@@ -111,7 +111,7 @@ class BiasedRouter(Router):
 
     def __init__(self, config: MixtralConfig):
         super().__init__(config)
-        self.register_buffer("lift", torch.zeros(self.out_features))
+        self.register_buffer("lift", torch.zeros(len(self.weight)))
 
     def forward(self, x: Float[Tensor, "tokens d_model"]) -> Routing:
         """Choose by score and bias, weigh by the score alone."""

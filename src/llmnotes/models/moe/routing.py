@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -60,18 +61,22 @@ def check_few(chosen: int, experts: int) -> None:
         )
 
 
-class Router(nn.Linear):
-    """A row of weights for each expert: a product says how well it suits."""
+class Router(nn.Module):
+    """A row of weights for each expert: a product says how well it suits.
+
+    It hands on choices, not that product, so it is no nn.Linear: nobody may
+    add to its answer what is added to a linear layer's.
+    """
 
     def __init__(self, config: MixtralConfig):
-        super().__init__(
-            config.hidden_size, config.num_local_experts, bias=False
-        )
+        super().__init__()
+        width, count = config.hidden_size, config.num_local_experts
+        self.weight = nn.Linear(width, count, bias=False).weight
         self.chosen = config.num_experts_per_tok
 
     def forward(self, x: Float[Tensor, "tokens d_model"]) -> Routing:
         """Choose for each token; see `choose`."""
-        return choose(super().forward(x), self.chosen)
+        return choose(F.linear(x, self.weight), self.chosen)
 
 
 @contextmanager
