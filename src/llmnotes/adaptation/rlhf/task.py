@@ -30,7 +30,9 @@ Prompts = Int[Tensor, "batch prompt"]
 Answers = Int[Tensor, "batch answer"]
 
 
-def problems() -> tuple[Prompts, Prompts]:
+def problems() -> tuple[
+    Int[Tensor, "training prompt"], Int[Tensor, "held_out prompt"]
+]:
     """All 10,000 problems in a fixed order: 8,000 to train on, and the rest.
 
     No seed changes which are held out.
