@@ -12,6 +12,7 @@ from llmnotes.adaptation.rlhf.preferences import (
     keep_what_is_right,
     pairs,
     ranked,
+    sampled_pairs,
     vote,
 )
 from llmnotes.adaptation.rlhf.runs import learn
@@ -84,6 +85,16 @@ def test_only_what_earns_a_reward_is_kept():
     nothing, _ = keep_what_is_right(adder(), prompts, lambda p, y: first(p, y)
                                     * 0, 0)  # fmt: skip
     assert not len(nothing)
+
+
+def test_a_policys_own_pairs_are_its_best_and_its_worst_answer():
+    prompts = problems()[0][:60]
+    first = lambda p, y: (y[:, 0] == 3).float()  # noqa: E731
+    found, chosen, rejected = sampled_pairs(adder(), prompts, first, 0, 5)
+    assert (chosen[:, 0] == 3).all() and (rejected[:, 0] != 3).all()
+    assert 10 < len(found) < 40  # 1 - (11/12)^5 of 60 is 21
+    known = {tuple(p) for p in prompts.tolist()}
+    assert {tuple(p) for p in found.tolist()} <= known
 
 
 def test_the_best_of_n_is_the_one_with_the_highest_score():

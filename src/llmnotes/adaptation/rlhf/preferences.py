@@ -1,6 +1,7 @@
 """Learning from pairs: a reward model, and DPO, which needs none.
 
-pair      = (prompt, chosen, rejected): the right answer and a forgetful one
+pair      = (prompt, chosen, rejected): the right answer and a forgetful
+            one, or two answers that a policy drew
 reference = the policy that DPO begins with, never trained
 margin    = by how much more the policy's favour for the chosen has grown
 """
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from llmnotes.adaptation.rlhf.advantages import alive
 from llmnotes.adaptation.rlhf.losses import dpo_loss
 from llmnotes.adaptation.rlhf.reward import RewardModel, bradley_terry_loss
 from llmnotes.adaptation.rlhf.rollouts import log_probs, sample
@@ -26,6 +28,23 @@ def pairs(
     """The right answer against the forgetful one, where they differ."""
     prompts = prompts[carries(prompts)]
     return prompts, right(prompts), forgetful(prompts)
+
+
+def sampled_pairs(
+    policy: nn.Module, prompts: Tensor, reward: Callable, seed: int,
+    draws: int = 6,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Draw some answers to each prompt: one that earned most, one least.
+
+    Prompts whose answers all earned the same are left out.
+    """
+    many = prompts.repeat_interleave(draws, dim=0)
+    answers = sample(policy, many, DIGITS, generator=generator(seed))
+    rewards = reward(many, answers).view(-1, draws)
+    answers = answers.view(len(prompts), draws, -1)
+    living = alive(rewards).nonzero()[:, 0]
+    best, worst = rewards.argmax(1)[living], rewards.argmin(1)[living]
+    return prompts[living], answers[living, best], answers[living, worst]
 
 
 class Pairs(Task):
