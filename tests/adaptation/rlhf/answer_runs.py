@@ -47,8 +47,9 @@ from tests.adaptation.rlhf.starts import CHOICE, REPORT, TRAIN
 
 STEPS, EVERY = 110, 10
 GROUPS, ANSWERS = 32, 4
-PPO_STEPS, BETA = 80, 2.0
-PAIRS, DPO_BETA = 2048, 0.5
+PPO_STEPS, BETA = 100, 2.0
+HACKED_STEPS = 50
+PAIRS, DPO_BETA = 4096, 0.5
 
 
 def on_policy(kind, reward, groups=GROUPS, answers=ANSWERS, **more):
@@ -90,14 +91,14 @@ def ppo(policy, rate, seed, beta=BETA, every=PPO_STEPS):
     return model.gpt, history, task
 
 
-def preferences(kind, beta=DPO_BETA, passes=2):
+def preferences(kind, beta=DPO_BETA, passes=1):
     """Return a way: pairs of the policy's own answers."""
 
     def run(policy, rate, seed):
         start = copy.deepcopy(policy).requires_grad_(False)
-        found = sampled_pairs(start, TRAIN[:4000], checker, seed, draws=6)
+        found = sampled_pairs(start, TRAIN, checker, seed)
         found = tuple(part[:PAIRS] for part in found)
-        task = kind(start, found, CHOICE, 64, seed, beta=beta)
+        task = kind(start, found, CHOICE, 32, seed, beta=beta)
         steps = passes * task.steps
         history = learn(policy, task, rate=rate, steps=steps, seed=seed)
         return policy, history, task
@@ -179,7 +180,7 @@ def hacked(beta, rate, seed):
     task = Watched(
         model, starts.policy(), TRAIN, CHOICE, judge, seed, beta=beta
     )
-    learn(model, task, rate=rate, steps=PPO_STEPS, seed=seed, every=10)
+    learn(model, task, rate=rate, steps=HACKED_STEPS, seed=seed, every=10)
     drawn = sample(policy, few[:5], DIGITS, generator=generator(seed, 9))
     texts = torch.cat([few[:5], drawn], dim=1)
     return [rows, [spelled(text) for text in texts]]
@@ -193,7 +194,7 @@ def margins(kind, beta, rate, passes, seed):
     """
     start = starts.policy()
     policy = copy.deepcopy(start).requires_grad_(True)
-    known = tuple(part[:PAIRS] for part in pairs(TRAIN))
+    known = tuple(part[: PAIRS // 2] for part in pairs(TRAIN))
     task = {"DPO": DPO, "DPO and NLL": DPOWithNLL}[kind](
         start, known, CHOICE, 64, seed, beta=beta
     )

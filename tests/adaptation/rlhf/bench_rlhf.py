@@ -474,7 +474,7 @@ def estimated(size):
 
 def bench_estimators_of_kl(record):
     rows = [
-        (name, round(kl, 6), *(float(f"{x:.9f}") for x in rest))
+        (name, round(kl, 6), *(round(x, 9) + 0.0 for x in rest))
         for size in DISTANCES
         for name, kl, *rest in estimated(size)
     ]
