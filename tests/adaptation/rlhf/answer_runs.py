@@ -45,7 +45,7 @@ from llmnotes.adaptation.rlhf.task import (
 from tests.adaptation.rlhf import starts
 from tests.adaptation.rlhf.starts import CHOICE, REPORT, TRAIN
 
-STEPS, EVERY = 110, 10
+STEPS, EVERY = 130, 10
 GROUPS, ANSWERS = 32, 4
 PPO_STEPS, BETA = 100, 2.0
 HACKED_STEPS = 50

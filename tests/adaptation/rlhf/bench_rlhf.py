@@ -7,6 +7,7 @@ import torch
 
 from llmnotes.adaptation.rlhf import (
     divergence,
+    group_advantages,
     k1,
     k2,
     k3,
@@ -14,6 +15,7 @@ from llmnotes.adaptation.rlhf import (
     per_answer,
     per_limit,
     per_token,
+    sample,
 )
 from llmnotes.adaptation.rlhf.preferences import (
     best_of,
@@ -22,13 +24,19 @@ from llmnotes.adaptation.rlhf.preferences import (
     vote,
 )
 from llmnotes.adaptation.rlhf.runs import generator
-from llmnotes.adaptation.rlhf.task import carries, checker, forgetful, right
+from llmnotes.adaptation.rlhf.task import (
+    carries,
+    checker,
+    forgetful,
+    right,
+    spelled,
+)
 from tests import contests
 from tests.adaptation.rlhf import answer_runs, starts
 
 SEEDS = (0, 1, 2)
 RATES = {
-    "keep what is right": (3e-4, 1e-3, 3e-3),
+    "keep what is right": (1e-3, 3e-3, 1e-2),
     "GRPO": (5e-4, 1.5e-3, 5e-3),
     "REINFORCE": (5e-4, 1.5e-3, 5e-3),
     "reward model and PPO": (3e-4, 1e-3, 3e-3),
@@ -210,6 +218,32 @@ def bench_what_the_reward_model_knows(record):
             (name, len(pool[0]), ranked(judge, *pool))
             for name, pool in pools.items()
         ],
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_a_group_of_answers(record):
+    prompts = starts.HELD_OUT[carries(starts.HELD_OUT)][:1]
+    prompts = prompts.expand(8, -1)
+    answers = sample(starts.policy(), prompts, 3, generator=generator(0))
+    rewards = checker(prompts, answers)
+    advantages = group_advantages(rewards[None])[0]
+    texts = [spelled(answer) for answer in answers]
+    record(
+        "group",
+        kind="trained",
+        seeds=(0,),
+        spread={"reward": None, "advantage": None},
+        example=NO_RANKING + "eight answers to look at.",
+        title="One problem, eight answers of the policy that has imitated, "
+        "and what GRPO makes of them",
+        prediction="Four in ten are right, and most others forget to carry.",
+        columns={"problem": "", "answer": "", "reward": "", "advantage": ""},
+        labels={"answer": "answer, units first"},
+        rows=list(
+            zip([spelled(prompts[0])] * 8, texts, rewards.tolist(),
+                advantages.tolist(), strict=True)
+        ),
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def policy():
 def reward_model():
     """A reward model that has seen right answers beside forgetful ones."""
     torch.manual_seed(SEED)
-    model = RewardModel(policy())
+    model = RewardModel(policy().requires_grad_(True))
     learned = Comparisons(pairs(TRAIN), pairs(CHOICE), 32, SEED)
     return trained("reward", model, learned, config(150, 1e-3), None)
 
