@@ -148,7 +148,7 @@ def test_gae_refuses_what_cannot_be(change, message):
         (torch.ones(3, 4), "rewards: got the same one throughout each of 3 "
                            "groups, expected a group in which they differ"),
         (torch.ones(3, 1), "answers: got 1, expected at least 2"),
-        (torch.ones(3), r"rewards: got shape \(3,\), expected \(group, ans"),
+        (torch.ones(3), r"rewards: got shape \(3,\), expected \(prompts, a"),
         (torch.tensor([[1, math.nan]]), r"rewards: got nan at \(0, 1\)"),
         (torch.tensor([[1, 2]]), "rewards: got torch.int64, expected a "
                                  "float"),

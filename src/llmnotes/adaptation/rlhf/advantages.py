@@ -61,8 +61,8 @@ def gae(
 
 @checked
 def group_advantages(
-    rewards: Float[Tensor, "group answers"],
-) -> Float[Tensor, "group answers"]:
+    rewards: Float[Tensor, "prompts answers"],
+) -> Float[Tensor, "prompts answers"]:
     """Return each answer's reward, measured by those to the same prompt.
 
     In a group of equals all are 0: it is dead, nothing is learned from it.
@@ -78,8 +78,8 @@ def group_advantages(
 
 @checked
 def centred_advantages(
-    rewards: Float[Tensor, "group answers"],
-) -> Float[Tensor, "group answers"]:
+    rewards: Float[Tensor, "prompts answers"],
+) -> Float[Tensor, "prompts answers"]:
     """Return rewards less the mean of their group: Dr. GRPO's.
 
     The spread is small where a group is almost always right, or almost
@@ -94,7 +94,9 @@ def centred_advantages(
 
 
 @checked
-def alive(rewards: Float[Tensor, "group answers"]) -> Bool[Tensor, "group"]:
+def alive(
+    rewards: Float[Tensor, "prompts answers"],
+) -> Bool[Tensor, "prompts"]:
     """Whether the answers of a group were not all worth the same."""
     return (rewards != rewards[:, :1]).any(1)
 

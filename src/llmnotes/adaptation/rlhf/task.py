@@ -30,9 +30,7 @@ Prompts = Int[Tensor, "batch prompt"]
 Answers = Int[Tensor, "batch answer"]
 
 
-def problems() -> tuple[
-    Int[Tensor, "training prompt"], Int[Tensor, "held_out prompt"]
-]:
+def problems() -> tuple[Tensor, Tensor]:
     """All 10,000 problems in a fixed order: 8,000 to train on, and the rest.
 
     No seed changes which are held out.
