@@ -38,9 +38,9 @@ SEEDS = (0, 1, 2)
 RATES = {
     "keep what is right": (1e-3, 3e-3, 1e-2),
     "GRPO": (5e-4, 1.5e-3, 5e-3),
-    "REINFORCE": (5e-4, 1.5e-3, 5e-3),
+    "REINFORCE": (1.5e-3, 5e-3, 1.5e-2),
     "reward model and PPO": (3e-4, 1e-3, 3e-3),
-    "DPO": (5e-5, 2e-4, 8e-4),
+    "DPO": (2e-4, 5e-4, 2e-3),
 }
 NO_RANKING = "No ranking: "
 

@@ -30,7 +30,7 @@ def policy():
     answers = task.demonstrations(TRAIN, generator(SEED))
     learned = Imitation(TRAIN, answers, CHOICE, 32, SEED)
     rule = MuonAdamW(model.transformer, lr=3e-3, ratio=12)
-    return trained("policy", model, learned, config(1400, 3e-3), rule)
+    return trained("policy", model, learned, config(1400, 3e-3, 10), rule)
 
 
 def reward_model():
@@ -38,17 +38,19 @@ def reward_model():
     torch.manual_seed(SEED)
     model = RewardModel(policy().requires_grad_(True))
     learned = Comparisons(pairs(TRAIN), pairs(CHOICE), 32, SEED)
-    return trained("reward", model, learned, config(150, 1e-3), None)
+    return trained("reward", model, learned, config(150, 1e-3, 0), None)
 
 
-def config(steps, rate):
+def config(steps, rate, warmup):
     """A linear fall to nothing."""
     return train.TrainConfig(
         steps=steps,
         learning_rate=rate,
         min_learning_rate=0.0,
         schedule="linear",
-        warmup=10,
+        warmup=warmup,
+        betas=(0.9, 0.98),
+        weight_decay=0.0,
         eval_every=steps,
         seed=SEED,
     )

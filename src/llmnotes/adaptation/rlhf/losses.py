@@ -23,6 +23,8 @@ Sources
 - Yu et al. 2025, "DAPO", arXiv 2503.14476, equation 8.
 - Liu et al. 2025, "Understanding R1-Zero-Like Training", arXiv 2503.20783,
   §3.2 (Dr. GRPO).
+- DeepSeek-AI 2025, "DeepSeek-V3.2", arXiv 2512.02556, §3.1, equation 7 (k3
+  with the ratio).
 """
 
 import math
@@ -203,6 +205,8 @@ def kl_penalty(
 
     Without ρ its gradient is that of KL(π_ref ‖ π): see `kl`. With it, it
     is that of KL(π ‖ π_ref), also for answers that an older policy drew.
+
+    Source: DeepSeek-AI 2025, equation 7.
     """
     check_beta(beta=beta)
     old = new if old is None else old
