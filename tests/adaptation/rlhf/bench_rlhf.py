@@ -40,7 +40,7 @@ RATES = {
     "GRPO": (5e-4, 1.5e-3, 5e-3),
     "REINFORCE": (1.5e-3, 5e-3, 1.5e-2),
     "reward model and PPO": (3e-4, 1e-3, 3e-3),
-    "DPO": (2e-4, 5e-4, 2e-3),
+    "DPO": (5e-4, 2e-3, 6e-3),
 }
 NO_RANKING = "No ranking: "
 
