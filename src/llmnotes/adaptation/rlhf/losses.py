@@ -234,12 +234,13 @@ def dpo_loss(
     Source: Rafailov et al. 2023, equation 7.
     """
     check_beta(beta=beta)
-    given = {
-        "chosen": chosen, "rejected": rejected,
-        "reference_chosen": reference_chosen,
-        "reference_rejected": reference_rejected,
-    }  # fmt: skip
-    check_finite(None, **given)
+    check_finite(
+        None,
+        chosen=chosen,
+        rejected=rejected,
+        reference_chosen=reference_chosen,
+        reference_rejected=reference_rejected,
+    )
     gained = chosen - reference_chosen.detach()
     lost = rejected - reference_rejected.detach()
     return -F.logsigmoid(beta * (gained - lost)).mean()
