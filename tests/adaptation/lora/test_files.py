@@ -187,7 +187,7 @@ def write(folder, **values):
         (dict(lora_alpha=10**400), "adapter_config.json: alpha: got 1000"),
         (dict(kasa_config={}), "kasa_config: got {}, expected None"),
         *[
-            (dict(init_lora_weights=x), f"init_lora_weights: got '{x}', expec")
+            (dict(init_lora_weights=x), f"init_lora_weights: got '{x}'")
             for x in (
                 "pissa",
                 "pissa_niter_4",

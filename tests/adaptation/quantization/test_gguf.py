@@ -230,7 +230,7 @@ def test_facts_of_unknown_types_are_refused(tmp_path):
     with pytest.raises(ValueError, match="got a list of type 9, expected 0"):
         gguf.read(path)
     # The name ends at 24 + 8 + 17; ours would not be written.
-    path = patched(tmp_path, {48: b"t"}, {"general.alignmenT": "wide"})
+    path = patched(tmp_path, {40: b"a"}, {"general.Alignment": "wide"})
     with pytest.raises(ValueError, match="alignment: got 'wide', expected 32"):
         gguf.read(path)
 
