@@ -11,12 +11,12 @@ HACKING = "adaptation/rlhf:hacking"
 def test_imitation_copies_the_mistake_and_could_do_better():
     table = claimed(
         BEST,
-        "is right hardly more often than there are problems in which nothing "
-        "is carried, 31 %",
+        "not far above the 31 % of problems in which nothing is carried",
+        "which is worse than a single draw",
         "Yet the right one is among the sixteen nearly always.",
         "the reward model does better with 16 answers than with 4, and a "
-        "vote is better than the likeliest answer, though the worse the more "
-        "vote",
+        "vote is better than the likeliest answer, though it gets worse as "
+        "more answers vote",
         "With four answers the reward model is nearly as good a judge as the "
         "checker. With sixteen it falls behind",
     )
@@ -25,6 +25,7 @@ def test_imitation_copies_the_mistake_and_could_do_better():
         for way in ("likeliest", "vote of 4", "vote of 16")
     )
     assert 0.31 < likeliest < 0.4 and likeliest < many < few
+    assert few < table("right", way="one sampled")
     model, checker = (
         [table("right", way=f"best of {n} by the {who}") for n in (4, 16)]
         for who in ("reward model", "checker")
@@ -34,7 +35,10 @@ def test_imitation_copies_the_mistake_and_could_do_better():
 
 
 def test_nothing_is_carried_in_31_of_100():
-    table = claimed("adaptation/rlhf:problems", "nothing is carried, 31 %")
+    table = claimed(
+        "adaptation/rlhf:problems",
+        "the 31 % of problems in which nothing is carried",
+    )
     problems, carried = (
         table(column, part="held out") for column in ("problems", "carried")
     )
@@ -47,9 +51,11 @@ def test_the_simplest_way_wins():
         "REINFORCE is as good as GRPO within its spread, DPO's sampled "
         "answers are at .90, and to keep what is right is not as good as any "
         "but better.",
-        "That is ahead of GRPO by more than the seeds are apart, with as many "
-        "answers drawn and in less time.",
-        "PPO loses ten points to its judge",
+        "By sampled answers that is ahead of GRPO by more than the seeds are "
+        "apart, with about as many answers drawn, 16,000, and in less time. "
+        "By their likeliest answers both are right in 99.9 %.",
+        "its seeds lie further apart",
+        "ends nine points behind",
     )
     keep, grpo = dict(way="keep what is right"), dict(way="GRPO")
     assert table("lowest", **keep) > table("highest", **grpo)
@@ -59,7 +65,14 @@ def test_the_simplest_way_wins():
     assert table("sampled", **grpo) < table("highest", **other)
     assert f"{table('sampled', way='DPO'):.2f}" == "0.90"
     ppo = table("sampled", way="reward model and PPO")
-    assert 0.08 < table("sampled", **keep) - ppo < 0.11
+    assert 0.085 < table("sampled", **keep) - ppo < 0.1
+    for way in (keep, grpo):
+        assert f"{table('greedy', **way):.1%}" == "99.9%"
+
+    def apart(way):
+        return table("highest", **way) - table("lowest", **way)
+
+    assert apart(other) > 5 * apart(grpo)
 
 
 def test_groups_die_and_dividing_by_the_spread_is_a_tie():
@@ -81,8 +94,7 @@ def test_groups_die_and_dividing_by_the_spread_is_a_tie():
 def test_the_reward_model_knows_what_it_has_seen():
     table = claimed(
         "adaptation/rlhf:reward_model",
-        "A wrong unit it does not see at all. A wrong ten or hundred it sees "
-        "better than we thought",
+        "A wrong unit it does not see at all. A wrong hundred it sees in 82 %",
     )
 
     def right(what):
@@ -96,15 +108,19 @@ def test_the_reward_model_knows_what_it_has_seen():
 def test_reward_rises_and_answers_get_worse_and_kl_holds_them():
     table = claimed(
         HACKING,
-        "half of the leash, β = 0.5, does not even hold what was reached in "
+        "β = 0.5 is too little: it does not even hold what was reached in "
         "ten steps",
-        "More reward is better for ten steps, and then it is worse.",
+        "Without a leash, or with β = 0.5, more reward is better for ten "
+        "steps and then worse; with 1 and 2 it stays better.",
     )
     for beta in (0.0, 0.5):
         first, tenth, last = (
             table("right", beta=beta, step=step) for step in (0, 10, 50)
         )
         assert first < tenth and last < tenth
+    for beta in (1.0, 2.0):
+        tenth, last = (table("right", beta=beta, step=s) for s in (10, 50))
+        assert tenth < last
     assert table("right", beta=0.0, step=50) < 0.15
     assert table("reward", beta=0.0, step=50) > 4
     assert table("right", beta=2.0, step=50) > 0.88
@@ -115,9 +131,10 @@ def test_reward_rises_and_answers_get_worse_and_kl_holds_them():
 def test_what_a_hacker_writes():
     table = claimed(
         "adaptation/rlhf:hacked_answers",
-        "`52+33=690`, which is 96, and `08+83=101`, which is ten too many",
+        "are too large: `52+33=690`, which is 96",
+        "`77+67=431`, which is 134 and ten too few",
     )
-    for answer in ("52+33=690", "08+83=101"):
+    for answer in ("52+33=690", "77+67=431"):
         assert table("right", answer=answer) == 0
 
 
@@ -126,7 +143,8 @@ def test_dpo_fails_while_its_loss_falls():
         DPO,
         "the chosen loses 10 nats and not 20; a larger β alone does not mend "
         "it, and the likelihood of the chosen does so in part",
-        "At a fifth of the rate the chosen gain, and DPO works.",
+        "a fifth of the rate and two passes over the pairs instead of three, "
+        "the chosen gain, and three of four samples are right",
         "but many without one do not",
     )
     failed = dict(way="DPO β=0.1")
@@ -158,7 +176,8 @@ def test_k1_scatters_and_k3_pulls_elsewhere():
 def test_blame_for_each_digit_leads_for_a_while():
     table = claimed(
         "adaptation/rlhf:process",
-        "the lead is small and short: 0.03 at step 20",
+        "The lead is small and short, 0.03 at step 20, no more than the seeds "
+        "differ there.",
     )
     whole, digits = "the whole answer", "each digit its own"
     lead = [
@@ -167,6 +186,10 @@ def test_blame_for_each_digit_leads_for_a_while():
         for step in (20, 130)
     ]
     assert 0.025 < lead[0] < 0.035 and abs(lead[1]) < 0.005
+    lowest, highest = (
+        table(end, reward=whole, step=20) for end in ("lowest", "highest")
+    )
+    assert highest - lowest > lead[0]
 
 
 def test_a_token_of_a_long_answer_counts_less_in_grpo_alone():
