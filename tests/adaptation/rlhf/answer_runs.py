@@ -47,9 +47,10 @@ from tests.adaptation.rlhf.starts import CHOICE, REPORT, TRAIN
 
 STEPS, EVERY = 130, 10
 GROUPS, ANSWERS = 32, 4
-PPO_STEPS, BETA = 100, 2.0
+PPO_STEPS, BETA = STEPS, 2.0
 HACKED_STEPS = 50
-PAIRS, DPO_BETA = 4096, 0.5
+PAIRS, DPO_BETA = 6400, 1.0
+HANDMADE = 2048  # pairs of right and forgetful answers
 
 
 def on_policy(kind, reward, groups=GROUPS, answers=ANSWERS, **more):
@@ -91,16 +92,28 @@ def ppo(policy, rate, seed, beta=BETA, every=PPO_STEPS):
     return model.gpt, history, task
 
 
-def preferences(kind, beta=DPO_BETA, passes=1):
-    """Return a way: pairs of the policy's own answers."""
+def own_pairs(policy, seed):
+    """Pairs of what the policy itself answers, judged by the checker."""
+    found = sampled_pairs(policy, TRAIN, checker, seed, draws=8)
+    return tuple(part[:PAIRS] for part in found)
+
+
+def handmade(policy, seed):
+    """Right against forgetful answers."""
+    return tuple(part[:HANDMADE] for part in pairs(TRAIN))
+
+
+def preferences(kind, made=own_pairs, beta=DPO_BETA, passes=2):
+    """Return a way: DPO on pairs."""
 
     def run(policy, rate, seed):
         start = copy.deepcopy(policy).requires_grad_(False)
-        found = sampled_pairs(start, TRAIN, checker, seed)
-        found = tuple(part[:PAIRS] for part in found)
-        task = kind(start, found, CHOICE, 32, seed, beta=beta)
+        task = kind(start, made(start, seed), CHOICE, 64, seed, beta=beta)
         steps = passes * task.steps
-        history = learn(policy, task, rate=rate, steps=steps, seed=seed)
+        history = learn(
+            policy, task, rate=rate, steps=steps, seed=seed,
+            every=steps // 2,
+        )  # fmt: skip
         return policy, history, task
 
     return run
@@ -186,21 +199,23 @@ def hacked(beta, rate, seed):
     return [rows, [spelled(text) for text in texts]]
 
 
+KINDS = {
+    "DPO": (DPO, handmade),
+    "DPO and NLL": (DPOWithNLL, handmade),
+    "DPO on its own pairs": (DPO, own_pairs),
+}
+
+
 def margins(kind, beta, rate, passes, seed):
-    """DPO on right against forgetful answers: what became of both.
+    """What DPO made of right and of forgetful answers.
 
     [loss, chosen's and rejected's gain in nats, sampled, greedy, carries,
-    KL]
+    KL, sampled where nothing is carried]
     """
-    start = starts.policy()
+    start, (task, made) = starts.policy(), KINDS[kind]
     policy = copy.deepcopy(start).requires_grad_(True)
-    known = tuple(part[: PAIRS // 2] for part in pairs(TRAIN))
-    task = {"DPO": DPO, "DPO and NLL": DPOWithNLL}[kind](
-        start, known, CHOICE, 64, seed, beta=beta
-    )
-    steps = passes * task.steps
-    history = learn(policy, task, rate=rate, steps=steps, seed=seed,
-                    every=steps // 2)  # fmt: skip
+    run = preferences(task, made, beta, passes)
+    policy, history, _ = run(policy, rate, seed)
     prompts, *answers = pairs(REPORT)
     with torch.no_grad():
         gains = [
@@ -209,4 +224,5 @@ def margins(kind, beta, rate, passes, seed):
             for y in answers
         ]
     means = [gain.mean().item() for gain in gains]
-    return [history[-1].loss, *means, *judged(policy, seed)]
+    plain = right_share(policy, REPORT[~carries(REPORT)])
+    return [history[-1].loss, *means, *judged(policy, seed), plain]

@@ -30,6 +30,7 @@ from llmnotes.adaptation.rlhf.task import (
     forgetful,
     right,
     spelled,
+    written,
 )
 from tests import contests
 from tests.adaptation.rlhf import answer_runs, starts
@@ -40,7 +41,7 @@ RATES = {
     "GRPO": (5e-4, 1.5e-3, 5e-3),
     "REINFORCE": (1.5e-3, 5e-3, 1.5e-2),
     "reward model and PPO": (3e-4, 1e-3, 3e-3),
-    "DPO": (5e-4, 2e-3, 6e-3),
+    "DPO": (1e-3, 3e-3, 1e-2),
 }
 NO_RANKING = "No ranking: "
 
@@ -223,8 +224,8 @@ def bench_what_the_reward_model_knows(record):
 
 @pytest.mark.trained
 def bench_a_group_of_answers(record):
-    prompts = starts.HELD_OUT[carries(starts.HELD_OUT)][:1]
-    prompts = prompts.expand(8, -1)
+    problem = written(torch.tensor([37]), torch.tensor([48]))
+    prompts = problem.expand(8, -1)
     answers = sample(starts.policy(), prompts, 3, generator=generator(0))
     rewards = checker(prompts, answers)
     advantages = group_advantages(rewards[None])[0]
@@ -318,6 +319,7 @@ DPO_RUNS = (
     ("DPO", 0.5, 1e-4, 2),
     ("DPO", 1.0, 1e-4, 2),
     ("DPO and NLL", 0.1, 5e-4, 3),
+    ("DPO on its own pairs", 1.0, 1e-3, 2),
 )
 
 
@@ -325,21 +327,21 @@ DPO_RUNS = (
 def bench_dpo_fails_while_its_loss_falls(record):
     jobs = [(*run, 0) for run in DPO_RUNS]
     found = contests.runs(answer_runs.margins, jobs)
-    rows = [
-        (f"{kind} β={beta:g}", rate, passes, *found[kind, beta, rate, passes,
-                                                    0][:6])
-        for kind, beta, rate, passes in DPO_RUNS
-    ]  # fmt: skip
+    rows = []
+    for run in DPO_RUNS:
+        kind, beta, rate, passes = run
+        *said, _, plain = found[*run, 0]
+        rows.append((f"{kind} β={beta:g}", rate, passes, *said, plain))
     record(
         "dpo",
         kind="trained",
         seeds=(0,),
         spread={"loss": 0.1, "chosen": 6.0, "rejected": 8.0, "sampled": 0.2,
-                "greedy": 0.3, "carried": 0.3},
+                "greedy": 0.3, "carried": 0.3, "plain": 0.3},
         example=NO_RANKING + "settings that fail beside settings that do "
         "not, one seed.",
-        title="DPO on right against forgetful answers: the loss, and what "
-        "became of both",
+        title="DPO: the loss, and what became of right and of forgetful "
+        "answers",
         prediction=(
             "At β = 0.1 and a rate of 5e-4 the loss falls to .2 while both "
             "answers become unlikely, the chosen by 20 nats: nothing is "
@@ -348,12 +350,46 @@ def bench_dpo_fails_while_its_loss_falls(record):
         ),
         columns={"way": "", "rate": "", "passes": "", "loss": "",
                  "chosen": "nat", "rejected": "nat", "sampled": "",
-                 "greedy": "", "carried": ""},
+                 "greedy": "", "carried": "", "plain": ""},
         labels={"loss": "loss at the end",
-                "chosen": "chosen's log-probability has changed by",
-                "rejected": "rejected's", "sampled": "sampled answers right",
+                "chosen": "right answers' log-probability has changed by",
+                "rejected": "forgetful ones'",
+                "sampled": "sampled answers right",
                 "greedy": "likeliest right",
-                "carried": "likeliest, where something is carried"},
+                "carried": "likeliest, where something is carried",
+                "plain": "sampled, where nothing is carried"},
+        rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_dpo_on_pairs_of_its_own(record):
+    run = DPO_RUNS[-1]
+    found = contests.runs(answer_runs.margins, [(*run, s) for s in SEEDS])
+    rows = []
+    for seed in SEEDS:
+        loss, chosen, rejected, sampled, greedy, *_ = found[*run, seed]
+        rows.append((seed, loss, chosen, rejected, sampled, greedy))
+    record(
+        "dpo_seeds",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"loss": 0.05, "chosen": 0.5, "rejected": 3.0,
+                "sampled": 0.05, "greedy": 0.05},
+        example=NO_RANKING + "one setting, seed by seed.",
+        title="DPO on pairs of the policy's own answers, β = 1, a rate of "
+        "1e-3, two passes",
+        prediction=(
+            "The likeliest answers are right in .97, the sampled ones in "
+            ".95, and right answers become likelier by a nat."
+        ),
+        columns={"seed": "", "loss": "", "chosen": "nat", "rejected": "nat",
+                 "sampled": "", "greedy": ""},
+        labels={"loss": "loss at the end",
+                "chosen": "right answers' log-probability has changed by",
+                "rejected": "forgetful ones'",
+                "sampled": "sampled answers right",
+                "greedy": "likeliest right"},
         rows=rows,
     )  # fmt: skip
 

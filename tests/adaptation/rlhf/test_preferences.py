@@ -87,7 +87,7 @@ def test_only_what_earns_a_reward_is_kept():
     assert not len(nothing)
 
 
-def test_own_pairs_are_the_best_and_the_worst_answer():
+def test_pairs_of_its_own_are_its_best_and_its_worst_answer():
     prompts = problems()[0][:60]
     first = lambda p, y: (y[:, 0] == 3).float()  # noqa: E731
     found, chosen, rejected = sampled_pairs(adder(), prompts, first, 0, 5)
