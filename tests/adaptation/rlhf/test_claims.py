@@ -216,3 +216,12 @@ def test_on_its_own_pairs_dpo_works_in_all_seeds():
         assert table("greedy", seed=seed) > 0.97
         assert table("sampled", seed=seed) > 0.95
         assert 0.98 < table("chosen", seed=seed) < 1.02
+
+
+def test_the_rarer_kind_of_answer_moves_more():
+    table = claimed(
+        "adaptation/rlhf:group", "The rarer kind moves more: here the wrong"
+    )
+    rewards, moved = table.every("reward"), table.every("advantage")
+    assert rewards.count(1.0) == 5 and rewards.count(0.0) == 3
+    assert max(moved) > 0 > min(moved) and -min(moved) > max(moved)

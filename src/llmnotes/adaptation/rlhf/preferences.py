@@ -4,6 +4,10 @@ pair      = (prompt, chosen, rejected): the right answer and a forgetful
             one, or two answers that a policy drew
 reference = the policy that DPO begins with, never trained
 margin    = by how much more the policy's favour for the chosen has grown
+
+Sources
+- Pang et al. 2024, "Iterative Reasoning Preference Optimization", arXiv
+  2404.19733, equation 1 (the likelihood of the chosen beside DPO).
 """
 
 from collections.abc import Callable
