@@ -64,6 +64,14 @@ def test_eight_bits_have_no_favourite_width(columns):
     torch.testing.assert_close(product(x), exact, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("columns", [4, 20, 60, 68, 1100])
+def test_rows_of_four_bits_need_only_whole_words(columns):
+    weight = quantize(draw(6, columns), "int4", "channel")
+    product, x = Int4Rows(weight), draw(columns, seed=2)
+    exact = weight.dequantize() @ x
+    torch.testing.assert_close(product(x), exact, rtol=1e-3, atol=1e-3)
+
+
 def test_four_floats_at_a_time_are_all_rows():
     for rows in (1, 3, 4, 6):
         w, x = draw(rows, 37), draw(37, seed=1)

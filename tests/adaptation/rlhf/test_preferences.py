@@ -76,9 +76,18 @@ def test_dpo_widens_the_margin_and_leaves_its_reference_alone():
                for n, p in reference.named_parameters())  # fmt: skip
 
 
+def first(prompts, answers):
+    """Give 1 for a unit of 3."""
+    return (answers[:, 0] == 3).float()
+
+
+def value(prompts, answers):
+    """Give what the digits are worth, the first one most."""
+    return (answers @ torch.tensor([100, 10, 1])).float()
+
+
 def test_only_what_earns_a_reward_is_kept():
     prompts = problems()[0][:300]
-    first = lambda p, y: (y[:, 0] == 3).float()  # noqa: E731
     kept, answers = keep_what_is_right(adder(), prompts, first, 0, draws=3)
     assert len(kept) == len(answers) and (answers[:, 0] == 3).all()
     assert 30 < len(kept) < 300  # about a tenth of 900
@@ -89,7 +98,6 @@ def test_only_what_earns_a_reward_is_kept():
 
 def test_pairs_of_its_own_are_its_best_and_its_worst_answer():
     prompts = problems()[0][:60]
-    first = lambda p, y: (y[:, 0] == 3).float()  # noqa: E731
     found, chosen, rejected = sampled_pairs(adder(), prompts, first, 0, 5)
     assert (chosen[:, 0] == 3).all() and (rejected[:, 0] != 3).all()
     assert 10 < len(found) < 40  # 1 - (11/12)^5 of 60 is 21
@@ -99,7 +107,6 @@ def test_pairs_of_its_own_are_its_best_and_its_worst_answer():
 
 def test_the_best_of_n_is_the_one_with_the_highest_score():
     prompts = problems()[0][:7]
-    value = lambda p, y: (y @ torch.tensor([100, 10, 1])).float()  # noqa: E731
     best = best_of(adder(), prompts, value, 0, 5)
     many = prompts.repeat_interleave(5, dim=0)
     # The same draw again, looked at row by row.
