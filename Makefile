@@ -29,7 +29,8 @@ VOCABULARIES := openai-whisper mistral-common
 # them, and each would bring more than it is used for.
 REFERENCES := peft accelerate bitsandbytes gguf ggml-python \
   llmcompressor compressed-tensors loguru \
-  trl datasets multiprocess dill xxhash pyarrow pandas
+  trl datasets multiprocess dill xxhash pyarrow pandas \
+  diffusers
 
 # A text that cannot be fetched is one line and no obstacle: the tests that
 # read it are skipped and say so.
