@@ -17,6 +17,7 @@ from llmnotes.diffusion.ddpm.bound import (
     optimal,
     posterior_variance,
     prior,
+    squared_errors,
     terms,
 )
 
@@ -158,7 +159,10 @@ def test_the_best_variance_is_best_at_every_t():
         noise = torch.randn(x0.shape, generator=draw).double()
         xt = at.noisy(x0, torch.full((len(x0),), t), noise)
         error.append(float(((xt / 2).clamp(-1, 1) - x0).square().mean()))
-    best = optimal(at, torch.tensor(error, dtype=torch.float64))
+    measured = squared_errors(denoiser, x0, generator=draws())
+    expected = torch.tensor(error, dtype=torch.float64)
+    torch.testing.assert_close(measured, expected)
+    best = optimal(at, measured)
     tried = {"best": best, "less": best * 0.95, "more": best * 1.05}
     found = terms(denoiser, x0, tried, generator=draws())
     steps = {name: one.steps.mean(0) for name, one in found.items()}

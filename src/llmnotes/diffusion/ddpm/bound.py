@@ -18,6 +18,7 @@ Sources
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,23 +147,49 @@ def terms(
     Source: Ho et al. 2020, eq. 5.
     """
     schedule = denoiser.schedule
+    check_levels(x0, levels)
     for name, variance in variances.items():
         check_variance(name, variance, schedule)
     costs: dict[str, list] = {name: [] for name in variances}
-    with evaluating(denoiser):
-        for step in range(1, schedule.steps + 1):
-            t = torch.full(x0.shape[:1], step, device=x0.device)
-            noise = draw(x0.shape, x0.device, generator).to(x0)
-            xt = schedule.noisy(x0, t, noise)
-            said = clipped(denoiser.data(xt, t, condition), clip)
-            for name, variance in variances.items():
-                cost = one(schedule, x0, said, xt, t, variance[step], levels)
-                costs[name].append(cost.flatten(1).sum(1))
+    for t, xt, said in guesses(denoiser, x0, condition, generator, clip):
+        for name, variance in variances.items():
+            of_t = variance[int(t[0])]
+            cost = one(schedule, x0, said, xt, t, of_t, levels)
+            costs[name].append(cost.flatten(1).sum(1))
     start = prior(schedule, x0)
     return {
         name: Terms(start, torch.stack(cost[1:], 1), cost[0])
         for name, cost in costs.items()
     }
+
+
+@torch.no_grad()
+def squared_errors(
+    denoiser: Denoiser,
+    x0: Float[Tensor, "batch *shape"],
+    condition: Any = None,
+    *,
+    generator: torch.Generator,
+    clip: float | None = 1.0,
+) -> Float[Tensor, "steps"]:
+    """Mean squared error of a number of x̂_0 at t = 0 … T, for `optimal`.
+
+    Of pictures to learn from: what is measured on those that are judged
+    knows more than a model may.
+    """
+    found = guesses(denoiser, x0, condition, generator, clip)
+    wrong = [(said - x0).double().square().mean() for _, _, said in found]
+    return torch.stack([torch.zeros_like(wrong[0]), *wrong])
+
+
+def guesses(denoiser, x0, condition, generator, clip) -> Iterator[tuple]:
+    """Each t from 1 to T, as a row; x_t; and the guess of x_0."""
+    with evaluating(denoiser):
+        for step in range(1, denoiser.schedule.steps + 1):
+            t = torch.full(x0.shape[:1], step, device=x0.device)
+            noise = draw(x0.shape, x0.device, generator).to(x0)
+            xt = denoiser.schedule.noisy(x0, t, noise)
+            yield t, xt, clipped(denoiser.data(xt, t, condition), clip)
 
 
 def one(schedule, x0, said, xt, t, variance, levels) -> Tensor:

@@ -66,7 +66,7 @@ class Gamma(nn.Module):
 
 
 class CosineGamma(Gamma):
-    """Cosine: α = cos(πu/2). Source: Nichol & Dhariwal 2021, eq. 17, without s."""
+    """Cosine: α = cos(πu/2). Source: Nichol & Dhariwal 2021, eq. 17."""
 
     def curve(self, u: Tensor) -> Tensor:
         """Here γ = 2 ln tan(πu/2)."""
