@@ -12,7 +12,7 @@ from llmnotes.diffusion.ddpm import bound, continuous, likelihood, log_snr
 from llmnotes.diffusion.ddpm.task import LEVELS, digits, generator
 from tests.diffusion.ddpm.denoisers import trained
 
-SIZE, DRAWS, BATCH, BATCHES = 64, 64, 64, 200
+SIZE, DRAWS, BATCH, BATCHES = 64, 48, 64, 150
 VALUES = continuous.grey_levels(LEVELS)
 
 
