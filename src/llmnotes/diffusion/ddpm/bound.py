@@ -47,7 +47,7 @@ class Terms:
         return self.prior + self.steps.sum(1) + self.decoder
 
 
-def fixed_small(schedule: Schedule) -> Float[Tensor, "steps"]:
+def fixed_small(schedule: Schedule) -> Float[Tensor, "times"]:
     """β̃_t, right if every picture were the same one.
 
     β̃_1 is 0, with which no Gaussian can decode: here β_1 stands for it
@@ -57,14 +57,14 @@ def fixed_small(schedule: Schedule) -> Float[Tensor, "steps"]:
     return torch.cat([tilde[:1], schedule.betas[1:2], tilde[2:]])
 
 
-def fixed_large(schedule: Schedule) -> Float[Tensor, "steps"]:
+def fixed_large(schedule: Schedule) -> Float[Tensor, "times"]:
     """β_t, right if pictures were noise. Source: Ho et al. 2020, §3.2."""
     return schedule.betas.clone()
 
 
 def optimal(
-    schedule: Schedule, error: Float[Tensor, "steps"]
-) -> Float[Tensor, "steps"]:
+    schedule: Schedule, error: Float[Tensor, "times"]
+) -> Float[Tensor, "times"]:
     """β̃_t + c_t² · error_t: the variance with the smallest bound.
 
     error: mean squared error of one number of x̂_0 at each t, 0 … T; for a
@@ -80,14 +80,14 @@ def optimal(
     return posterior_variance(schedule) + shrink(schedule) ** 2 * error
 
 
-def posterior_variance(schedule: Schedule) -> Float[Tensor, "steps"]:
+def posterior_variance(schedule: Schedule) -> Float[Tensor, "times"]:
     """β̃_t for t = 0 … T; 0 at both 0 and 1."""
     bar = schedule.alphas_bar
     tilde = (1 - bar[:-1]) / (1 - bar[1:]) * schedule.betas[1:]
     return torch.cat([bar.new_zeros(1), tilde])
 
 
-def shrink(schedule: Schedule) -> Float[Tensor, "steps"]:
+def shrink(schedule: Schedule) -> Float[Tensor, "times"]:
     """c_t for t = 0 … T: the mean of x_{t-1} moves by c_t for 1 of x̂_0."""
     bar = schedule.alphas_bar
     share = bar[:-1].sqrt() * schedule.betas[1:] / (1 - bar[1:])
@@ -132,7 +132,7 @@ def decoder(
 def terms(
     denoiser: Denoiser,
     x0: Float[Tensor, "batch *shape"],
-    variances: dict[str, Float[Tensor, "steps"]],
+    variances: dict[str, Float[Tensor, "times"]],
     condition: Any = None,
     *,
     generator: torch.Generator,
@@ -171,7 +171,7 @@ def squared_errors(
     *,
     generator: torch.Generator,
     clip: float | None = 1.0,
-) -> Float[Tensor, "steps"]:
+) -> Float[Tensor, "times"]:
     """Mean squared error of a number of x̂_0 at t = 0 … T, for `optimal`.
 
     Of pictures to learn from: what is measured on those that are judged

@@ -63,19 +63,19 @@ class Gaussian:
         gain = alpha * self.variance / total
         return self.mean + gain * (xt - alpha * self.mean)
 
-    def total(self, schedule: Schedule) -> Float[Tensor, "steps"]:
+    def total(self, schedule: Schedule) -> Float[Tensor, "times"]:
         """Var(x_t), t = 0 … T."""
         bar = schedule.alphas_bar
         return bar * self.variance + 1 - bar
 
-    def unknown(self, schedule: Schedule) -> Float[Tensor, "steps"]:
+    def unknown(self, schedule: Schedule) -> Float[Tensor, "times"]:
         """Var(x_0 | x_t), t = 0 … T."""
         rest = 1 - schedule.alphas_bar
         return torch.where(
             rest > 0, self.variance * rest / self.total(schedule), 0.0
         )
 
-    def reverse(self, schedule: Schedule) -> Float[Tensor, "steps"]:
+    def reverse(self, schedule: Schedule) -> Float[Tensor, "times"]:
         """Var(x_{t-1} | x_t), t = 0 … T; 0 at t = 0."""
         total = self.total(schedule)
         before = torch.cat([total[:1], total[:-1]])
@@ -105,8 +105,8 @@ class Exact(Denoiser):
 
 
 def losses(
-    gaussian: Gaussian, schedule: Schedule, variance: Float[Tensor, "steps"]
-) -> Float[Tensor, "steps"]:
+    gaussian: Gaussian, schedule: Schedule, variance: Float[Tensor, "times"]
+) -> Float[Tensor, "times"]:
     """What step t = 1 … T loses with variance[t], nats; at 0 the prior's.
 
     Source: the chain rule of KL, from x_T to x_0: each loss is the KL of the
@@ -122,7 +122,7 @@ def losses(
 
 
 def gap(
-    gaussian: Gaussian, schedule: Schedule, variance: Float[Tensor, "steps"]
+    gaussian: Gaussian, schedule: Schedule, variance: Float[Tensor, "times"]
 ) -> float:
     """Bound minus -ln p(x_0) for one number, on average, in nats.
 
