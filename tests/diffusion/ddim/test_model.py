@@ -6,6 +6,8 @@ from llmnotes.diffusion.ddim import (
     DDIM,
     DPMSolver2M,
     Euler,
+    Guess,
+    Point,
     encode,
     path,
     sample,
@@ -256,3 +258,19 @@ def test_whatever_has_a_schedule_and_guesses_can_be_sampled():
 
     ends = sample(Grey(), (2, 3, 8, 8), generator=seeded(), steps=5)
     assert torch.equal(ends, torch.full((2, 3, 8, 8), 0.25))
+
+
+def test_the_figure_s_numbers_are_the_package_s():
+    from llmnotes._site.figures import ddim as figure
+
+    u = torch.arange(figure.FEW, -1, -1) / figure.FEW
+    way = [Point(*figure.levels(float(v))) for v in u]
+    found = [1.3]
+    for now, then in zip(way, way[1:], strict=False):
+        x = torch.tensor([found[-1]], dtype=torch.float64)
+        at = figure.guess(found[-1], u[len(found) - 1].item())
+        x0 = torch.tensor([at], dtype=torch.float64)
+        found.append(
+            float(DDIM().step(x, Guess(now, x0, x0), then, None, None))
+        )
+    assert [x for _, x in figure.few(1.3)] == pytest.approx(found)
