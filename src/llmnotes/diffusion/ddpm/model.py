@@ -35,6 +35,14 @@ class Denoiser(nn.Module):
         self.network, self.schedule = network, schedule
         self.target = target
 
+    def nothing(self, condition: Any) -> Any:
+        """A condition of this form that says nothing; None, if there is none.
+
+        Its network knows, by a method of this name.
+        """
+        known = getattr(self.network, "nothing", None)
+        return None if known is None else known(condition)
+
     def forward(
         self,
         xt: Float[Tensor, "batch *shape"],
