@@ -1,5 +1,6 @@
 """DDPM: pictures from noise, one small step at a time."""
 
+from llmnotes.diffusion.ddpm.ema import EMA
 from llmnotes.diffusion.ddpm.model import (
     Denoiser,
     chain,
