@@ -9,6 +9,7 @@ from llmnotes.diffusion.ddpm.model import (
 )
 from llmnotes.diffusion.ddpm.network import MLPConfig, ResidualMLP
 from llmnotes.diffusion.ddpm.schedule import (
+    Levels,
     Schedule,
     cosine,
     linear,
