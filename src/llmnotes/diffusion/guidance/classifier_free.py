@@ -32,7 +32,9 @@ def guide(
     with_: Float[Tensor, "batch *shape"],
     scale: float,
 ) -> Float[Tensor, "batch *shape"]:
-    """u + s (c - u): along the line from u to c, and past c above 1.
+    """Along the line from u to c, and past c where s is above 1.
+
+    It is u + s (c - u).
 
     x_0, ε and v can all be guided so, with the same outcome: each is a
     stretched and shifted other. Source: Ho & Salimans 2022, eq. 6.

@@ -106,7 +106,11 @@ def check_forms(first: Any, rest: tuple) -> None:
         )
     for other in rest:
         same = type(other) is type(first) and len(other) == len(first)
-        if not same or isinstance(first, dict) and other.keys() != first:
+        if (
+            not same
+            or isinstance(first, dict)
+            and other.keys() != first.keys()
+        ):
             raise ValueError(
                 f"condition: got {type(first).__name__} of {len(first)} and "
                 f"{type(other).__name__}, expected the same form"

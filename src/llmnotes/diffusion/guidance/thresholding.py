@@ -8,7 +8,6 @@ Sources
 - Saharia et al. 2022, "Imagen", arXiv 2205.11487, §2.3 and appendix A.2.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
