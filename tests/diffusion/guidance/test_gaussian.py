@@ -9,6 +9,7 @@ from llmnotes.diffusion.guidance import (
     GaussianDenoiser,
     Normal,
     drawn,
+    drawn_with_noise,
     tilted,
 )
 from llmnotes.diffusion.guidance.gaussian import legendre
@@ -77,11 +78,55 @@ def test_the_samplers_own_denoiser_obeys_it():
     assert x[0].item() == pytest.approx(law.mean, rel=0.015)
 
 
+@pytest.mark.parametrize(("without", "with_", "scale"), CASES)
+def test_ddpm_draws_what_its_own_equation_ends_in(without, with_, scale):
+    """Mean and variance by Heun's steps along dz = 2 slope dk + noise.
+
+    Going down by dk the slope counts twice, and 2k dk of variance comes in.
+    """
+    steps, last = 1500, 1e4
+    ratio, k = (1e-4 / last) ** (1 / steps), last
+    weights = (1 - scale, scale)
+
+    def change(state, k):
+        mean, variance = state
+        pull = [
+            w * 2 * k / (n.std**2 + k**2)
+            for w, n in zip(weights, (without, with_), strict=True)
+        ]
+        means = (without.mean, with_.mean)
+        down = sum(p * (mean - m) for p, m in zip(pull, means, strict=True))
+        return down, 2 * sum(pull) * variance - 2 * k
+
+    state = (0.0, last**2)
+    for _ in range(steps):
+        step, first = k * ratio - k, change(state, k)
+        guess = [s + step * c for s, c in zip(state, first, strict=True)]
+        second = change(guess, k * ratio)
+        state = [
+            s + step * (a + b) / 2
+            for s, a, b in zip(state, first, second, strict=True)
+        ]
+        k *= ratio
+    law = drawn_with_noise(without, with_, scale)
+    assert law.std == pytest.approx(state[1] ** 0.5, rel=2e-3)
+    assert law.mean == pytest.approx(state[0], rel=2e-3, abs=2e-3)
+
+
+def test_with_noise_it_is_neither_law_by_hand():
+    """σ_c² = ¼, s = 2: variance ¼ (1 - 4^-3) / (3 · ¾) = 7/64."""
+    law = drawn_with_noise(U, Normal(1.0, 0.5), 2)
+    assert law.std**2 == pytest.approx(7 / 64)
+    assert law.mean == pytest.approx((1 - 1 / 16) / (3 / 4))
+    assert drawn(U, C, 2).std < law.std < tilted(U, C, 2).std
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_at_0_and_1_both_are_what_was_learned(scale):
     without, with_ = Normal(0.3, 1.3), Normal(1.1, 0.6)
     expected = pytest.approx((without, with_)[int(scale)])
     assert drawn(without, with_, scale) == expected
+    assert drawn_with_noise(without, with_, scale) == expected
     assert tilted(without, with_, scale) == expected
 
 
@@ -91,6 +136,7 @@ def test_shifted_only_both_are_the_shift_stretched(w):
     law = Normal((1 + w) * 0.7, 1.0)
     u, c = Normal(0.0, 1.0), Normal(0.7, 1.0)
     assert drawn(u, c, 1 + w) == pytest.approx(law)
+    assert drawn_with_noise(u, c, 1 + w) == pytest.approx(law)
     assert tilted(u, c, 1 + w) == pytest.approx(law)
     schedule, t = Schedule(cosine(9)), torch.tensor([1, 5, 9])
     xt = torch.tensor([[0.3], [-1.2], [2.0]], dtype=torch.float64)

@@ -18,6 +18,7 @@ from llmnotes.diffusion.guidance.gaussian import (
     GaussianDenoiser,
     Normal,
     drawn,
+    drawn_with_noise,
     tilted,
 )
 from llmnotes.diffusion.guidance.guided import (

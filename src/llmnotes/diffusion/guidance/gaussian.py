@@ -5,12 +5,15 @@ without, with_ = N(m_u, σ_u²), N(m_c, σ_c²): the data, without and with the
 scale          = s in u + s (c - u)
 tilted         = the density p_u^(1-s) p_c^s, made to integrate to 1: what
                  guidance is said to draw from
-drawn          = what the deterministic sampler does draw, with exact scores
+drawn          = what samplers do draw, with exact scores and without noise;
+                 drawn_with_noise: with DDPM's noise at each step
 
 With z = x/alpha and k = sigma/alpha, the sampler follows
 z' = k [(1-s) (z - m_u)/(σ_u² + k²) + s (z - m_c)/(σ_c² + k²)], a line in z at
 every k. So z is stretched by (σ_u² + k²)^((1-s)/2) (σ_c² + k²)^(s/2), which is
-k itself where the noise begins, and σ_u^(1-s) σ_c^s where it ends.
+k itself where the noise begins, and σ_u^(1-s) σ_c^s where it ends. With DDPM's
+noise the slope counts twice and 2k of variance comes in on the way. All
+integrals become averages over y² or y = σ_c²/(σ_c² + k²), from 0 to 1.
 
 Sources
 - Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based
@@ -50,23 +53,45 @@ def tilted(without: Normal, with_: Normal, scale: float) -> Normal:
 
 
 def drawn(without: Normal, with_: Normal, scale: float) -> Normal:
-    """What the sampler draws: std σ_u^(1-s) σ_c^s.
+    """What a sampler without noise draws: std σ_u^(1-s) σ_c^s.
 
-    Its mean is m_u + s (m_c - m_u) times the mean, over y from 0 to 1, of
-    ((σ_c² + (σ_u² - σ_c²) y²) / σ_u²)^((s-1)/2), here by Gauss-Legendre.
-    Equal spreads leave it at m_u + s (m_c - m_u).
+    Its mean is m_u + s (m_c - m_u) times the average of
+    `narrowed`(y²)^((s-1)/2) over y from 0 to 1.
     """
+    y, weights = legendre()
+    kept = narrowed(without, with_, y**2) ** ((scale - 1) / 2)
     std = without.std ** (1 - scale) * with_.std**scale
-    y, weights = legendre(64)
-    first, second = without.std**2, with_.std**2
-    base = (second + (first - second) * y**2) / first
-    less = float((weights * base ** ((scale - 1) / 2)).sum())
-    apart = with_.mean - without.mean
-    return Normal(without.mean + scale * apart * less, std)
+    return Normal(moved(without, with_, scale, weights @ kept), std)
+
+
+def drawn_with_noise(without: Normal, with_: Normal, scale: float) -> Normal:
+    """What DDPM draws in many steps: variance (1 - r^(2s-1))/((2s-1)(1-r)).
+
+    That is in units of σ_c², with r = σ_c²/σ_u²; the mean is
+    m_u + (m_c - m_u)(1 - r^s)/(1 - r). Here as averages of `narrowed`(y),
+    which hold for r = 1, too.
+    """
+    y, weights = legendre()
+    narrow = narrowed(without, with_, y) ** (scale - 1)
+    std = with_.std * math.sqrt(float(weights @ narrow**2))
+    return Normal(moved(without, with_, scale, weights @ narrow), std)
+
+
+def narrowed(
+    without: Normal, with_: Normal, y: Float[Tensor, "nodes"]
+) -> Float[Tensor, "nodes"]:
+    """From σ_c²/σ_u² at y = 0 to 1 at y = 1, in a line."""
+    ratio = (with_.std / without.std) ** 2
+    return ratio + (1 - ratio) * y
+
+
+def moved(without: Normal, with_: Normal, scale, kept) -> float:
+    """The mean, where a part of the whole move s (m_c - m_u) is kept."""
+    return without.mean + scale * (with_.mean - without.mean) * float(kept)
 
 
 def legendre(
-    count: int,
+    count: int = 64,
 ) -> tuple[Float[Tensor, "nodes"], Float[Tensor, "nodes"]]:
     """Nodes between 0 and 1 and their weights, which sum to 1.
 

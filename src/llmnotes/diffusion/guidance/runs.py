@@ -44,11 +44,11 @@ class RecognizingClean(Recognizing):
 
 
 def recognizer(
-    task: Recognizing, steps: int = STEPS, seed: int = 0
+    task: Recognizing, steps: int = STEPS, rate: float = RATE, seed: int = 0
 ) -> NoisyClassifier:
     """A classifier that has learned a task; frozen."""
     torch.manual_seed(seed)
     classifier = NoisyClassifier()
-    config = runs.config(steps, RATE, seed)
+    config = runs.config(steps, rate, seed)
     train.fit(classifier, task, config, progress=False)
     return classifier.requires_grad_(False).eval()
