@@ -210,6 +210,14 @@ def test_a_loop_that_clamps_x_t_loses_the_distribution():
     assert clamped.std() < 0.9 * right.std()
 
 
+def test_without_new_noise_all_samples_are_the_mean():
+    model = Exact(Gaussian(0.3, 0.4**2), Schedule(cosine(60)))
+    made = exhibits.silent(model, (50, 1), seeded())
+    torch.testing.assert_close(
+        made, torch.full((50, 1), 0.3), rtol=0, atol=1e-3
+    )
+
+
 def test_a_single_picture_hides_the_bad_loop():
     """Where all data is one number, the last guess mends everything."""
     model = Exact(Gaussian(0.25, 0.0), Schedule(cosine(60)))
