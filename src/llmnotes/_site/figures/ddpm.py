@@ -13,38 +13,58 @@ NOISED, WAY, DRAWN = (
     f"diffusion/ddpm:{name}" for name in ("noised", "way", "drawn")
 )
 SIDE = 8  # pixels
-FEW = (0, 200, 400, 600, 1000)  # t that a phone shows
+NOISE = "q: noise is added,\nnothing is learned"
+DRAW = "p_{θ}: a network says\nwhat is under the noise"
 
 
 def chain(page) -> Drawing:
-    """Above, noise is added to a real digit; below, taken from noise."""
-    wide, narrow = Pen(680, 306), Pen(343, 322)
+    """A real digit becomes noise; other noise becomes a digit."""
     there = {row["t"]: levels(row["picture"]) for row in rows(page, NOISED)}
     back = {row["t"]: levels(row["picture"]) for row in rows(page, WAY)}
-    _both(wide, page, there, back, sorted(there), 64, 12)
-    _both(narrow, page, there, back, FEW, 56, 14)
-    return Drawing(wide, narrow, reads=(NOISED, WAY))
+    return Drawing(
+        _across(page, there, back), _down(page, there, back),
+        reads=(NOISED, WAY),
+    )  # fmt: skip
 
 
-def _both(pen, page, there, back, times, side, gap) -> None:
+def _across(page, there, back) -> Pen:
     """Two rows of pictures whose columns are the same t."""
-    left = (pen.width - len(times) * (side + gap) + gap) / 2
-    right = pen.width - left
-    top, below = 48, 48 + side + 74
-    with signs.linked(pen, page, f"{CODE}.schedule:Schedule.noisy"):
-        words = "q: noise is added, nothing is learned"
-        pen.text(left, 14, words, "small bold", "start")
-        pen.arrow(left, 34, right, 34, "c6")
+    side, step = 62, 76
+    pen = Pen(680, 2 * side + 146)
+    right = (len(there) - 1) * step + side + 4
+    below = side + 88
+    with signs.linked(pen, page, f"{CODE}.schedule:Levels.noisy"):
+        pen.text(4, 12, NOISE.replace("\n", " "), "small bold", "start")
+        pen.arrow(4, 30, right, 30, "c6")
     with signs.linked(pen, page, f"{CODE}.model:chain"):
-        words = "p_{θ}: a network says what is under the noise"
-        pen.text(right, below + side + 46, words, "small bold", "end")
-        pen.arrow(right, below + side + 22, left, below + side + 22, "c2")
-    for i, t in enumerate(times):
-        x = left + i * (side + gap)
-        pixels.put(pen, x, top, side, there[t])
+        words, y = DRAW.replace("\n", " "), below + side + 14
+        pen.text(right, y + 20, words, "small bold", "end")
+        pen.arrow(right, y, 4, y, "c2")
+    for i, t in enumerate(sorted(there)):
+        x = 4 + i * step
+        pixels.put(pen, x, 42, side, there[t])
         pixels.put(pen, x, below, side, back[t])
-        name = "x_{0}" if t == 0 else f"x_{{{t}}}"
-        pen.text(x + side / 2, top + side + 37, name, "italic")
+        pen.text(x + side / 2, side + 64, f"x_{{{t}}}", "italic")
+    return pen
+
+
+def _down(page, there, back) -> Pen:
+    """Two columns of pictures whose rows are the same t, for a phone."""
+    side, step, top = 50, 58, 46
+    pen = Pen(343, top + step * len(there))
+    bottom = pen.height - step + side
+    with signs.linked(pen, page, f"{CODE}.schedule:Levels.noisy"):
+        pen.text(4, 18, NOISE, "small bold", "start")
+        pen.arrow(46, top, 46, bottom, "c6")
+    with signs.linked(pen, page, f"{CODE}.model:chain"):
+        pen.text(339, 18, DRAW, "small bold", "end")
+        pen.arrow(297, bottom, 297, top, "c2")
+    for i, t in enumerate(sorted(there)):
+        y = top + i * step
+        pixels.put(pen, 62, y, side, there[t])
+        pixels.put(pen, 231, y, side, back[t])
+        pen.text(171, y + side / 2, f"x_{{{t}}}", "italic")
+    return pen
 
 
 def samples(page) -> Drawing:
