@@ -25,7 +25,7 @@ NO_RANKING = "No ranking: "
 TIMES = (0, 1, 10, 100, 250, 500, 750, 900, 1000)
 CHAIN = (0, 50, 100, 200, 300, 400, 600, 800, 1000)  # t that are shown
 NOISED = 480  # the digit whose way into noise is shown
-EVERY = 300  # steps between two looks at a run
+EVERY = 600  # steps between two looks at a run
 MODELS = {
     "v": ("velocity", "cosine", "l2", 1.0),
     "ε": ("noise", "cosine", "l2", 1.0),
@@ -258,7 +258,7 @@ def bench_a_run(record):
         "it draws",
         prediction=(
             "The loss begins at .6, has lost most of what it ever loses after "
-            "300 steps and falls by less than a tenth from then on; the "
+            "600 steps and falls by less than a tenth from then on; the "
             "distance of the samples falls to a fifth meanwhile."
         ),
         columns={"step": "", "loss": "", "loss_lowest": "",
