@@ -104,6 +104,7 @@ def test_the_loss_of_a_batch_by_hand():
     assert absolute.item() == pytest.approx(batch[0].abs().mean().item())
 
 
+@torch.no_grad()
 def test_it_is_judged_by_held_out_pictures_with_the_same_noise():
     learned, model = task(), denoiser()
     assert learned.evaluate(model) == learned.evaluate(model)
