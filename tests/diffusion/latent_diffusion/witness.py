@@ -87,11 +87,13 @@ def scatter(model, seed=0):
 
 def their_unet(shape):
     """Their U-Net of this shape in float64."""
+    torch.manual_seed(0)
     return scatter(UNet2DConditionModel(**shape).double())
 
 
 def their_autoencoder(shape):
     """Their autoencoder of this shape in float64."""
+    torch.manual_seed(0)
     count = len(shape["block_out_channels"])
     blocks = dict(
         down_block_types=("DownEncoderBlock2D",) * count,
@@ -102,12 +104,14 @@ def their_autoencoder(shape):
 
 def our_unet(shape, theirs=None):
     """Our U-Net of this shape, with their weights."""
+    torch.manual_seed(0)
     ours = UNet(UNetConfig(**shape)).double()
     return scatter(ours) if theirs is None else same_weights(ours, theirs)
 
 
 def our_autoencoder(shape, theirs=None):
     """Our autoencoder of this shape, with their weights."""
+    torch.manual_seed(0)
     ours = Autoencoder(AutoencoderConfig(**shape)).double()
     return scatter(ours) if theirs is None else same_weights(ours, theirs)
 

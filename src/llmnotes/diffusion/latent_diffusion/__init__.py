@@ -12,4 +12,9 @@ from llmnotes.diffusion.latent_diffusion.config import (
     AutoencoderConfig,
     UNetConfig,
 )
+from llmnotes.diffusion.latent_diffusion.files import (
+    read_autoencoder,
+    read_unet,
+    save_pretrained,
+)
 from llmnotes.diffusion.latent_diffusion.unet import UNet
