@@ -138,7 +138,7 @@ def read_weights(
         raise ValueError(
             f"{single}: no such file, and {pickles[0].name} is a pickle, "
             "which can run code; expected safetensors: load it with "
-            "transformers and call save_pretrained"
+            "the library that wrote it and call its save_pretrained"
         )
     return single, read_tensors(single)
 
