@@ -1,0 +1,1 @@
+"""Pictures from noise: text-to-image models, small enough to train."""
