@@ -1,5 +1,6 @@
 """DDPM: pictures from noise, one small step at a time."""
 
+from llmnotes.diffusion.ddpm.ema import EMA
 from llmnotes.diffusion.ddpm.model import (
     Denoiser,
     chain,
@@ -8,6 +9,7 @@ from llmnotes.diffusion.ddpm.model import (
 )
 from llmnotes.diffusion.ddpm.network import MLPConfig, ResidualMLP
 from llmnotes.diffusion.ddpm.schedule import (
+    Levels,
     Schedule,
     cosine,
     linear,

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmnotes.diffusion.ddpm.schedule import Schedule, check_times
+from llmnotes.diffusion.ddpm.schedule import Levels, check_times
 from llmnotes.diffusion.ddpm.targets import Target, noise_from
 from llmnotes.modes import evaluating
 
@@ -30,10 +30,18 @@ class Denoiser(nn.Module):
     shape of xt; `time` is t / T, between 0 and 1.
     """
 
-    def __init__(self, network: nn.Module, schedule: Schedule, target: Target):
+    def __init__(self, network: nn.Module, schedule: Levels, target: Target):
         super().__init__()
         self.network, self.schedule = network, schedule
         self.target = target
+
+    def nothing(self, condition: Any) -> Any:
+        """A condition of this form that says nothing; None, if there is none.
+
+        Its network knows, by a method of this name.
+        """
+        known = getattr(self.network, "nothing", None)
+        return None if known is None else known(condition)
 
     def forward(
         self,

@@ -72,6 +72,10 @@ class ResidualMLP(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.write = nn.Linear(width, config.size)
 
+    def nothing(self, condition: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
+        """As many conditions that name no class."""
+        return torch.full_like(condition, self.config.classes)
+
     def forward(
         self,
         x: Float[Tensor, "batch *shape"],

@@ -46,22 +46,16 @@ def cosine(steps: int = 1000, s: float = 0.008) -> Float[Tensor, "steps"]:
     return (1 - bar[1:] / bar[:-1]).clamp(max=LARGEST)
 
 
-class Schedule(nn.Module):
-    """β_t, ᾱ_t and what follows from them, as buffers in float64.
+class Levels(nn.Module):
+    """How much of the picture and how much noise there is at t = 0 … T.
 
-    They follow `.to(device)` and `state_dict()`, and stay float64 when the
-    model around them becomes half.
-
-    Raises `ValueError` for betas that are not one row between 0 and 1, or
-    that leave more than a tenth of the picture's amplitude at the end.
+    What depends on t is a buffer: it follows `.to(device)` and
+    `state_dict()`, and stays float64 when the model around it becomes half.
     """
 
-    def __init__(self, betas: Float[Tensor, "steps"], end: float = 0.1):
-        super().__init__()
-        check_betas(betas, end)
-        betas = torch.cat([betas.new_zeros(1), betas]).double()
-        self.register_buffer("betas", betas)
-        self.register_buffer("alphas_bar", (1 - betas).cumprod(0))
+    steps: int  # T
+    alphas: Float[Tensor, "times"]  # of the picture, at 0 … T
+    sigmas: Float[Tensor, "times"]  # of the noise
 
     def _apply(self, fn, recurse=True):
         """Follow to another device, not to another dtype."""
@@ -72,18 +66,13 @@ class Schedule(nn.Module):
             setattr(self, name, moved)
         return self
 
-    @property
-    def steps(self) -> int:
-        """T."""
-        return len(self.betas) - 1
-
     def alpha(self, t: Int[Tensor, "batch"], like: Tensor) -> Tensor:
-        """√ᾱ_t, shaped and typed to multiply pictures `like`."""
-        return self.at(self.alphas_bar.sqrt(), t, like)
+        """Alpha at each t, shaped and typed to multiply pictures `like`."""
+        return self.at(self.alphas, t, like)
 
     def sigma(self, t: Int[Tensor, "batch"], like: Tensor) -> Tensor:
-        """√(1 - ᾱ_t), shaped and typed to multiply pictures `like`."""
-        return self.at((1 - self.alphas_bar).sqrt(), t, like)
+        """Sigma at each t, shaped and typed to multiply pictures `like`."""
+        return self.at(self.sigmas, t, like)
 
     def at(
         self, values: Tensor, t: Int[Tensor, "batch"], like: Tensor
@@ -103,6 +92,36 @@ class Schedule(nn.Module):
         Source: Ho et al. 2020, eq. 4.
         """
         return self.alpha(t, x0) * x0 + self.sigma(t, x0) * noise
+
+
+class Schedule(Levels):
+    """β_t, ᾱ_t and what follows from them.
+
+    Raises `ValueError` for betas that are not one row between 0 and 1, or
+    that leave more than a tenth of the picture's amplitude at the end.
+    """
+
+    def __init__(self, betas: Float[Tensor, "steps"], end: float = 0.1):
+        super().__init__()
+        check_betas(betas, end)
+        betas = torch.cat([betas.new_zeros(1), betas]).double()
+        self.register_buffer("betas", betas)
+        self.register_buffer("alphas_bar", (1 - betas).cumprod(0))
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.betas) - 1
+
+    @property
+    def alphas(self) -> Float[Tensor, "times"]:
+        """√ᾱ_t."""
+        return self.alphas_bar.sqrt()
+
+    @property
+    def sigmas(self) -> Float[Tensor, "times"]:
+        """√(1 - ᾱ_t)."""
+        return (1 - self.alphas_bar).sqrt()
 
     def posterior(
         self,

@@ -11,11 +11,12 @@ Sources
 - Salimans & Ho 2022, "Progressive Distillation", arXiv 2202.00512, §4 (v).
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 
+@runtime_checkable
 class Target(Protocol):
     """What a network learns, and how the picture follows from it."""
 
