@@ -196,10 +196,14 @@ def run_data(options: argparse.Namespace) -> None:
     from llmnotes import pictures  # not above: it imports NumPy
 
     own = {"FILE": "of yours in UTF-8, by its path"}
-    kinds = {"text": corpora.names() | own, "images": pictures.names()}
+    kinds = {
+        "text": corpora.names() | own,
+        "images": pictures.names(),
+        "captioned": pictures.captioned_names(),
+    }
     for kind, found in kinds.items():
         for name, about in found.items():
-            print(f"{name:<18}{kind:<8}{about}")
+            print(f"{name:<18}{kind:<11}{about}")
 
 
 def saved(folder: str | Path) -> bool:

@@ -8,6 +8,7 @@ from llmnotes.scenes.checking import found as found
 from llmnotes.scenes.checking import read as read
 from llmnotes.scenes.checking import read_all as read_all
 from llmnotes.scenes.checking import share_right as share_right
+from llmnotes.scenes.checking import shifts as shifts
 from llmnotes.scenes.checking import verdict as verdict
 from llmnotes.scenes.checking import verdicts as verdicts
 from llmnotes.scenes.drawing import SIDE as SIDE

@@ -73,7 +73,7 @@ def generator_of(
 def check_batch(size: int, among: Sequence[Scene] | None, split: str) -> None:
     """Raise `ValueError` unless there is something to draw."""
     if size < 1:
-        raise ValueError(f"size: got {size}, expected at least 1")
+        raise ValueError(f"size: got {size}, expected at least 1 picture")
     if split not in SPLITS:
         raise ValueError(
             f"split: got {split!r}, expected one of {', '.join(SPLITS)}"

@@ -7,14 +7,16 @@ of it right. A picture with another number of things has nothing right.
 
 Sources
 - The idea, a program that reads attributes and relations back from generated
-  pictures: Gokhale et al. 2022, arXiv:2212.10015 (VISOR), section 3, with a
-  detector in place of our rules.
+  pictures: Gokhale et al. 2022, arXiv:2212.10015 (VISOR), with a detector in
+  place of our rules.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,7 +31,9 @@ from llmnotes.scenes.scene import (
 )
 from llmnotes.scenes.telling import parse
 
+WORDS = ("size", "colour", "shape")
 CHUNK = 256  # pictures looked at together: they stay in the cache
+DIAGONAL = 0.8  # short way per long way; drawn scenes stay below 0.65
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,16 @@ def _word(words: tuple[str, ...], index: int) -> str | None:
     return words[index] if index >= 0 else None
 
 
-def relation_of(one: Found, other: Found) -> str:
-    """Where one thing lies seen from another: the longer of both ways."""
+def relation_of(one: Found, other: Found) -> str | None:
+    """Where one thing lies seen from another, None on the diagonal.
+
+    The longer of both ways tells; nearly equal ones tell nothing.
+    """
     right = one.centre[0] - other.centre[0]
     down = one.centre[1] - other.centre[1]
+    short, long = sorted((abs(right), abs(down)))
+    if short >= DIAGONAL * long:
+        return None
     if abs(right) > abs(down):
         return "right of" if right > 0 else "left of"
     return "below" if down > 0 else "above"
@@ -137,7 +147,8 @@ def _scene(things: tuple[Found, ...]) -> Scene | None:
         return None
     if len(things) == 1:
         return Scene(clear)
-    return canonical(Scene(clear, relation_of(*things)))
+    relation = relation_of(*things)
+    return relation and canonical(Scene(clear, relation))
 
 
 def verdict(
@@ -156,13 +167,18 @@ def verdicts(
     Raises `ValueError` for unequally many, and for captions that `parse`
     refuses.
     """
-    if len(images) != len(scenes):
-        raise ValueError(
-            f"scenes: got {len(scenes)}, expected {len(images)}, one for "
-            "each picture"
-        )
+    check_pairs("scenes", scenes, images)
     wanted = [parse(s) if isinstance(s, str) else s for s in scenes]
     return list(map(_verdict, found(images), wanted))
+
+
+def check_pairs(name: str, given: Sequence | Tensor, images: Tensor) -> None:
+    """Raise `ValueError` unless there is one for each picture."""
+    if len(given) != len(images):
+        raise ValueError(
+            f"{name}: got {len(given)}, expected {len(images)}, one for each "
+            "picture"
+        )
 
 
 def _verdict(things: tuple[Found, ...], scene: Scene) -> Verdict:
@@ -185,11 +201,31 @@ def _matched(things: tuple[Found, ...], scene: Scene) -> tuple[int, Verdict]:
     return count, Verdict(True, sizes, colours, shapes, lies)
 
 
-WORDS = ("size", "colour", "shape")
-
-
 def _score(matched: tuple[int, Verdict]) -> int:
     return matched[0]
+
+
+def shifts(
+    images: Float[Tensor, "batch channels rows columns"],
+    others: Float[Tensor, "examples channels rows columns"],
+) -> Float[Tensor, "batch"]:
+    """How far the things of pictures lie from those of others, in pixels.
+
+    The mean distance of centres of mass, matched so that it is smallest,
+    whatever the things look like; nan where their number differs or is not
+    1 or 2. Raises `ValueError` for unequally many pictures.
+    """
+    check_pairs("others", others, images)
+    pairs = zip(found(images), found(others), strict=True)
+    return torch.tensor([_shift(one, other) for one, other in pairs])
+
+
+def _shift(things: tuple[Found, ...], others: tuple[Found, ...]) -> float:
+    if len(things) != len(others) or len(things) not in (1, 2):
+        return math.nan
+    ways = itertools.permutations([one.centre for one in others])
+    here = [one.centre for one in things]
+    return min(sum(map(math.dist, here, way)) for way in ways) / len(here)
 
 
 def share_right(

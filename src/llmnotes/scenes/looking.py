@@ -10,7 +10,7 @@ Several pictures at once; what is not clear has the number -1, never a guess.
 
 Sources
 - Own rules. Blobs by the smallest number among neighbours, until nothing
-  changes: Haralick 1981, "Some neighborhood operations".
+  changes: Haralick 1981, "Some Neighborhood Operators".
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from llmnotes.scenes.drawing import BACKGROUND, HALF, PALETTE, SIDE, coverage
 from llmnotes.scenes.scene import SHAPES, SIZES
 
 SPECK = 3  # blobs of fewer pixels are noise
-HUE = 0.35  # how far a blob's colour may lie from the palette's
+HUE = 0.25  # how far a blob's colour may lie from the palette's
 PURE = 0.8  # share of a blob's pixels that must have its colour
 FIT = 0.12  # the largest error of a template that counts as seen
+LEAD = 0.01  # by how much it must fit better than the next one
 NOTHING = SIDE * SIDE  # the number of a pixel in no blob
 UNCLEAR = -1
 
@@ -55,10 +56,10 @@ def look(images: Float[Tensor, "batch channels rows columns"]) -> Seen:
     are not finite.
     """
     check_images(images)
-    strength, hue = paint(images.float())
-    mask = strength.amax(1) > 0.5
-    number, blobs = largest(labels(mask))
-    colour = colours(images.float(), blobs, hue)
+    images = images.detach().float().cpu()
+    strength, hue = paint(images)
+    number, blobs = largest(labels(strength.amax(1) > 0.5))
+    colour = colours(images, blobs, hue)
     own = own_strength(strength, blobs, colour)
     centre = centres_of_mass(own)
     size, shape, error = fitted(own, centre)
@@ -102,22 +103,19 @@ def labels(
     mask: Bool[Tensor, "batch rows columns"],
 ) -> Int[Tensor, "batch rows columns"]:
     """Number the blobs: each has that of its first pixel."""
-    numbers = torch.arange(NOTHING).view(SIDE, SIDE)
+    numbers = torch.arange(NOTHING, dtype=torch.int16).view(SIDE, SIDE)
     found = torch.where(mask, numbers, NOTHING)
     while True:
-        padded = torch.nn.functional.pad(found, (1, 1, 1, 1), value=NOTHING)
-        beside = torch.stack(
-            [
-                padded[:, 1:-1, 1:-1],
-                padded[:, :-2, 1:-1],
-                padded[:, 2:, 1:-1],
-                padded[:, 1:-1, :-2],
-                padded[:, 1:-1, 2:],
-            ]
-        )
-        least = torch.where(mask, beside.amin(0), NOTHING)
+        least = found.clone()
+        for axis in (1, 2):
+            long = SIDE - 1
+            first, last = (found.narrow(axis, i, long) for i in (0, 1))
+            ahead, behind = (least.narrow(axis, i, long) for i in (1, 0))
+            torch.minimum(ahead, first, out=ahead)
+            torch.minimum(behind, last, out=behind)
+        least.masked_fill_(~mask, NOTHING)
         if torch.equal(least, found):
-            return found
+            return found.long()
         found = least
 
 
@@ -140,14 +138,14 @@ def colours(
 ) -> Int[Tensor, "batch things"]:
     """The colour of each blob; -1 if it has none or several.
 
-    The three strongest quarters of a blob tell: its edge is mixed.
+    The edge makes a blob fainter, not another colour, so its distance to a
+    colour is measured along that colour's ray.
     """
     area = blobs.sum((2, 3)).clamp(min=1)
     away = images.clamp(0, 1) - torch.tensor(BACKGROUND)[:, None, None]
     mean = torch.einsum("bkrc,btrc->btk", away, blobs.float())
     mean = mean / area[..., None]
     ways = rays()
-    # The edge makes a blob fainter, not another colour: scale it away.
     scale = (mean @ ways.T) / ways.square().sum(1)
     apart = (mean[:, :, None] - scale[..., None] * ways).norm(dim=-1)
     nearest = apart.argmin(-1)
@@ -205,8 +203,8 @@ def fitted(
     template = coverage(shapes.expand(wide), half.expand(wide), box)
     apart = (own[:, :, None] - template).square().sum((3, 4))
     error = apart / template.square().sum((3, 4)).clamp(min=1e-6)
-    best = error.argmin(-1)
-    error = error.amin(-1)
-    fits = error <= FIT
+    two = error.topk(2, largest=False)
+    error, best = two.values[..., 0], two.indices[..., 0]
+    fits = (error <= FIT) & (two.values[..., 1] - error >= LEAD)
     size = torch.where(fits, sizes[best], UNCLEAR)
     return size, torch.where(fits, shapes[best], UNCLEAR), error

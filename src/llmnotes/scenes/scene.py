@@ -8,8 +8,7 @@ HELD_OUT = pairs of colour and shape that are never trained on
 
 Sources
 - Johnson et al. 2017, arXiv:1612.06890 (CLEVR): things with attributes and
-  relations, drawn by a program, and pairs of attributes held out
-  (section 4.7, CoGenT).
+  relations, drawn by a program; pairs of attributes are held out (CoGenT).
 """
 
 import functools

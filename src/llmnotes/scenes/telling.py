@@ -6,9 +6,8 @@ opening  = words in front that mean nothing
 phrase   = one of three ways to say a relation; the canonical one is first
 
 Sources
-- Own grammar. That paraphrases must count as right answers of a caption is
-  Radford et al. 2021, arXiv:2103.00020, section 2.3, read the other way
-  round: there each picture has one caption.
+- Own grammar, in the manner of Johnson et al. 2017, arXiv:1612.06890: words
+  from templates, so that a program knows what each sentence means.
 """
 
 import difflib
