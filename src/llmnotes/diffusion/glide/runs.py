@@ -21,6 +21,7 @@ from llmnotes import scenes, train
 from llmnotes.diffusion.ddim import DPMSolver2M, Solver, sample
 from llmnotes.diffusion.ddpm import Denoiser, Schedule, cosine
 from llmnotes.diffusion.ddpm.runs import TARGETS
+from llmnotes.diffusion.ddpm.task import generator
 from llmnotes.diffusion.glide.encoders import CaptionConfig, Captions
 from llmnotes.diffusion.glide.model import DiT, DiTConfig
 from llmnotes.diffusion.glide.task import EMPTY, Drawing, shown
@@ -75,19 +76,18 @@ def learn(
 
 
 def draw(
-    denoiser: Denoiser, captions: Sequence[str], *, scale: float = 2.0,
-    steps: int = 20, solver: Solver | None = None, seed: int = 0,
+    denoiser: Denoiser, captions: Sequence[str], *,
+    generator: torch.Generator, scale: float = 2.0, steps: int = 20,
+    solver: Solver | None = None,
 ) -> Float[Tensor, "batch channels rows columns"]:  # fmt: skip
-    """A picture for each caption, from 0 to 1; the same for a seed."""
+    """A picture for each caption, from 0 to 1."""
     ids = VOCABULARY.encode(captions)
-    generator = torch.Generator().manual_seed(seed)
-    guided = ClassifierFree(denoiser, scale)
     shape = denoiser.network.config
-    shape = len(ids), shape.channels, shape.rows, shape.columns
+    size = len(ids), shape.channels, shape.rows, shape.columns
     return shown(
         sample(
-            guided, shape, ids, generator=generator, steps=steps,
-            solver=solver or DPMSolver2M(),
+            ClassifierFree(denoiser, scale), size, ids, steps=steps,
+            generator=generator, solver=solver or DPMSolver2M(),
         )
     )  # fmt: skip
 
@@ -102,11 +102,12 @@ def asked(count: int, objects: int = 2, held_out: bool = False, seed: int = 9):
 
 def right(
     denoiser: Denoiser, count: int = 256, objects: int = 2,
-    held_out: bool = False, **options,
+    held_out: bool = False, seed: int = 0, **options,
 ) -> dict[str, float]:  # fmt: skip
     """Share of pictures that show each attribute of their captions.
 
     `options` are those of `draw`.
     """
     captions, wanted = asked(count, objects, held_out)
-    return scenes.share_right(draw(denoiser, captions, **options), wanted)
+    drawn = draw(denoiser, captions, generator=generator(seed), **options)
+    return scenes.share_right(drawn, wanted)
