@@ -18,4 +18,9 @@ from llmnotes.diffusion.clip.losses import (
     multi_positive_loss,
     sigmoid_loss,
 )
-from llmnotes.diffusion.clip.model import CLIP, end_of_text, quick_gelu
+from llmnotes.diffusion.clip.model import (
+    CLIP,
+    SigmoidCLIP,
+    end_of_text,
+    quick_gelu,
+)

@@ -15,6 +15,8 @@ Sources
 - Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words", arXiv 2010.11929,
   §3.1 (an image as patches, and the class token).
 - Hendrycks & Gimpel 2016, "GELU", arXiv 1606.08415, §2 (x·σ(1.702x)).
+- Zhai et al. 2023, "Sigmoid Loss for Language Image Pre-Training", arXiv
+  2303.15343, §3.2 (the bias).
 - openai/CLIP, `clip/model.py`: how weights are drawn.
 """
 
@@ -331,6 +333,28 @@ class CLIP(nn.Module):
                 nn.init.normal_(module.position_embedding.weight, std=std)
         for layer in (self.visual_projection, self.text_projection):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
+
+
+class SigmoidCLIP(CLIP):
+    """CLIP for the sigmoid loss: a bias says how rare a right pair is.
+
+    Its config's `logit_scale_init_value` should be ln 10; the bias starts
+    at -10, so that at first every pair counts as wrong.
+
+    Source: Zhai et al. 2023, §3.2.
+    """
+
+    def __init__(self, config: CLIPConfig):
+        super().__init__(config)
+        self.logit_bias = nn.Parameter(torch.tensor(-10.0))
+
+    def forward(
+        self,
+        images: Float[Tensor, "images channels rows columns"],
+        ids: Int[Tensor, "texts length"],
+    ) -> Float[Tensor, "images texts"]:
+        """Logits of "this caption belongs to this image"."""
+        return super().forward(images, ids) + self.logit_bias
 
 
 def draw_layers(encoder: Encoder) -> None:
