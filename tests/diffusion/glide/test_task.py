@@ -41,9 +41,10 @@ def test_pixels_come_back():
 
 
 def test_dropped_captions_are_empty_and_as_many_as_was_said():
-    ids = torch.cat([drawing(drop=0.3).batch(i)[1] for i in range(40)])
+    few = drawing(drop=0.3, size=64)
+    ids = torch.cat([few.batch(i)[1] for i in range(8)])
     empty = (ids == torch.tensor(EMPTY)).all(1)
-    assert abs(empty.float().mean() - 0.3) < 0.05
+    assert abs(empty.float().mean() - 0.3) < 0.06
     assert VOCABULARY.decode(ids[empty])[0] == ""
     assert not (drawing(drop=0.0).batch(0)[1] == torch.tensor(EMPTY)).all()
 

@@ -85,7 +85,7 @@ class Drawing(Task):
 
     def evaluate(self, model: nn.Module) -> float:
         """The same on other pictures, always with the same noise."""
-        return float(self.loss(model, self.judged))
+        return self.loss(model, self.judged).item()
 
 
 def spread(
