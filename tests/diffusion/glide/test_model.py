@@ -2,129 +2,30 @@
 
 import pytest
 import torch
-from diffusers.models.attention import BasicTransformerBlock
 from torch import nn
 
 from llmnotes.diffusion.glide import (
-    Block,
     DiT,
     DiTConfig,
-    Read,
     Vectors,
     patchify,
     unpatchify,
 )
 from llmnotes.diffusion.glide.layers import CrossAttention
-from tests.diffusion.glide import small
+from tests.diffusion.glide import small, witness
 
 WIDTH, HEADS, CONTEXT = 12, 3, 10
 
 
-def theirs(block):
-    """diffusers' block with the weights of ours."""
-    other = BasicTransformerBlock(
-        WIDTH, HEADS, WIDTH // HEADS, cross_attention_dim=CONTEXT,
-        activation_fn="linear-silu", num_embeds_ada_norm=1,
-        attention_bias=True, norm_type="ada_norm_zero",
-        norm_elementwise_affine=False, norm_eps=1e-6,
-    ).double()  # fmt: skip
-    other.norm1.emb = Given()
-    with torch.no_grad():
-        for into, part in pairs(block, other):
-            into.copy_(part)
-    return other
-
-
-class Given(nn.Module):
-    """Hands on what stands for time and caption, before the SiLU."""
-
-    def forward(self, about, *_, **__):
-        return about
-
-
-def pairs(block, other):
-    """Their parameters, each with ours."""
-    q, k, v = block.attend.qkv.weight.chunk(3)
-    bq, bk, bv = block.attend.qkv.bias.chunk(3)
-    ck, cv = block.look.key_value.weight.chunk(2)
-    cbk, cbv = block.look.key_value.bias.chunk(2)
-    one, two = other.attn1, other.attn2
-    return [
-        (other.norm1.linear.weight, block.modulation.weight),
-        (other.norm1.linear.bias, block.modulation.bias),
-        (one.to_q.weight, q), (one.to_k.weight, k), (one.to_v.weight, v),
-        (one.to_q.bias, bq), (one.to_k.bias, bk), (one.to_v.bias, bv),
-        (one.to_out[0].weight, block.attend.out.weight),
-        (one.to_out[0].bias, block.attend.out.bias),
-        (two.to_q.weight, block.look.query.weight),
-        (two.to_q.bias, block.look.query.bias),
-        (two.to_k.weight, ck), (two.to_v.weight, cv),
-        (two.to_k.bias, cbk), (two.to_v.bias, cbv),
-        (two.to_out[0].weight, block.look.out.weight),
-        (two.to_out[0].bias, block.look.out.bias),
-        (other.ff.net[0].proj.weight, block.up.weight),
-        (other.ff.net[0].proj.bias, block.up.bias),
-        (other.ff.net[2].weight, block.down.weight),
-        (other.ff.net[2].bias, block.down.bias),
-    ]  # fmt: skip
-
-
-def given(batch=3, patches=5, key=7):
-    """Tokens, what stands for time, vectors and which there are."""
-    draw = torch.Generator().manual_seed(2)
-
-    def noise(*shape):
-        return torch.randn(shape, generator=draw, dtype=torch.float64)
-
-    visible = torch.arange(key) < torch.tensor([[4], [7], [1]])
-    return (
-        noise(batch, patches, WIDTH), noise(batch, WIDTH),
-        noise(batch, key, CONTEXT), visible,
-    )  # fmt: skip
-
-
-def gradients(out, weights, like):
-    """Of some function of all outputs, by each weight."""
-    return torch.autograd.grad((out * like).sum(), weights)
-
-
 def test_a_block_is_that_of_diffusers_in_every_gradient():
     shape = DiTConfig(width=WIDTH, heads=HEADS, context=CONTEXT)
-    block = small.stirred(Block(shape)).double()
-    other = theirs(block)
-    x, about, vectors, visible = given()
-    bias = torch.zeros(visible.shape).double()
-    bias = bias.masked_fill(~visible, -torch.inf)[:, None]
-    out = block(x, nn.functional.silu(about), Read(vectors, visible, None))
-    expected = other(
-        x, timestep=about, encoder_hidden_states=vectors,
-        encoder_attention_mask=bias,
-    )  # fmt: skip
+    (out, ours), (expected, theirs) = witness.both(shape)
     torch.testing.assert_close(out, expected, rtol=1e-10, atol=1e-10)
-    like = torch.randn_like(out)
-    of_theirs, of_ours = zip(*pairs(block, other), strict=True)
-    names = [*block.parameters()]
-    ours = dict(zip(names, gradients(out, names, like), strict=True))
-    found = [part for _, part in pairs(GradientsOf(block, ours), other)]
-    known = gradients(expected, of_theirs, like)
-    for a, b in zip(found, known, strict=True):
+    assert len(ours) == len(theirs) == 22
+    for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     # A key's bias adds the same to all scores of a query: softmax drops it.
-    idle = sum(bool(b.abs().max() < 1e-9) for b in known)
-    assert idle == 2
-
-
-class GradientsOf:
-    """A block's names, with gradients where it has weights."""
-
-    def __init__(self, module, known):
-        self.module, self.known = module, known
-
-    def __getattr__(self, name):
-        found = getattr(self.module, name)
-        if isinstance(found, nn.Parameter):
-            return self.known[found]
-        return GradientsOf(found, self.known)
+    assert sum(bool(b.abs().max() < 1e-9) for b in theirs) == 2
 
 
 def test_cross_attention_is_that_of_pytorch():
@@ -142,7 +43,9 @@ def test_cross_attention_is_that_of_pytorch():
         )
         other.out_proj.weight.copy_(ours.out.weight)
         other.out_proj.bias.copy_(ours.out.bias)
-    x, _, vectors, visible = given()
+    x, _, vectors, visible = witness.given(
+        DiTConfig(width=WIDTH, heads=HEADS, context=CONTEXT)
+    )
     expected, _ = other(x, vectors, vectors, key_padding_mask=~visible)
     torch.testing.assert_close(ours(x, vectors, visible), expected)
 

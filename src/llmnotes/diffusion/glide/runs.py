@@ -32,7 +32,9 @@ from llmnotes.transformer.pretraining.muon import MuonAdamW
 WORDS = CaptionConfig(vocab=VOCABULARY.size, empty=EMPTY)
 ONE = DiTConfig(depth=4)
 TWO = DiTConfig(depth=6)
-RATE, STEPS, SIZE = 5e-3, 1900, 32
+SHAPES = {1: ONE, 2: TWO}  # of networks for so many things
+RATE, SIZE = 5e-3, 32
+STEPS = {1: 600, 2: 1900}  # of scenes with so many things
 
 
 def untrained(
@@ -51,7 +53,7 @@ def task(denoiser: Denoiser, objects=2, seed=0, size=SIZE, drop=0.1):
     return Drawing(among, steps=steps, size=size, seed=seed, drop=drop)
 
 
-def config(steps=STEPS, rate=RATE, seed=0, every=None):
+def config(steps=STEPS[2], rate=RATE, seed=0, every=None):
     """A short rise and a long fall."""
     return train.TrainConfig(
         steps=steps,
