@@ -9,7 +9,7 @@ from diffusers import RePaintScheduler
 from llmnotes.diffusion.ddim import DDIM, sample
 from llmnotes.diffusion.ddim.model import points
 from llmnotes.diffusion.ddpm import Schedule, cosine
-from llmnotes.diffusion.glide.inpainting import back, inpaint
+from llmnotes.diffusion.glide.inpainting import back, inpaint, put
 from tests.diffusion.glide import small
 
 
@@ -82,6 +82,18 @@ def test_rounds_are_calls_of_the_network_but_for_the_last_step():
         steps=5, rounds=3,
     )  # fmt: skip
     assert len(calls) == 4 * 3 + 1
+
+
+def test_known_pixels_are_as_noisy_as_the_rest():
+    then = points(Schedule(cosine(100)), [60])[0]
+    known = torch.full((1, 1, 300, 300), 0.5)
+    mask = torch.zeros(known.shape, dtype=torch.bool)
+    mask[..., :150] = True
+    x = torch.full_like(known, 7.0)
+    found = put(x, known, mask, then, lambda: torch.randn_like(known))
+    assert (found[~mask] == 7).all()
+    assert found[mask].mean() == pytest.approx(0.5 * then.alpha, abs=0.02)
+    assert found[mask].std() == pytest.approx(then.sigma, abs=0.02)
 
 
 def test_going_back_adds_as_much_noise_as_the_step_took():

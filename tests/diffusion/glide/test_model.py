@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from llmnotes.diffusion.ddpm.network import sines
 from llmnotes.diffusion.glide import (
     DiT,
     DiTConfig,
@@ -26,6 +27,28 @@ def test_a_block_is_that_of_diffusers_in_every_gradient():
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
     # A key's bias adds the same to all scores of a query: softmax drops it.
     assert sum(bool(b.abs().max() < 1e-9) for b in theirs) == 2
+
+
+def test_the_network_is_diffusers_blocks_between_patches_and_pixels():
+    net, x, time = small.network(), small.pictures(), torch.rand(3)
+    net, x, time = net.double(), x.double(), time.double()
+    shape, read = net.config, net.encoder(small.IDS)
+    about = net.time(sines(time, shape.width)) + net.summary(read.summary)
+    bias = torch.zeros(3, 1, 5).double()
+    bias = bias.masked_fill(~read.visible[:, None], -torch.inf)
+    h = net.read(patchify(x, shape.patch)) + net.places
+    for block in net.h:
+        h = witness.theirs(block, shape)(
+            h, timestep=about, encoder_hidden_states=read.vectors,
+            encoder_attention_mask=bias,
+        )  # fmt: skip
+    shift, scale = net.modulation(nn.functional.silu(about)).chunk(2, dim=-1)
+    norm = nn.LayerNorm(shape.width, 1e-6, elementwise_affine=False)
+    said = net.write(norm(h) * (1 + scale[:, None]) + shift[:, None])
+    # DiT's own way to put patches together, but for the order of channels.
+    said = said.view(3, 2, 3, 2, 3, 3)
+    expected = torch.einsum("nhwcpq->nchpwq", said).reshape(3, 2, 6, 9)
+    torch.testing.assert_close(net(x, time, small.IDS), expected)
 
 
 def test_cross_attention_is_that_of_pytorch():

@@ -10,6 +10,7 @@ from llmnotes.diffusion.glide.clip_guidance import NoisedCLIP
 from llmnotes.diffusion.glide.noisy_pairs import NoisyPairs
 from llmnotes.diffusion.glide.task import shown
 from llmnotes.scenes import VOCABULARY
+from llmnotes.scenes.scene import turned
 
 SCHEDULE = Schedule(cosine(50))
 
@@ -40,7 +41,9 @@ def test_without_noise_pictures_are_clean():
 
 
 def test_all_that_means_the_same_is_right():
-    _, _, ids, same = pairs().batch(0)
+    one = scenes.parse("a small red circle left of a large blue circle")
+    among = [one, turned(one), *scenes.scenes(2)[:3]]
+    _, _, ids, same = pairs(among=among).batch(0)
     assert torch.equal(same, same.T) and same.diagonal().all()
     told = [scenes.parse(c) for c in VOCABULARY.decode(ids)]
     assert same[0].tolist() == [scenes.same(told[0], s) for s in told]

@@ -5,6 +5,9 @@ import torch
 from llmnotes import scenes
 from llmnotes.diffusion.glide import runs
 from llmnotes.diffusion.glide.model import DiTConfig
+from llmnotes.diffusion.glide.task import shown
+from llmnotes.scenes import VOCABULARY
+from tests.diffusion.glide import small
 
 TINY = DiTConfig(width=16, heads=2, depth=1)
 
@@ -44,6 +47,30 @@ def test_equal_seeds_draw_equal_pictures_in_the_range_of_pictures():
     )
     assert torch.equal(one, two) and one.shape == (2, 3, 16, 16)
     assert 0 <= one.min() and one.max() <= 1 and torch.isfinite(other).all()
+
+
+def test_the_scale_leads_away_from_the_empty_caption():
+    denoiser = runs.untrained(TINY)
+    small.stirred(denoiser.network)
+    captions, t = ["a small red circle"] * 2, torch.tensor([1000, 1000])
+    ids, x = (
+        VOCABULARY.encode(captions),
+        torch.randn(2, 3, 16, 16, generator=fresh()),
+    )
+    with_, without = (denoiser.data(x, t, i) for i in (ids, None))
+    expected = shown((without + 3 * (with_ - without)).clamp(-1, 1))
+    found = runs.draw(
+        denoiser, captions, generator=fresh(), scale=3.0, steps=1
+    )
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_the_held_out_pairs_are_never_learned_from():
+    for objects in (1, 2):
+        learned = runs.task(runs.untrained(TINY), objects, size=64, drop=0.0)
+        told = VOCABULARY.decode(learned.batch(0)[1])
+        assert not any(scenes.parse(caption).held_out for caption in told)
+        assert all(len(scenes.parse(c).things) == objects for c in told)
 
 
 def test_what_is_asked_has_held_out_pairs_only_where_it_should():
