@@ -39,5 +39,5 @@ def test_a_picture_stands_in_the_drawing_itself_with_hard_edges():
     svg = pen.svg(label="black")
     held = base64.b64encode(pixels.png(np.zeros((3, 4, 8)))).decode()
     assert f'href="data:image/png;base64,{held}"' in svg
-    assert 'width="30" height="15"' in svg
+    assert svg.count('width="30" height="15"') == 2  # and its frame
     assert 'image-rendering="pixelated"' in svg

@@ -23,12 +23,15 @@ RGB, BITS = 2, 8  # PNG's number of true colour, bits of each channel
 
 
 def put(pen: Pen, x: float, y: float, side: float, values) -> None:
-    """Draw pixels as hard squares, `side` wide; (x, y) is the upper left."""
+    """Draw pixels as hard squares, `side` wide; (x, y) is the upper left.
+
+    A thin frame shows where a dark picture ends on dark paper.
+    """
     rows, columns = np.shape(values)[-2:]
-    pen.put(
-        "image", x=x, y=y, width=side, height=side * rows / columns,
-        href=address(values), image_rendering="pixelated",
-    )  # fmt: skip
+    place = {"x": x, "y": y, "width": side, "height": side * rows / columns}
+    held = {"href": address(values), "image_rendering": "pixelated"}
+    pen.put("image", **place, **held)
+    pen.put("rect", "thin soft", **place)
 
 
 def address(values) -> str:
