@@ -87,6 +87,7 @@ def test_a_batch_has_every_t_alike_and_normal_noise():
 def test_pictures_keep_their_classes_but_for_those_that_are_hidden():
     pictures, classes, _, _ = task(drop=0.3, size=5000).batch(0)
     place = ((pictures[:, 0, 0] + 1) * (35 * 6 - 1) / 12).round().long()
+    assert len(place.unique()) == 35
     hidden = classes == CLASSES
     assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.02)
     assert torch.equal(classes[~hidden], (place % CLASSES)[~hidden])
