@@ -126,12 +126,19 @@ def frechet(
     """
     check_rows(a, b)
     a, b = a.double(), b.double()
-    spread_a, spread_b = a.T.cov(), b.T.cov()
+    spread_a, spread_b = covariance(a), covariance(b)
     root = square_root(spread_a)
     inner = torch.linalg.eigvalsh(root @ spread_b @ root)
     cross = inner.clamp(min=0).sqrt().sum()
     apart = ((a.mean(0) - b.mean(0)) ** 2).sum()
     return float(apart + spread_a.trace() + spread_b.trace() - 2 * cross)
+
+
+def covariance(
+    rows: Float[Tensor, "batch width"],
+) -> Float[Tensor, "width width"]:
+    """How features vary together; a matrix even where there is one."""
+    return rows.T.cov().view(rows.shape[1], -1)
 
 
 def square_root(
