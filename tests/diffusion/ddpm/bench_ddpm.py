@@ -229,7 +229,7 @@ def bench_clipping(record):
         kind="trained",
         seeds=SEEDS,
         spread=SPREAD | {"frechet": None, "nearest": None},
-        example=NO_RANKING + "the same weights, drawn from in two ways.",
+        example=NO_RANKING + "the same weights, drawn from in several ways.",
         title="Samples with and without a bound on the guess of x_0",
         prediction=(
             "v can do without. ε cannot: at t = T a mistake of .01 in ε is "
