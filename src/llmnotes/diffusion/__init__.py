@@ -1,0 +1,1 @@
+"""Pictures from noise: diffusion, CLIP and their children."""
