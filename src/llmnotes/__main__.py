@@ -115,7 +115,7 @@ def run_train(options: argparse.Namespace) -> None:
         from llmnotes import draw  # not above: it imports torch
 
         return draw.train_model(options, config)
-    options.data = options.data or TEXT
+    options.data = TEXT if options.data is None else options.data
     text = read(options.data)
     from llmnotes import commands  # not above: it imports torch
 
@@ -146,7 +146,7 @@ def read(name: str) -> str:
 def run_finetune(options: argparse.Namespace) -> None:
     """`llmnotes finetune`."""
     check_run(options.run)
-    options.data = options.data or TEXT
+    options.data = TEXT if options.data is None else options.data
     text = read(options.data)
     from llmnotes import finetune  # not above: it imports torch
 
