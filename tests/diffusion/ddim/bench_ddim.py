@@ -18,7 +18,7 @@ from llmnotes.diffusion.ddim import (
 from llmnotes.diffusion.ddim.model import points
 from llmnotes.diffusion.ddpm import Schedule, cosine, linear, scaled_linear
 from tests import contests
-from tests.diffusion.ddim import draws
+from tests.diffusion.ddim import draws, shown
 from tests.diffusion.ddim.small import (
     carried,
     exact,
@@ -402,4 +402,53 @@ def bench_how_straight_ways_are(record):
         labels={**QUALITY_LABELS, "straightest": "straightest seed",
                 "most_crooked": "most crooked seed"},
         rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_one_noise_by_many_steps(record):
+    jobs = [(eta, n, SEEDS[0]) for eta in (0.0, 1.0) for n in shown.COUNTS]
+    found = contests.runs(shown.by_steps, jobs)
+    record(
+        "drawn",
+        kind="trained",
+        seeds=SEEDS[:1],
+        spread={"eta": None, "steps": None, "class": None},
+        example=NO_RANKING + "pictures to look at.",
+        title="Digits out of the same noise, by steps: 64 grey levels from 0 "
+        "to f, row by row",
+        prediction=(
+            "Without η it is the same digit from five steps on; with η = 1 "
+            "each number of steps draws another."
+        ),
+        columns={"eta": "", "steps": "", "class": "", "picture": ""},
+        labels={"eta": "η"},
+        rows=[
+            (eta, n, c, picture)
+            for (eta, n, seed), pictures in found.items()
+            for c, picture in zip(shown.CLASSES, pictures, strict=True)
+        ],
+    )
+
+
+@pytest.mark.trained
+def bench_digits_there_and_back(record):
+    jobs = [(steps, SEEDS[0]) for steps in (10, 50, 250)]
+    found = contests.runs(shown.there_and_back, jobs)
+    record(
+        "there",
+        kind="trained",
+        seeds=SEEDS[:1],
+        spread={"steps": None, "class": None},
+        example=NO_RANKING + "pictures to look at.",
+        title="Held-out digits, the noise that they are encoded as (grey is "
+        "0, black and white are -2 and 2), and what comes back",
+        prediction="At 250 steps no difference can be seen, at ten it can.",
+        columns={"steps": "", "class": "", "picture": "", "noise": "",
+                 "again": ""},
+        rows=[
+            (steps, c, *three)
+            for (steps, seed), pictures in found.items()
+            for c, three in zip(shown.CLASSES, pictures, strict=True)
+        ],
     )  # fmt: skip
