@@ -61,6 +61,9 @@ DIAGRAMS = {
     "seq2seq:beam": "sequence/seq2seq.md",
     "ddpm:means": "diffusion/ddpm.md",
     "ddpm:samples": "diffusion/ddpm.md",
+    "ddim:digits": "diffusion/ddim.md",
+    "ddim:paths": "diffusion/ddim.md",
+    "ddim:there": "diffusion/ddim.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
