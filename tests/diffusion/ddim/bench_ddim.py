@@ -389,7 +389,7 @@ def bench_how_straight_ways_are(record):
         spread={"model": None, "steps": None, **QUALITY_SPREAD,
                 "frechet": 8.0, "crookedness": 0.03,
                 "straightest": None, "most_crooked": None},
-        example=NO_RANKING + "reflow has trained a third longer.",
+        example=NO_RANKING + "reflow has trained a sixth longer.",
         title="How crooked paths are on the line, and what few steps make of "
         "them",
         prediction=(

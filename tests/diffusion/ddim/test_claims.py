@@ -134,6 +134,70 @@ def test_asking_twice_is_better_than_twice_the_steps():
         assert table("deviation", steps=steps, rounds=1) < 1
 
 
+FLOW, CIRCLE = "flow on the line", "v on the circle"
+COUNTS = 1, 2, 3, 5, 10, 20, 50
+
+
+def test_the_flow_is_ahead_at_every_number_of_steps():
+    table = claimed(
+        "diffusion/ddim:flow",
+        "The flow is ahead at every number of steps",
+        "The flow is ahead with few steps and with many, as expected. That "
+        "steps even on the line suit it and steps even on the circle suit v "
+        "is true of ten steps and more for v, and of five steps and fewer "
+        "for the flow.",
+    )
+
+    def away(model, spacing, steps):
+        where = dict(model=model, spacing=f"even on the {spacing}")
+        return table("frechet", steps=steps, **where)
+
+    for steps in COUNTS:
+        for spacing in ("line", "circle"):
+            ahead = away(FLOW, spacing, steps)
+            assert ahead < away(CIRCLE, spacing, steps)
+        if steps < 3:
+            continue  # the same steps either way
+        gaps = [
+            away(model, "line", steps) - away(model, "circle", steps)
+            for model in (FLOW, CIRCLE)
+        ]
+        assert (gaps[0] < 0) == (steps <= 5)
+        assert (gaps[1] > 0) == (steps >= 10)
+
+
+def test_one_step_draws_means_that_can_be_read():
+    table = claimed(
+        "diffusion/ddim:flow", "and a mean seven is read as a seven"
+    )
+    one = dict(model=CIRCLE, spacing="even on the line", steps=1)
+    assert table("accuracy", **one) > 0.999 and table("recall", **one) == 0
+
+
+def test_a_reflow_straightens_and_costs():
+    table = claimed(
+        "diffusion/ddim:reflow",
+        "v and the flow are as crooked as each other, and a reflow leaves a "
+        "tenth, as expected. One step then draws what took the flow three to "
+        "four steps, not quite five.",
+        "It is the same ODE, as it had to be",
+        "With five steps and more the flow is better as it was",
+        "where it drew means of",
+    )
+    again = "flow after a reflow"
+    bent = [
+        table("crookedness", model=m, steps=1) for m in (CIRCLE, FLOW, again)
+    ]
+    assert abs(bent[0] / bent[1] - 1) < 0.03 and 8 < bent[1] / bent[2] < 12
+    one = table("frechet", model=again, steps=1)
+    flow = {n: table("frechet", model=FLOW, steps=n) for n in COUNTS[:-1]}
+    assert flow[3] > one > flow[5]
+    assert table("recall", model=FLOW, steps=1) == 0
+    for steps in COUNTS[:-1]:
+        better = table("frechet", model=again, steps=steps) < flow[steps]
+        assert better == (steps < 5)
+
+
 def levels(picture):
     """Grey levels from 0 to 15."""
     return torch.tensor([int(letter, 16) for letter in picture]).float()
