@@ -223,3 +223,22 @@ def test_samples_of_one_step_are_means():
     claimed(STEPS, "With one step everybody gets the mean.")
     ends = sample(three_parts(), (50, 1), generator=seeded(), steps=1)
     assert float(ends.std()) < 0.01
+
+
+def test_one_noise_is_one_digit_without_eta_and_with_it_another_each_time():
+    table = claimed(
+        "diffusion/ddim:drawn",
+        "from three steps on it is one digit, ever sharper. Right, η = 1: "
+        "the first noise decides little.",
+    )
+    for digit in dict.fromkeys(table.every("class")):
+        for eta in (0.0, 1.0):
+            last = levels(
+                table("picture", eta=eta, steps=1000, **{"class": digit})
+            )
+            for steps in (3, 5, 10, 50):
+                drawn = table(
+                    "picture", eta=eta, steps=steps, **{"class": digit}
+                )
+                off = (levels(drawn) - last).square().mean().sqrt()
+                assert (off < 1) == (eta == 0)
