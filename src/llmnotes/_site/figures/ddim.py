@@ -57,7 +57,7 @@ def _block(pen, page, left, top, words, found) -> None:
 
 def there(page) -> Drawing:
     """Digits into noise and back, in few steps and in many."""
-    found = rows(page, THERE)
+    found = list(rows(page, THERE))
     wide, narrow = Pen(430, 252), Pen(343, 210)
     _there(wide, page, found, 66, 88)
     _there(narrow, page, found, 54, 69)
