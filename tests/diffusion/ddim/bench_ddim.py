@@ -18,7 +18,7 @@ from llmnotes.diffusion.ddim import (
 from llmnotes.diffusion.ddim.model import points
 from llmnotes.diffusion.ddpm import Schedule, cosine, linear, scaled_linear
 from tests import contests
-from tests.diffusion.ddim import draws, shown
+from tests.diffusion.ddim import draws, shown, spent
 from tests.diffusion.ddim.small import (
     carried,
     exact,
@@ -451,4 +451,30 @@ def bench_digits_there_and_back(record):
             for (steps, seed), pictures in found.items()
             for c, three in zip(shown.CLASSES, pictures, strict=True)
         ],
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_what_a_digit_costs(record):
+    found = contests.runs(spent.by_sampler, [(seed,) for seed in SEEDS])
+    each = dict(zip(spent.SAMPLERS, zip(*found.values()), strict=True))
+    whole = each["DDPM", 1000]
+    rows = []
+    for name, seconds in each.items():
+        faster = [w / s for w, s in zip(whole, seconds, strict=True)]
+        rows.append((*name, statistics.mean(seconds), *spread_of(faster)))
+    record(
+        "spent",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"sampler": None, "steps": None, "seconds": None,
+                "faster": None, "lowest": None, "highest": None},
+        example=NO_RANKING + "one model, sampled in several ways.",
+        title="CPU time of a digit, a hundred at once, on one thread",
+        prediction="In proportion to the steps: ten take a hundredth.",
+        columns={"sampler": "", "steps": "", "seconds": "s", "faster": "",
+                 "lowest": "", "highest": ""},
+        labels={"seconds": "CPU time of a picture",
+                "faster": "times as fast as DDPM"},
+        rows=rows,
     )  # fmt: skip
