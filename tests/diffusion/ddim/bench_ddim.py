@@ -457,7 +457,8 @@ def bench_digits_there_and_back(record):
 @pytest.mark.trained
 def bench_what_a_digit_costs(record):
     found = contests.runs(spent.by_sampler, [(seed,) for seed in SEEDS])
-    each = dict(zip(spent.SAMPLERS, zip(*found.values()), strict=True))
+    columns = zip(*found.values(), strict=True)
+    each = dict(zip(spent.SAMPLERS, columns, strict=True))
     whole = each["DDPM", 1000]
     rows = []
     for name, seconds in each.items():
