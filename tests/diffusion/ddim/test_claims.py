@@ -42,6 +42,15 @@ def test_few_steps_lose_variety_and_not_legibility():
     assert fifty[0] < 0.6 * fifty[1]
 
 
+def test_ten_steps_take_a_hundredth():
+    table = claimed(
+        "diffusion/ddim:spent", "so ten steps take about a hundredth:"
+    )
+    for sampler in ("DDIM", SECOND):
+        assert table("lowest", sampler=sampler) > 100
+        assert table("highest", sampler=sampler) < 120
+
+
 def test_new_noise_is_behind_with_few_steps_and_ahead_with_many():
     table = claimed(
         STEPS,
