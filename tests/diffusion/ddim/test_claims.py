@@ -237,8 +237,8 @@ def test_samples_of_one_step_are_means():
 def test_one_noise_is_one_digit_without_eta_and_with_it_another_each_time():
     table = claimed(
         "diffusion/ddim:drawn",
-        "from three steps on it is one digit, ever sharper. Right, η = 1: "
-        "the first noise decides little.",
+        "With η = 0 it is the same digit from three steps on, ever sharper. "
+        "With η = 1 the first noise decides little.",
     )
     for digit in dict.fromkeys(table.every("class")):
         for eta in (0.0, 1.0):
