@@ -113,7 +113,7 @@ def test_leading_is_behind_and_most_where_steps_are_few():
 def test_clipped_with_the_old_noise_more_steps_are_worse():
     table = claimed(
         "diffusion/ddim:clipping",
-        "Nobody expects more steps to be worse. But look at the second block",
+        "Nobody expects more steps to be worse. But look at the middle column",
         "They differ a great deal, and by more the more steps there are.",
     )
     steps = 5, 10, 20, 50, 100
@@ -191,7 +191,7 @@ def test_a_reflow_straightens_and_costs():
         "four steps, not quite five.",
         "It is the same ODE, as it had to be",
         "With five steps and more the flow is better as it was",
-        "where it drew means of",
+        "where it drew means at",
     )
     again = "flow after a reflow"
     bent = [
