@@ -198,6 +198,7 @@ def test_data_list_names_all_texts_and_images_and_that_a_path_works(llmnotes):
     assert said == [
         *((name, "text") for name in texts),
         *((name, "images") for name in images),
+        *((name, "captioned") for name in pictures.captioned_names()),
     ]
     assert out[len(texts) - 1].endswith("by its path")
 

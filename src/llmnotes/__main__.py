@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import corpora
-from llmnotes.options import FINETUNE, QUANTIZE, SAMPLE, TOKENIZE, TRAIN
-from llmnotes.presets import MODELS
+from llmnotes.options import (
+    DRAW,
+    FINETUNE,
+    QUANTIZE,
+    SAMPLE,
+    TEXT,
+    TOKENIZE,
+    TRAIN,
+    TRAINED,
+)
+from llmnotes.presets import PICTURES
 from llmnotes.train_config import TrainConfig
 
 EXAMPLES = """examples:
@@ -37,6 +46,8 @@ EXAMPLES = """examples:
   llmnotes sample Mistral-7B-v0.1 --prompt "My favourite condiment is"
   llmnotes quantize run --kind q4_k --out run.gguf
   llmnotes sample run.gguf --prompt "ROMEO:"
+  llmnotes train ddpm --out digits
+  llmnotes draw digits 7 --scale 2 --steps 20 --out seven.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 
@@ -58,7 +69,7 @@ def parser() -> Parser:
     """All commands and their options."""
     root = Parser(
         prog="llmnotes",
-        description="Train small language models and let them write.",
+        description="Train small models and let them write and draw.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,10 +90,13 @@ def parser() -> Parser:
             found.add_argument(option, **settings)
         return found
 
-    command("train", run_train, "Train a model on a text.", TRAIN)
+    about = "Train a model on a text, or on pictures."
+    command("train", run_train, about, TRAIN)
     about = "Train a low-rank difference to a model on a text."
     command("finetune", run_finetune, about, FINETUNE)
     command("sample", run_sample, "Let a trained model write.", SAMPLE)
+    about = "Draw what a caption says, and let a program check it."
+    command("draw", run_draw, about, DRAW)
     about = "Write a trained model in few bits, in one file."
     command("quantize", run_quantize, about, QUANTIZE)
     about = "Show the pieces of a text and their ids."
@@ -102,10 +116,27 @@ def add_data(to: Parser) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """`llmnotes train gpt`."""
     config = training(options)
+    if options.model in PICTURES:
+        check_pictures(options)
+        from llmnotes import draw  # not above: it imports torch
+
+        return draw.train_model(options, config)
+    options.data = options.data or TEXT
     text = read(options.data)
     from llmnotes import commands  # not above: it imports torch
 
     commands.train_model(options, config, text)
+
+
+def check_pictures(options: argparse.Namespace) -> None:
+    """Raise `ValueError` for an option that only a text's model has."""
+    for name in ("data", "tokenizer", "batch_size", "dtype", "compile"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: got "
+                f"{getattr(options, name)}, expected nothing: "
+                f"{options.model} brings its own pictures and batches"
+            )
 
 
 def read(name: str) -> str:
@@ -121,6 +152,7 @@ def read(name: str) -> str:
 def run_finetune(options: argparse.Namespace) -> None:
     """`llmnotes finetune`."""
     check_run(options.run)
+    options.data = options.data or TEXT
     text = read(options.data)
     from llmnotes import finetune  # not above: it imports torch
 
@@ -136,7 +168,7 @@ def training(options: argparse.Namespace) -> TrainConfig:
     changes = {k: v for k, v in changes.items() if v is not None}
     if "learning_rate" in changes:
         changes["min_learning_rate"] = changes["learning_rate"] / 10
-    preset = MODELS[options.model].preset(options.preset)
+    preset = TRAINED[options.model].preset(options.preset)
     return replace(preset.training, **changes)
 
 
@@ -161,6 +193,18 @@ def check_run(folder: str) -> None:
             f"{folder}: got no checkpoint, expected a folder that llmnotes "
             f"train wrote, or one of Hugging Face's with {CONFIG}"
         )
+
+
+def run_draw(options: argparse.Namespace) -> None:
+    """`llmnotes draw`."""
+    if not saved(options.run):
+        raise ValueError(
+            f"{options.run}: got no checkpoint, expected a folder that "
+            "llmnotes train wrote"
+        )
+    from llmnotes import draw  # not above: it imports torch
+
+    draw.draw(options)
 
 
 def run_quantize(options: argparse.Namespace) -> None:
@@ -196,10 +240,14 @@ def run_data(options: argparse.Namespace) -> None:
     from llmnotes import pictures  # not above: it imports NumPy
 
     own = {"FILE": "of yours in UTF-8, by its path"}
-    kinds = {"text": corpora.names() | own, "images": pictures.names()}
+    kinds = {
+        "text": corpora.names() | own,
+        "images": pictures.names(),
+        "captioned": pictures.captioned_names(),
+    }
     for kind, found in kinds.items():
         for name, about in found.items():
-            print(f"{name:<18}{kind:<8}{about}")
+            print(f"{name:<18}{kind:<11}{about}")
 
 
 def saved(folder: str | Path) -> bool:

@@ -4,8 +4,8 @@
     block = T (tokens a model sees at once; its context length)
     seed, step = all that the content of a batch depends on
 
-`text(name)` and `names()` are those of `llmnotes.corpora`, `images(name)`
-is that of `llmnotes.pictures`.
+`text(name)` and `names()` are those of `llmnotes.corpora`, `images(name)` and
+`captioned(name)` those of `llmnotes.pictures`.
 
 Sources
 - Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from llmnotes.corpora import names as names
 from llmnotes.corpora import text as text
+from llmnotes.pictures import captioned as captioned
 from llmnotes.pictures import images as images
 
 Ids = Tensor | np.ndarray | Sequence[int]  # token numbers in any whole type

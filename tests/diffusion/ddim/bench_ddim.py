@@ -28,7 +28,7 @@ from tests.diffusion.ddim.small import (
 )
 
 SEEDS = (0, 1, 2)
-RATES = (1e-3, 3e-3, 6e-3)
+RATES = (3e-3, 1e-2, 3e-2)
 NO_RANKING = "No ranking: "
 SCHEDULES = {
     "linear": linear, "cosine": cosine, "scaled linear": scaled_linear

@@ -210,6 +210,14 @@ def test_a_loop_that_clamps_x_t_loses_the_distribution():
     assert clamped.std() < 0.9 * right.std()
 
 
+def test_without_new_noise_all_samples_are_the_mean():
+    model = Exact(Gaussian(0.3, 0.4**2), Schedule(cosine(60)))
+    made = exhibits.silent(model, (50, 1), seeded())
+    torch.testing.assert_close(
+        made, torch.full((50, 1), 0.3), rtol=0, atol=1e-3
+    )
+
+
 def test_a_single_picture_hides_the_bad_loop():
     """Where all data is one number, the last guess mends everything."""
     model = Exact(Gaussian(0.25, 0.0), Schedule(cosine(60)))
@@ -249,3 +257,28 @@ def test_times_that_are_none_are_refused(name):
     if t.ndim and len(t) == 3 and not t.is_floating_point():
         with pytest.raises(ValueError, match="expected 1 to 1000"):
             denoiser(steps=1000)(x, t)
+
+
+def test_diffusers_takes_minus_1_for_its_noisiest_step():
+    """A t counted from 1 that is made one of theirs, at t = 0."""
+    other = DDPMScheduler()
+    x, t = torch.ones(1, 2), torch.tensor([-1])
+    noisy = other.add_noise(x, 0 * x, t)
+    assert noisy[0, 0].item() == pytest.approx(4.0358e-5**0.5, rel=1e-3)
+    with pytest.raises(ValueError, match="t: got -1 to -1, expected 0 to"):
+        Schedule(linear()).noisy(x, t, 0 * x)
+
+
+def test_diffusers_takes_one_t_for_a_batch():
+    """A forgotten draw for each picture is no error there."""
+    x, t = torch.ones(3, 2), torch.tensor([7])
+    assert DDPMScheduler().add_noise(x, 0 * x, t).shape == x.shape
+    with pytest.raises(ValueError, match=r"t: got shape \(1,\) for 3 pictur"):
+        check_times(t, x, 1000)
+
+
+def test_diffusers_fixed_large_log_is_no_number():
+    """It takes the root of a logarithm (diffusers#14569)."""
+    x = torch.zeros(1, 2, 2, 2)
+    other = DDPMScheduler(variance_type="fixed_large_log")
+    assert other.step(x, 500, x).prev_sample.isnan().all()

@@ -41,6 +41,21 @@ def test_blocks_say_nothing_before_they_have_learned():
     torch.testing.assert_close(made(x, time, classes), plain)
 
 
+def test_a_block_shifts_scales_and_gates_what_it_adds():
+    block = network().blocks[0]
+    draw = torch.Generator().manual_seed(1)
+    h, about = (torch.randn(5, n, generator=draw) for n in (20, 8))
+    said = about @ block.modulation.weight.T + block.modulation.bias
+    shift, scale, gate = said[:, :20], said[:, 20:40], said[:, 40:]
+    middle = h - h.mean(1, keepdim=True)
+    calm = middle / (middle.square().mean(1, keepdim=True) + 1e-5).sqrt()
+    first, _, second = block.branch
+    inside = (calm * (1 + scale) + shift) @ first.weight.T + first.bias
+    inside = inside * torch.sigmoid(inside)
+    added = inside @ second.weight.T + second.bias
+    torch.testing.assert_close(block(h, about), h + gate * added)
+
+
 def test_pictures_time_and_class_are_all_read():
     made, (x, time, classes) = network(), inputs()
     said = made(x, time, classes)

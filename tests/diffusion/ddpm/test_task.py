@@ -87,6 +87,7 @@ def test_a_batch_has_every_t_alike_and_normal_noise():
 def test_pictures_keep_their_classes_but_for_those_that_are_hidden():
     pictures, classes, _, _ = task(drop=0.3, size=5000).batch(0)
     place = ((pictures[:, 0, 0] + 1) * (35 * 6 - 1) / 12).round().long()
+    assert len(place.unique()) == 35
     hidden = classes == CLASSES
     assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.02)
     assert torch.equal(classes[~hidden], (place % CLASSES)[~hidden])
@@ -104,6 +105,7 @@ def test_the_loss_of_a_batch_by_hand():
     assert absolute.item() == pytest.approx(batch[0].abs().mean().item())
 
 
+@torch.no_grad()
 def test_it_is_judged_by_held_out_pictures_with_the_same_noise():
     learned, model = task(), denoiser()
     assert learned.evaluate(model) == learned.evaluate(model)

@@ -136,8 +136,10 @@ def encode(
 
 def points(schedule: Levels, times: Sequence[int]) -> list[Point]:
     """α and σ at each of `times`, as numbers of Python, in float64."""
-    alphas, sigmas = schedule.alphas.tolist(), schedule.sigmas.tolist()
-    return [Point(alphas[t], sigmas[t]) for t in times]
+    at = torch.tensor(times, device=schedule.alphas.device)
+    alphas, sigmas = schedule.alphas[at], schedule.sigmas[at]
+    pairs = zip(alphas.tolist(), sigmas.tolist(), strict=True)
+    return [Point(*pair) for pair in pairs]
 
 
 def check_generator(generator: torch.Generator | None, solver) -> None:

@@ -94,7 +94,7 @@ class Denoising(Task):
 
     def evaluate(self, model: nn.Module) -> float:
         """The same on pictures held out, always with the same noise."""
-        return noise_loss(model, self.judged, self.error).item()
+        return float(noise_loss(model, self.judged, self.error))
 
 
 def noise_loss(model: Denoiser, batch: tuple, error) -> Tensor:

@@ -1,0 +1,32 @@
+"""Captioned shapes: drawn, told in words, and read back by a program."""
+
+from llmnotes.scenes.batches import Batch as Batch
+from llmnotes.scenes.batches import batch as batch
+from llmnotes.scenes.checking import Found as Found
+from llmnotes.scenes.checking import Verdict as Verdict
+from llmnotes.scenes.checking import found as found
+from llmnotes.scenes.checking import read as read
+from llmnotes.scenes.checking import read_all as read_all
+from llmnotes.scenes.checking import share_right as share_right
+from llmnotes.scenes.checking import shifts as shifts
+from llmnotes.scenes.checking import verdict as verdict
+from llmnotes.scenes.checking import verdicts as verdicts
+from llmnotes.scenes.drawing import SIDE as SIDE
+from llmnotes.scenes.drawing import draw as draw
+from llmnotes.scenes.drawing import draw_all as draw_all
+from llmnotes.scenes.scene import COLOURS as COLOURS
+from llmnotes.scenes.scene import HELD_OUT as HELD_OUT
+from llmnotes.scenes.scene import RELATIONS as RELATIONS
+from llmnotes.scenes.scene import SHAPES as SHAPES
+from llmnotes.scenes.scene import SIZES as SIZES
+from llmnotes.scenes.scene import Scene as Scene
+from llmnotes.scenes.scene import Thing as Thing
+from llmnotes.scenes.scene import canonical as canonical
+from llmnotes.scenes.scene import same as same
+from llmnotes.scenes.scene import scenes as scenes
+from llmnotes.scenes.telling import caption as caption
+from llmnotes.scenes.telling import captions as captions
+from llmnotes.scenes.telling import parse as parse
+from llmnotes.scenes.vocabulary import LENGTH as LENGTH
+from llmnotes.scenes.vocabulary import VOCABULARY as VOCABULARY
+from llmnotes.scenes.vocabulary import Vocabulary as Vocabulary
