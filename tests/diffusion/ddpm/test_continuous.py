@@ -207,6 +207,22 @@ def test_a_bound_has_three_terms_and_leaves_the_guess_as_it_was():
     assert mean == pytest.approx(3 * math.log(5), rel=0.05)
 
 
+def test_a_bound_leaves_no_gap_in_time_within_a_picture_or_between_them():
+    seen = []
+
+    class Watched(nn.Module):
+        def forward(self, z, gamma):
+            seen.append(gamma)
+            return z
+
+    bound(Watched(), Gamma(0.0, 1.0), torch.ones(7, 3), grey_levels(2), 5,
+          generator=torch.Generator().manual_seed(0))  # fmt: skip
+    times = torch.stack(seen)  # γ is t here
+    for t, gap in ((times.flatten(), 1 / 35), (times[:, 4], 1 / 5)):
+        gaps = t.sort().values.diff()
+        torch.testing.assert_close(gaps, torch.full_like(gaps, gap))
+
+
 X0, T = torch.zeros(3, 2), torch.tensor([0.0, 0.5, 1.0])
 
 
