@@ -66,8 +66,7 @@ def swept(train, begins):
 def bench_the_null_branch_first(record):
     """Whoever guides without looking at u guides by something unknown."""
     recipes = [
-        ("velocity", 0.1), ("velocity", 0.3), ("data", 0.1), ("data", 0.3),
-        ("data", 0.0),
+        ("velocity", 0.1), ("data", 0.1), ("data", 0.3), ("data", 0.0),
     ]  # fmt: skip
     scales = 0.0, 1.0, 2.0, 4.0
     begins = [(*recipe, scale) for recipe in recipes for scale in scales]
@@ -84,7 +83,7 @@ def bench_the_null_branch_first(record):
         prediction=(
             "With v and 10 % dropped, u is far worse than c: its distance "
             "is ten times the floor or more, and guidance does not help as "
-            "it should. More drop halves that; x_0 as target mends most. "
+            "it should. x_0 as target mends most of it, more drop the rest. "
             "Where no label was ever dropped, u is noise to the network, "
             "and guidance breaks the digits."
         ),
@@ -170,7 +169,7 @@ def bench_within_bounds(record):
         "nothing", "static", "dynamic at .995", "dynamic at .9", "rescaled",
         "noisier half only", "cleaner half only",
     )  # fmt: skip
-    begins = [(way, scale) for scale in (2.0, 4.0, 8.0) for way in ways]
+    begins = [(way, scale) for scale in (2.0, 8.0) for way in ways]
     found = swept(draws.limited, begins)
     record(
         "bounds",
