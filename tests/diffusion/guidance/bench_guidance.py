@@ -312,7 +312,8 @@ def bench_what_the_browser_draws(record, request):
         seeds=(0,),
         spread={"scale": None, "steps": None, "accuracy": 0.05,
                 "frechet": None, "precision": 0.1, "recall": 0.1,
-                "weights": 0, "bytes": None, "seconds": None, "sha256": None},
+                "weights": None, "bytes": None, "seconds": None,
+                "sha256": None},
         example=NO_RANKING + "the one network that the page brings.",
         title="The small network in the browser: ten steps, weights of 16 "
         "bits",
