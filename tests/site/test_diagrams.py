@@ -61,10 +61,14 @@ DIAGRAMS = {
     "seq2seq:beam": "sequence/seq2seq.md",
     "ddpm:means": "diffusion/ddpm.md",
     "ddpm:samples": "diffusion/ddpm.md",
+    "guidance:demo": "diffusion/guidance.md",
+    "guidance:line": "diffusion/guidance.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
-STANDING = {"from_rnn_to_transformer:paths"}  # of code that other pages show
+STANDING = {  # of code that other pages show, or that moves
+    "from_rnn_to_transformer:paths", "guidance:demo",
+}  # fmt: skip
 WIDTHS = {1280: "wide", 375: "narrow"}
 
 # Words that are drawn, and where; a small overlap is the air of a line.
