@@ -66,9 +66,13 @@ DIAGRAMS = {
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
-STANDING = {  # of code that other pages show, or that moves
-    "from_rnn_to_transformer:paths", "guidance:demo",
-}  # fmt: skip
+STANDING = {  # pictures, or of code that other pages show
+    "from_rnn_to_transformer:paths",
+    "ddpm:means",
+    "ddpm:samples",
+    "guidance:demo",
+    "datasets:pairs",
+}
 WIDTHS = {1280: "wide", 375: "narrow"}
 
 # Words that are drawn, and where; a small overlap is the air of a line.
