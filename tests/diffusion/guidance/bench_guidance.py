@@ -24,7 +24,7 @@ from tests.diffusion.guidance import demo, draws
 
 SEEDS = (0, 1, 2)
 SCALES = (0.0, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 NO_RANKING = "No ranking: "
 U, C = Normal(0.0, 1.0), Normal(1.0, 0.5)
 MEASURES = {
