@@ -65,9 +65,7 @@ def swept(train, begins):
 @pytest.mark.trained
 def bench_the_null_branch_first(record):
     """Whoever guides without looking at u guides by something unknown."""
-    recipes = [
-        ("velocity", 0.1), ("data", 0.1), ("data", 0.3), ("data", 0.0),
-    ]  # fmt: skip
+    recipes = [("velocity", 0.1), ("data", 0.3), ("data", 0.0)]
     scales = 0.0, 1.0, 2.0, 4.0
     begins = [(*recipe, scale) for recipe in recipes for scale in scales]
     found = swept(draws.free, begins)
@@ -83,7 +81,7 @@ def bench_the_null_branch_first(record):
         prediction=(
             "With v and 10 % dropped, u is far worse than c: its distance "
             "is ten times the floor or more, and guidance does not help as "
-            "it should. x_0 as target mends most of it, more drop the rest. "
+            "it should. x_0 as target and more drop mend most of it. "
             "Where no label was ever dropped, u is noise to the network, "
             "and guidance breaks the digits."
         ),

@@ -1,11 +1,6 @@
-"""What the page concludes from its runs, and what its demo is made of."""
-
-import hashlib
-
-from safetensors import safe_open
+"""What the page concludes from its runs."""
 
 from tests.claims import claimed
-from tests.diffusion.guidance import demo
 
 SCALE = "diffusion/guidance:scale"
 
@@ -29,9 +24,7 @@ def test_a_little_guidance_is_nearest():
 
 
 def test_half_a_scale_is_further_than_none_and_the_whole():
-    table = claimed(
-        SCALE, "At .5 the distance is larger than at 0 and at 1."
-    )
+    table = claimed(SCALE, "At .5 the distance is larger than at 0 and at 1.")
     for scale in (0.0, 1.0):
         assert table("frechet_lowest", scale=0.5) > table(
             "frechet_highest", scale=scale
