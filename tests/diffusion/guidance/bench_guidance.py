@@ -24,7 +24,8 @@ from tests.diffusion.guidance import demo, draws
 
 SEEDS = (0, 1, 2)
 SCALES = (0.0, 0.5, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+LEARNED = (1e-4, 1e-3, 3e-3)  # rates of classifiers, from little to much
 NO_RANKING = "No ranking: "
 U, C = Normal(0.0, 1.0), Normal(1.0, 0.5)
 MEASURES = {
@@ -45,6 +46,12 @@ SPREAD = {
     "recall": 0.1,
 }  # fmt: skip
 
+RANGE = {
+    "accuracy": 0.05, "lowest": None, "highest": None, "frechet": None,
+    "precision": 0.1, "recall": 0.1,
+}  # fmt: skip
+ENDS = {"lowest": "worst seed", "highest": "best seed"}
+
 
 def over(seeds):
     """The cells of `MEASURES`, out of what each seed was judged."""
@@ -54,6 +61,12 @@ def over(seeds):
         mean(accuracy), min(accuracy), mean(frechet), min(frechet),
         max(frechet), mean(precision), mean(recall),
     )  # fmt: skip
+
+
+def ranged(seeds):
+    """The cells of a ranking: accuracy with its ends, and the others."""
+    mean, least, frechet, _, _, *rest = over(seeds)
+    return mean, least, max(one[0] for one in seeds), frechet, *rest
 
 
 def swept(train, begins):
@@ -143,7 +156,7 @@ def bench_classifiers(record):
         "classifiers",
         kind="trained",
         seeds=SEEDS,
-        spread={"scale": None, "rate": None, **SPREAD},
+        spread={"scale": None, "rate": None, **RANGE},
         race=said,
         title="A classifier pulls a denoiser that hears no class",
         prediction=(
@@ -152,11 +165,36 @@ def bench_classifiers(record):
             "and no scale makes up for it: its gradient is about nothing "
             "for as long as there is noise."
         ),
-        columns={"classifier": "", "scale": "", "rate": "", **MEASURES},
-        labels={"rate": "best rate", **LABELS},
+        columns={"classifier": "", "scale": "", "rate": "",
+                 **dict.fromkeys(RANGE, "")},
+        labels={**LABELS, "rate": "best rate", **ENDS},
         rows=[
-            (kind, scale, rate, *over(said))
+            (kind, scale, rate, *ranged(said))
             for (scale, kind, rate), said in found.items()
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_clean_classifiers_that_have_learned_more(record):
+    begins = [(2.0, "clean", rate) for rate in LEARNED]
+    found = swept(draws.pulled_at, begins)
+    record(
+        "learned",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"rate": None, **RANGE},
+        example=NO_RANKING + "one classifier, by its rate of learning.",
+        title="A classifier of clean digits pulls at scale 2; the higher its "
+        "rate, the better it has learned",
+        prediction=(
+            "Seen while tuning, on one seed: the one that has learned least "
+            "guides best by far. Three seeds will say the same."
+        ),
+        columns={"rate": "", **dict.fromkeys(RANGE, "")},
+        labels={**LABELS, "rate": "rate of learning", **ENDS},
+        rows=[
+            (rate, *ranged(said)) for (_, _, rate), said in found.items()
         ],
     )  # fmt: skip
 
