@@ -179,22 +179,34 @@ def bench_classifiers(record):
 def bench_clean_classifiers_that_have_learned_more(record):
     begins = [(2.0, "clean", rate) for rate in LEARNED]
     found = swept(draws.pulled_at, begins)
+    task = draws.TASKS["clean"](Schedule(cosine()))
+    torch.set_num_threads(1)
+    losses = [
+        statistics.mean(
+            task.evaluate(draws.learned("clean", rate, seed)) for seed in SEEDS
+        )
+        for rate in LEARNED
+    ]
     record(
         "learned",
         kind="trained",
         seeds=SEEDS,
-        spread={"rate": None, **RANGE},
+        spread={"rate": None, "loss": 0.05, **RANGE},
         example=NO_RANKING + "one classifier, by its rate of learning.",
-        title="A classifier of clean digits pulls at scale 2; the higher its "
-        "rate, the better it has learned",
+        title="A classifier of clean digits pulls at scale 2, by how well it "
+        "knows them",
         prediction=(
             "Seen while tuning, on one seed: the one that has learned least "
             "guides best by far. Three seeds will say the same."
         ),
-        columns={"rate": "", **dict.fromkeys(RANGE, "")},
-        labels={**LABELS, "rate": "rate of learning", **ENDS},
+        columns={"rate": "", "loss": "nats", **dict.fromkeys(RANGE, "")},
+        labels={**LABELS, "rate": "rate of learning", **ENDS,
+                "loss": "loss on clean digits held out"},
         rows=[
-            (rate, *ranged(said)) for (_, _, rate), said in found.items()
+            (rate, loss, *ranged(said))
+            for ((_, _, rate), said), loss in zip(
+                found.items(), losses, strict=True
+            )
         ],
     )  # fmt: skip
 
