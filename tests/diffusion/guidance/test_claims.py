@@ -10,7 +10,8 @@ from tests.claims import claimed
 from tests.diffusion.guidance import demo
 
 SCALE = "diffusion/guidance:scale"
-STRIP, BROWSER = "diffusion/guidance:strip", "diffusion/guidance:browser"
+STRIP = "diffusion/guidance:strip"
+BROWSER = "diffusion/guidance:browser"
 
 
 def test_a_little_guidance_is_nearest():
