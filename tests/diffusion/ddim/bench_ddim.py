@@ -18,7 +18,7 @@ from llmnotes.diffusion.ddim import (
 from llmnotes.diffusion.ddim.model import points
 from llmnotes.diffusion.ddpm import Schedule, cosine, linear, scaled_linear
 from tests import contests
-from tests.diffusion.ddim import draws
+from tests.diffusion.ddim import draws, shown, spent
 from tests.diffusion.ddim.small import (
     carried,
     exact,
@@ -389,7 +389,7 @@ def bench_how_straight_ways_are(record):
         spread={"model": None, "steps": None, **QUALITY_SPREAD,
                 "frechet": 8.0, "crookedness": 0.03,
                 "straightest": None, "most_crooked": None},
-        example=NO_RANKING + "reflow has trained a third longer.",
+        example=NO_RANKING + "reflow has trained a sixth longer.",
         title="How crooked paths are on the line, and what few steps make of "
         "them",
         prediction=(
@@ -401,5 +401,81 @@ def bench_how_straight_ways_are(record):
                  "straightest": "", "most_crooked": ""},
         labels={**QUALITY_LABELS, "straightest": "straightest seed",
                 "most_crooked": "most crooked seed"},
+        rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_one_noise_by_many_steps(record):
+    jobs = [(eta, n, SEEDS[0]) for eta in (0.0, 1.0) for n in shown.COUNTS]
+    found = contests.runs(shown.by_steps, jobs)
+    record(
+        "drawn",
+        kind="trained",
+        seeds=SEEDS[:1],
+        spread={"eta": None, "steps": None, "class": None},
+        example=NO_RANKING + "pictures to look at.",
+        title="Digits out of the same noise, by steps: 64 grey levels from 0 "
+        "to f, row by row",
+        prediction=(
+            "Without η it is the same digit from five steps on; with η = 1 "
+            "each number of steps draws another."
+        ),
+        columns={"eta": "", "steps": "", "class": "", "picture": ""},
+        labels={"eta": "η"},
+        rows=[
+            (eta, n, c, picture)
+            for (eta, n, seed), pictures in found.items()
+            for c, picture in zip(shown.CLASSES, pictures, strict=True)
+        ],
+    )
+
+
+@pytest.mark.trained
+def bench_digits_there_and_back(record):
+    jobs = [(steps, SEEDS[0]) for steps in (10, 50, 250)]
+    found = contests.runs(shown.there_and_back, jobs)
+    record(
+        "there",
+        kind="trained",
+        seeds=SEEDS[:1],
+        spread={"steps": None, "class": None},
+        example=NO_RANKING + "pictures to look at.",
+        title="Held-out digits, the noise that they are encoded as (grey is "
+        "0, black and white are -2 and 2), and what comes back",
+        prediction="At 250 steps no difference can be seen, at ten it can.",
+        columns={"steps": "", "class": "", "picture": "", "noise": "",
+                 "again": ""},
+        rows=[
+            (steps, c, *three)
+            for (steps, seed), pictures in found.items()
+            for c, three in zip(shown.CLASSES, pictures, strict=True)
+        ],
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_what_a_digit_costs(record):
+    found = contests.runs(spent.by_sampler, [(seed,) for seed in SEEDS])
+    columns = zip(*found.values(), strict=True)
+    each = dict(zip(spent.SAMPLERS, columns, strict=True))
+    whole = each["DDPM", 1000]
+    rows = []
+    for name, seconds in each.items():
+        faster = [w / s for w, s in zip(whole, seconds, strict=True)]
+        rows.append((*name, statistics.mean(seconds), *spread_of(faster)))
+    record(
+        "spent",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"sampler": None, "steps": None, "seconds": None,
+                "faster": None, "lowest": None, "highest": None},
+        example=NO_RANKING + "one model, sampled in several ways.",
+        title="CPU time of a digit, a hundred at once, on one thread",
+        prediction="In proportion to the steps: ten take a hundredth.",
+        columns={"sampler": "", "steps": "", "seconds": "s", "faster": "",
+                 "lowest": "", "highest": ""},
+        labels={"seconds": "CPU time of a picture",
+                "faster": "times as fast as DDPM"},
         rows=rows,
     )  # fmt: skip

@@ -6,14 +6,16 @@
     jagged = DDPM's, from the same start
     line   = the ODE's, divided by α + σ; pairs = what a flow learns from
 
-All draws come from a seed: each build draws the same.
+All draws come from a seed: each build draws the same. Digits are read from
+results.
 """
 
 import math
 import random
 
-from llmnotes._site.figures import signs
+from llmnotes._site.figures import ddpm, pixels, signs
 from llmnotes._site.figures.drawn import Drawing
+from llmnotes._site.figures.fence import rows
 from llmnotes._site.figures.pen import Pen
 
 MEANS, SPREAD = (-1.0, 1.0), 0.16
@@ -23,6 +25,63 @@ FEW, MANY, PAIRS = 6, 96, 9
 SEED, PAIR_SEED = 29, 1
 TALLEST = 2.3  # the largest |x| that is drawn
 CODE = "diffusion.ddim"
+DRAWN, THERE = "diffusion/ddim:drawn", "diffusion/ddim:there"
+BLOCKS = {0.0: "η = 0: nothing is drawn", 1.0: "η = 1: noise at each step"}
+SIDE, STEP = 49, 54  # of a picture, and to the next one
+
+
+def digits(page) -> Drawing:
+    """The same noise by ever more steps, without η and with it."""
+    wide, narrow = Pen(680, 200), Pen(343, 412)
+    for i, (eta, words) in enumerate(BLOCKS.items()):
+        found = [row for row in rows(page, DRAWN) if row["eta"] == eta]
+        _block(wide, page, 4 + 350 * i, 0, words, found)
+        _block(narrow, page, 10, 212 * i, words, found)
+    return Drawing(wide, narrow, reads=(DRAWN,))
+
+
+def _block(pen, page, left, top, words, found) -> None:
+    """A column for each number of steps, a row for each digit."""
+    counts = sorted({row["steps"] for row in found})
+    classes = sorted({row["class"] for row in found})
+    with signs.linked(pen, page, f"{CODE}.solvers:DDIM.step"):
+        pen.text(left, top + 10, words, "small bold", "start")
+    for row in found:
+        x = left + STEP * counts.index(row["steps"])
+        y = top + 40 + STEP * classes.index(row["class"])
+        pixels.put(pen, x, y, SIDE, ddpm.levels(row["picture"]))
+    for i, count in enumerate(counts):
+        middle = left + STEP * i + SIDE / 2
+        pen.text(middle, top + 29, f"{count:,}", "small")
+
+
+def there(page) -> Drawing:
+    """Digits into noise and back, in few steps and in many."""
+    found = list(rows(page, THERE))
+    wide, narrow = Pen(430, 252), Pen(343, 210)
+    _there(wide, page, found, 66, 88)
+    _there(narrow, page, found, 54, 69)
+    return Drawing(wide, narrow, reads=(THERE,))
+
+
+def _there(pen, page, found, side, step) -> None:
+    """The picture, its noise, and what comes back by number of steps."""
+    counts = sorted({row["steps"] for row in found})
+    heads = ["digit", "its noise", *(f"{n} steps" for n in counts)]
+    heads[2] = f"back, {counts[0]}"
+    down = (pen.height - 38) // 3
+    for i, head in enumerate(heads):
+        pen.text(4 + step * i + side / 2, 14, head, "small bold")
+    for i, digit in enumerate(sorted({row["class"] for row in found})):
+        by = {row["steps"]: row for row in found if row["class"] == digit}
+        most = by[counts[-1]]
+        shown = [most["picture"], most["noise"]]
+        with signs.linked(pen, page, f"{CODE}.model:encode"):
+            for j, one in enumerate(
+                [*shown, *(by[n]["again"] for n in counts)]
+            ):
+                x, y = 4 + step * j, 32 + down * i
+                pixels.put(pen, x, y, side, ddpm.levels(one))
 
 
 def paths(page) -> Drawing:
