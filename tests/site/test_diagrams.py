@@ -64,6 +64,8 @@ DIAGRAMS = {
     "ddim:digits": "diffusion/ddim.md",
     "ddim:paths": "diffusion/ddim.md",
     "ddim:there": "diffusion/ddim.md",
+    "guidance:demo": "diffusion/guidance.md",
+    "guidance:line": "diffusion/guidance.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
@@ -71,6 +73,7 @@ STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",
     "ddpm:means",
     "ddpm:samples",
+    "guidance:demo",
     "datasets:pairs",
 }
 WIDTHS = {1280: "wide", 375: "narrow"}

@@ -62,13 +62,17 @@ def test_guiding_the_noise_the_data_or_the_velocity_is_the_same(target):
 
 
 @pytest.mark.parametrize(
-    ("scale", "evaluations"), [(0, [4]), (1, [4]), (2, [8]), (0.5, [8])]
-)
+    ("scale", "condition", "evaluations"),
+    [
+        (0, LABELS, [4]), (1, LABELS, [4]), (2, LABELS, [8]),
+        (0.5, LABELS, [8]), (3, None, [4]),
+    ],
+)  # fmt: skip
 def test_scales_0_and_1_need_one_half_and_others_one_doubled_batch(
-    scale, evaluations
+    scale, condition, evaluations
 ):
     denoiser, seen = counted()
-    ClassifierFree(denoiser, scale)(small.noisy(), TIMES, LABELS)
+    ClassifierFree(denoiser, scale)(small.noisy(), TIMES, condition)
     assert seen == evaluations
 
 

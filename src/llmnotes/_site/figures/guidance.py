@@ -62,9 +62,10 @@ def _strip(pen: Pen, pictures, left: float, pixel: float) -> Pen:
         pen.text(x, 10, str(digit), "small")
     for i, (name, row) in enumerate(pictures.items()):
         y = 24 + i * (apart + 1)
-        kind = "bold accent" if name == OWN else ""
+        kind = "small bold accent" if name == OWN else ""
         words = "yours" if name == OWN else f"{name:g}"
-        pen.text(left - 12, y + pixel * SIDE / 2, words, kind, anchor="end")
+        right, middle = left - 2 * pixel, y + pixel * SIDE / 2
+        pen.text(right, middle, words, kind, anchor="end")
         place = f"translate({left} {y:g}) scale({pixel})"
         with pen.group(data_row=name, transform=place):
             inked(pen, row)
