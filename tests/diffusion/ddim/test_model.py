@@ -149,6 +149,14 @@ def test_one_step_is_the_guess_itself(solver):
     torch.testing.assert_close(ends, said.clamp(-0.5, 0.5))
 
 
+@pytest.mark.parametrize("clip", [0.1, None])
+def test_sampled_pictures_are_clipped_where_they_are_told_to_be(clip):
+    denoiser = crooked(betas=SHORT).float()
+    ends = sample(denoiser, (3, 2, 5), generator=seeded(), steps=3, clip=clip)
+    most = float(ends.abs().max())  # the last step is the guess itself
+    assert most == pytest.approx(clip) if clip else most > 1
+
+
 def test_a_path_begins_where_it_is_told_and_stops_there_too():
     denoiser, x = crooked(betas=SHORT), noise(3, 2, 5)
     with torch.no_grad():
