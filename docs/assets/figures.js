@@ -2,6 +2,7 @@
 // of the frames that lie in the picture, or a function below draws anew from
 // the few numbers that the figure carries. Without this file a figure stands.
 (function () {
+  const here = document.currentScript.src;
   const radians = (degrees) => degrees * Math.PI / 180;
   const number = (value, digits) =>
     value.toFixed(digits).replace(/^-(?=[0.]+$)/, "").replace("-", "−");
@@ -10,13 +11,36 @@
       element.setAttribute(name, +values[i].toFixed(2)));
 
   // Figure's name -> what draws it anew. Each is given the numbers that the
-  // figure carries, its inputs by name, and returns a function of nothing
-  // that draws and says the state in words.
+  // figure carries, its inputs by name, what shows words, and returns a
+  // function of nothing that draws and says the state in words.
   const draws = {
     "attention:lookup": lookup,
+    "guidance:demo": late("diffusion.js", "digits"),
     "rope:clocks": clocks,
     "sampling:bars": sampled,
   };
+
+  // What needs a script of its own waits until something is moved, and then
+  // fetches it. Its picture is the one of the first places of the sliders.
+  function late(file, name) {
+    return (given) => {
+      for (const input of Object.values(given.inputs)) {
+        input.value = input.defaultValue;  // browsers keep it on going back
+        input.dispatchEvent(new Event("input"));
+      }
+      let ready = null;
+      function draw() {
+        ready ||= import(new URL(file, here)).then((it) => it[name](given));
+        ready.then((begin) => begin(), () => {
+          ready = null;  // the next try may succeed
+          given.say("What draws could not be fetched.");
+        });
+        return "Drawing …";
+      }
+      draw.waits = true;
+      return draw;
+    };
+  }
 
   // softmax(scale · q·k) over keys on a circle, and the mean of the keys.
   function attend(degrees, turn, scale) {
@@ -162,11 +186,12 @@
     }));
     const made = draws[box.dataset.figure];
     if (made) {
-      const draw = made({ figure, numbers, inputs });
+      const draw = made({ figure, numbers, inputs, say });
       for (const input of Object.values(inputs))
         input.addEventListener("input", () => say(draw()));
       if (figure.querySelector(".grip")) drag(figure, inputs.turn);
-      say(draw());  // browsers keep a slider's place on going back
+      if (!draw.waits)
+        say(draw());  // browsers keep a slider's place on going back
     }
   }
 

@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import corpora
-from llmnotes.options import FINETUNE, QUANTIZE, SAMPLE, TOKENIZE, TRAIN
-from llmnotes.presets import MODELS
+from llmnotes.options import (
+    DRAW,
+    FINETUNE,
+    QUANTIZE,
+    SAMPLE,
+    TEXT,
+    TOKENIZE,
+    TRAIN,
+    TRAINED,
+)
+from llmnotes.presets import PICTURES
 from llmnotes.train_config import TrainConfig
 
 EXAMPLES = """examples:
@@ -37,6 +46,8 @@ EXAMPLES = """examples:
   llmnotes sample Mistral-7B-v0.1 --prompt "My favourite condiment is"
   llmnotes quantize run --kind q4_k --out run.gguf
   llmnotes sample run.gguf --prompt "ROMEO:"
+  llmnotes train ddpm --out digits
+  llmnotes draw digits 7 --scale 2 --steps 20 --out seven.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 
@@ -56,38 +67,35 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """All commands and their options."""
-    root = Parser(
-        prog="llmnotes",
-        description="Train small language models and let them write.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    shown = {
+        "epilog": EXAMPLES,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+    about = "Train small models and let them write and draw."
+    root = Parser(prog="llmnotes", description=about, **shown)
     commands = root.add_subparsers(
         metavar="command", dest="command", required=True
     )
-
-    def command(name, go, about, options=None):
-        found = commands.add_parser(
-            name,
-            help=about,
-            description=about,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    for name, go, about, options in (
+        ("train", run_train, "Train a model on a text, or on pictures.",
+         TRAIN),
+        ("finetune", run_finetune,
+         "Train a low-rank difference to a model on a text.", FINETUNE),
+        ("sample", run_sample, "Let a trained model write.", SAMPLE),
+        ("draw", run_draw,
+         "Draw what a caption says, and let a program check it.", DRAW),
+        ("quantize", run_quantize,
+         "Write a trained model in few bits, in one file.", QUANTIZE),
+        ("tokenize", run_tokenize,
+         "Show the pieces of a text and their ids.", TOKENIZE),
+        ("data", run_data, "Show or fetch what to train on.", {}),
+    ):  # fmt: skip
+        found = commands.add_parser(name, help=about, description=about,
+                                    **shown)  # fmt: skip
         found.set_defaults(go=go)
-        for option, settings in (options or {}).items():
+        for option, settings in options.items():
             found.add_argument(option, **settings)
-        return found
-
-    command("train", run_train, "Train a model on a text.", TRAIN)
-    about = "Train a low-rank difference to a model on a text."
-    command("finetune", run_finetune, about, FINETUNE)
-    command("sample", run_sample, "Let a trained model write.", SAMPLE)
-    about = "Write a trained model in few bits, in one file."
-    command("quantize", run_quantize, about, QUANTIZE)
-    about = "Show the pieces of a text and their ids."
-    command("tokenize", run_tokenize, about, TOKENIZE)
-    add_data(command("data", run_data, "Show or fetch what to train on."))
+    add_data(found)
     return root
 
 
@@ -102,10 +110,27 @@ def add_data(to: Parser) -> None:
 def run_train(options: argparse.Namespace) -> None:
     """`llmnotes train gpt`."""
     config = training(options)
+    if options.model in PICTURES:
+        check_pictures(options)
+        from llmnotes import draw  # not above: it imports torch
+
+        return draw.train_model(options, config)
+    options.data = TEXT if options.data is None else options.data
     text = read(options.data)
     from llmnotes import commands  # not above: it imports torch
 
     commands.train_model(options, config, text)
+
+
+def check_pictures(options: argparse.Namespace) -> None:
+    """Raise `ValueError` for an option that only a text's model has."""
+    for name in ("data", "tokenizer", "batch_size", "dtype", "compile"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"--{name.replace('_', '-')}: got "
+                f"{getattr(options, name)}, expected nothing: "
+                f"{options.model} brings its own pictures and batches"
+            )
 
 
 def read(name: str) -> str:
@@ -121,6 +146,7 @@ def read(name: str) -> str:
 def run_finetune(options: argparse.Namespace) -> None:
     """`llmnotes finetune`."""
     check_run(options.run)
+    options.data = TEXT if options.data is None else options.data
     text = read(options.data)
     from llmnotes import finetune  # not above: it imports torch
 
@@ -136,7 +162,7 @@ def training(options: argparse.Namespace) -> TrainConfig:
     changes = {k: v for k, v in changes.items() if v is not None}
     if "learning_rate" in changes:
         changes["min_learning_rate"] = changes["learning_rate"] / 10
-    preset = MODELS[options.model].preset(options.preset)
+    preset = TRAINED[options.model].preset(options.preset)
     return replace(preset.training, **changes)
 
 
@@ -161,6 +187,18 @@ def check_run(folder: str) -> None:
             f"{folder}: got no checkpoint, expected a folder that llmnotes "
             f"train wrote, or one of Hugging Face's with {CONFIG}"
         )
+
+
+def run_draw(options: argparse.Namespace) -> None:
+    """`llmnotes draw`."""
+    if not saved(options.run):
+        raise ValueError(
+            f"{options.run}: got no checkpoint, expected a folder that "
+            "llmnotes train wrote"
+        )
+    from llmnotes import draw  # not above: it imports torch
+
+    draw.draw(options)
 
 
 def run_quantize(options: argparse.Namespace) -> None:

@@ -26,7 +26,12 @@ from torch import Tensor
 from llmnotes.precision import autocasts
 
 ABSENT = object()  # an argument that was left out
-DTYPES = {"Float": "a float dtype", "Int": "an integer dtype", "Bool": "bool"}
+DTYPES = {
+    "Float": "a float dtype",
+    "Int": "an integer dtype",
+    "Real": "a dtype of numbers",
+    "Bool": "bool",
+}
 WORD = re.compile(r"\.\.\.|[#*]?[a-z]\w*|\d+")
 
 

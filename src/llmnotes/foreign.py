@@ -4,6 +4,7 @@
     model.safetensors             its weights
     model.safetensors.index.json  or, when they lie in several files (shards),
                                   which file holds which tensor
+    file    = the weights' name where it is another; diffusers has its own
     given   = what config.json says
     assumed = what our model computes, as far as config.json can say
               otherwise: {name: the values that fit, the usual one first}
@@ -32,7 +33,8 @@ from torch import Tensor, equal, nn
 from llmnotes.weights import plain_name
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-INDEX = f"{WEIGHTS}.index.json"
+INDEX_END = ".index.json"
+INDEX = WEIGHTS + INDEX_END
 PARALLEL = "module."
 SHOWN = 8  # names of a list of misfits; the rest is counted
 SCALARS = {int, float, bool, str, type(None)}
@@ -124,17 +126,19 @@ def typed(path: Path, name: str, value: Any, wanted: Any) -> Any:
     raise ValueError(f"{path}: {name}: got {value!r}, expected {word}")
 
 
-def read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+def read_weights(
+    folder: Path, file: str = WEIGHTS
+) -> tuple[Path, dict[str, Tensor]]:
     """The tensors in a folder under their names, and the file to blame."""
-    single, index = folder / WEIGHTS, folder / INDEX
+    single, index = folder / file, folder / (file + INDEX_END)
     if not single.exists() and index.exists():
         return index, read_shards(index)
-    pickles = sorted(folder.glob("pytorch_model*.bin"))
+    pickles = sorted(folder.glob("*pytorch_model*.bin"))
     if not single.exists() and pickles:
         raise ValueError(
             f"{single}: no such file, and {pickles[0].name} is a pickle, "
             "which can run code; expected safetensors: load it with "
-            "transformers and call save_pretrained"
+            "the library that wrote it and call its save_pretrained"
         )
     return single, read_tensors(single)
 
@@ -162,8 +166,8 @@ def read_shards(index: Path) -> dict[str, Tensor]:
         lost = [n for n, at in places.items() if at == file and n not in shard]
         if lost:
             raise ValueError(
-                f"{index.parent / file}: lacks what {INDEX} says it holds "
-                f"({len(lost)}): {some(lost)}"
+                f"{index.parent / file}: lacks what {index.name} says it "
+                f"holds ({len(lost)}): {some(lost)}"
             )
     return {name: shards[file][name] for name, file in places.items()}
 
@@ -179,13 +183,14 @@ def load(
     *,
     rename: Rename = str,  # as it is
     tied: Mapping[str, str] | None = None,
+    file: str = WEIGHTS,
 ) -> None:
     """Put the weights that lie in a folder into a model.
 
     Everything is checked before anything is changed. Raises `ValueError`
     naming the file and all that does not fit.
     """
-    path, found = read_weights(Path(folder))
+    path, found = read_weights(Path(folder), file)
     put(model, found, path, rename=rename, tied=tied)
 
 
@@ -282,11 +287,15 @@ def some(names: list[str]) -> str:
 
 
 def save(
-    folder: str | Path, given: Mapping, weights: Mapping[str, Tensor]
+    folder: str | Path,
+    given: Mapping,
+    weights: Mapping[str, Tensor],
+    *,
+    file: str = WEIGHTS,
 ) -> None:
     """Write what config.json says, and weights in one file."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(given), "utf-8")
     plain = {name: tensor.contiguous() for name, tensor in weights.items()}
-    save_file(plain, folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(plain, folder / file, metadata={"format": "pt"})

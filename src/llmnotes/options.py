@@ -5,8 +5,9 @@ number = a reader of numbers within bounds, whose complaint takes one line
 
 import argparse
 import math
+from collections import ChainMap
 
-from llmnotes.presets import MODELS
+from llmnotes.presets import MODELS, PICTURES
 from llmnotes.train_config import DTYPES
 
 
@@ -41,12 +42,14 @@ def learned(text: str) -> int:
 
 BYTES = 256  # which are pieces from the start
 COUNT, SOME, CHANCE = number(int, 0), number(int, 1), number(float, 0, 1)
-NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in MODELS.items())
+TRAINED = ChainMap(PICTURES, MODELS)  # whose order is from the last
+NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in TRAINED.items())
+TEXT = "python_reference"  # where nobody names one
 # Those of TrainConfig have no default here: the preset has one.
 TRAIN = {
     "model": {
-        "choices": MODELS,
-        "help": ", ".join(found.about for found in MODELS.values()),
+        "choices": TRAINED,
+        "help": ", ".join(found.about for found in TRAINED.values()),
     },
     "--out": {
         "required": True,
@@ -55,9 +58,8 @@ TRAIN = {
     },
     "--data": {
         "metavar": "NAME|FILE",
-        "default": "python_reference",
         "help": "text to learn: a name that llmnotes data list shows, or a "
-        "file in UTF-8; default %(default)s",
+        f"file in UTF-8; default {TEXT}. Models of pictures have their own",
     },
     "--tokenizer": {
         "type": learned,
@@ -217,5 +219,42 @@ TOKENIZE = {
         "nargs": "?",
         "metavar": "TEXT",
         "help": "what to cut; without it, what comes on standard input",
+    },
+}
+DRAW = {
+    "run": {"metavar": "FOLDER", "help": "where train kept the run"},
+    "caption": {
+        "metavar": "CAPTION",
+        "help": "what to draw: a digit, or a sentence about shapes",
+    },
+    "--out": {
+        "metavar": "FILE",
+        "required": True,
+        "help": "the picture to write, .png",
+    },
+    "--scale": {
+        "type": number(float, 0),
+        "metavar": "S",
+        "default": 2.0,
+        "help": "of guidance; 1: none, 0: no caption; default %(default)s",
+    },
+    "--steps": {
+        "type": SOME,
+        "metavar": "N",
+        "default": 20,
+        "help": "of the sampler; default %(default)s",
+    },
+    "--seed": {
+        "type": COUNT,
+        "metavar": "N",
+        "default": 0,
+        "help": "another: another picture",
+    },
+    "--zoom": {
+        "type": SOME,
+        "metavar": "Z",
+        "default": 16,
+        "help": "pixels of the file for one of the picture; default "
+        "%(default)s",
     },
 }

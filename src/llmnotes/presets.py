@@ -4,6 +4,8 @@
     preset = a shape, named like a constant of the model's module, with the
              training that suits it; the first one is the default
 
+PICTURES = the same for models of pictures, which need no text
+
 One more model is one more entry. Objects are named `module:name`, for
 `pkgutil.resolve_name`: no torch in here, `llmnotes --help` must not wait.
 FOLDERS are the architectures whose files, as others wrote them, are opened.
@@ -39,6 +41,24 @@ class Model:
     presets: dict[str, Preset]
     quick: str = ""
     task: str = "llmnotes.train:LanguageModelling"
+
+    def preset(self, name: str | None) -> Preset:
+        """A preset by name, the first one for None."""
+        return known(
+            "--preset", name or next(iter(self.presets)), self.presets
+        )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A model of pictures: the module that trains it, and its presets.
+
+    `studio` names a module with the functions of `llmnotes.draw.Studio`.
+    """
+
+    about: str
+    studio: str
+    presets: dict[str, Preset]
 
     def preset(self, name: str | None) -> Preset:
         """A preset by name, the first one for None."""
@@ -113,4 +133,26 @@ FOLDERS = {
     "mixtral": f"{MOE}:from_pretrained",
     "phi": f"{PHI}:from_pretrained",
     "phi3": f"{PHI}:from_pretrained",
+}
+# Models of pictures; no torch in here, so a recipe is given by its numbers.
+PICTURES = {
+    "ddpm": Pictures(
+        about="digits out of noise",
+        studio="llmnotes.diffusion.guidance.studio",
+        presets={
+            "digits": Preset(
+                "llmnotes.diffusion.guidance.studio:PRESET",
+                TrainConfig(
+                    steps=3000,
+                    batch_size=1,  # its own, 128 pictures
+                    learning_rate=1e-2,
+                    min_learning_rate=0.0,
+                    schedule="linear",
+                    betas=(0.9, 0.99),
+                    weight_decay=0.0,
+                    eval_every=300,
+                ),
+            )
+        },
+    ),
 }

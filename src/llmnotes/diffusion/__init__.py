@@ -1,1 +1,1 @@
-"""Pictures from noise: text-to-image models, small enough to train."""
+"""Pictures from noise: diffusion, CLIP and their children."""
