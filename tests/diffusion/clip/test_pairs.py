@@ -7,7 +7,6 @@ from llmnotes import scenes
 from llmnotes.diffusion.clip import pairs
 from llmnotes.diffusion.clip.task import meaning, pixels, swapped
 from llmnotes.scenes import VOCABULARY, canonical, parse
-from llmnotes.scenes.batches import generator_of
 
 LATE = 400  # a step at which everything may differ
 TASKS = (
@@ -118,6 +117,3 @@ def test_shares_are_drawn_as_often_as_they_say():
 def test_pictures_of_a_task_are_as_a_tower_takes_them():
     drawn = scenes.batch(0, 0, 2)
     assert torch.equal(pixels(drawn.images), 2 * drawn.images - 1)
-    assert (
-        generator_of(0, 0).initial_seed() == generator_of(0, 0).initial_seed()
-    )
