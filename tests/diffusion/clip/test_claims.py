@@ -13,13 +13,13 @@ def test_random_pairs_learn_order_too():
         LEARNED,
         "We had expected one half, a coin, and they order the two things "
         "rightly in",
-        "Blocks do a little better",
+        "Blocks do better",
         "Random pairs learn order nearly as well as blocks, and read shapes "
         "better.",
     )
     pairs, blocks = dict(model="random pairs"), dict(model="contrasts")
-    assert table("swap_lowest", **pairs) > 0.9
-    assert 0 < table("swap", **blocks) - table("swap", **pairs) < 0.06
+    assert table("swap_lowest", **pairs) > 0.85
+    assert 0 < table("swap", **blocks) - table("swap", **pairs) < 0.07
     assert table("seconds", **blocks) < table("seconds", **pairs)
     assert table("shapes", **pairs) > table("shapes", **blocks)
 
@@ -27,14 +27,15 @@ def test_random_pairs_learn_order_too():
 def test_order_is_learned_and_shapes_are_missing():
     table = claimed(
         LEARNED,
-        "Colours, order and relations are nearly always right after a minute.",
-        "those of both things are right in little more than half of the "
-        "pictures with random pairs, and in less than half with blocks",
+        "Colours, order and relations are right in more than nine pictures "
+        "of ten after a minute.",
+        "those of both things are right in three pictures of five with "
+        "random pairs, and in less than half with blocks",
         "Order has it with blocks, and the whole caption is far from it.",
     )
     for model in ("contrasts", "random pairs"):
         for column in ("swap", "colours", "relation"):
-            assert table(column, model=model) > 0.94
+            assert table(column, model=model) > 0.9
         assert table("top1_highest", model=model) < 0.65
         assert table("seconds", model=model) < 90
     assert table("swap", model="contrasts") > 0.97
@@ -59,6 +60,16 @@ def test_what_was_never_seen_is_read_badly():
     assert min(table(f"held_{part}", **of) for part in ("swap", "colours")) > (
         0.9
     )
+
+
+def test_leaving_words_out_did_not_help():
+    parts = claimed(
+        "diffusion/clip:parts", "They did not help. In as many steps"
+    )
+    table = claimed(LEARNED, "They did not help.")
+    assert parts("held_highest") < table("held_lowest", model="contrasts")
+    assert parts("top1_highest") < table("top1_lowest", model="contrasts")
+    assert parts("seconds") < table("seconds", model="contrasts")
 
 
 def test_seven_of_eight_find_their_caption_and_one_mixes_shapes():
