@@ -66,6 +66,9 @@ DIAGRAMS = {
     "ddim:there": "diffusion/ddim.md",
     "guidance:demo": "diffusion/guidance.md",
     "guidance:line": "diffusion/guidance.md",
+    "clip:towers": "diffusion/clip.md",
+    "clip:matrix": "diffusion/clip.md",
+    "clip:nearest": "diffusion/clip.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
