@@ -64,9 +64,9 @@ def test_what_was_never_seen_is_read_badly():
 
 def test_leaving_words_out_did_not_help():
     parts = claimed(
-        "diffusion/clip:parts", "They did not help. In as many steps"
+        "diffusion/clip:parts", "It did not help. In as many steps"
     )
-    table = claimed(LEARNED, "They did not help.")
+    table = claimed(LEARNED, "It did not help.")
     assert parts("held_highest") < table("held_lowest", model="contrasts")
     assert parts("top1_highest") < table("top1_lowest", model="contrasts")
     assert parts("seconds") < table("seconds", model="contrasts")
