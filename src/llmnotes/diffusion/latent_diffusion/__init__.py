@@ -17,4 +17,8 @@ from llmnotes.diffusion.latent_diffusion.files import (
     read_unet,
     save_pretrained,
 )
+from llmnotes.diffusion.latent_diffusion.pipeline import (
+    StableDiffusion,
+    from_pretrained,
+)
 from llmnotes.diffusion.latent_diffusion.unet import UNet
