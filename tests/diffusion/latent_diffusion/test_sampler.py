@@ -89,7 +89,7 @@ SPOILED = {
     "prediction_type: got 'flow', expected one of epsilon, v_prediction, ": (
         dict(prediction_type="flow")
     ),
-    "timestep_spacing: got 'even', expected one of leading, trailing, lins": (
+    "timestep_spacing: got 'even', expected one of leading, trailing": (
         dict(timestep_spacing="even")
     ),
     "steps_offset: got -1, expected at least 0": dict(steps_offset=-1),
