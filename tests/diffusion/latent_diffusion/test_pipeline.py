@@ -227,3 +227,11 @@ def test_a_folder_without_a_part_is_refused(saved, tmp_path):
     shutil.rmtree(tmp_path / "vae")
     with pytest.raises(ValueError, match="vae/config.json: cannot be read"):
         from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("captions", ["a red circle", []])
+def test_a_text_is_not_taken_for_a_list_of_captions(captions, ours):
+    with pytest.raises(ValueError) as error:
+        ours.draw(captions, generator=seed(), steps=1)
+    expected = f"captions: got {captions!r}, expected a list of captions"
+    assert str(error.value) == expected

@@ -94,7 +94,11 @@ class StableDiffusion(nn.Module):
     def read(
         self, captions: Sequence[str]
     ) -> Float[Tensor, "batch length context_width"]:
-        """What the U-Net reads of captions."""
+        """What the U-Net reads of captions.
+
+        Raises `ValueError` for a text that is no list of them.
+        """
+        check_captions(captions)
         device = next(self.text_encoder.parameters()).device
         return self.text_encoder.hidden(self.tokenizer(captions).to(device))
 
@@ -148,10 +152,8 @@ class StableDiffusion(nn.Module):
 
     def grid(self, size: tuple[int, int] | None) -> tuple[int, int]:
         """Rows and columns of latents for a picture of this size."""
-        unet, factor = (
-            self.denoiser.network.config,
-            self.autoencoder.config.factor,
-        )
+        unet = self.denoiser.network.config
+        factor = self.autoencoder.config.factor
         if size is None:
             side = unet.sample_size or 64
             return side, side
@@ -226,6 +228,14 @@ def check_parts(
             raise ValueError(
                 f"{name}: got {got}, expected at most {whose} = {most}"
             )
+
+
+def check_captions(captions: Sequence[str]) -> None:
+    """Raise `ValueError` unless these are captions, one or more."""
+    if isinstance(captions, str) or not len(captions):
+        raise ValueError(
+            f"captions: got {captions!r}, expected a list of captions"
+        )
 
 
 def check_size(size: tuple[int, int], factor: int) -> None:
