@@ -64,9 +64,10 @@ function sines(time, width) {
 
 export function network(weights, x, time, label) {
   const width = weights["norm.weight"].length;
-  const row = weights["classes.weight"].subarray(label * width);
+  const narrow = weights["time.0.bias"].length;
+  const row = weights["classes.weight"].subarray(label * narrow);
   const about = linear(weights, "time.2",
-    linear(weights, "time.0", sines(time, width)).map(silu))
+    linear(weights, "time.0", sines(time, narrow)).map(silu))
     .map((v, i) => silu(v + row[i]));
   let h = linear(weights, "read", x);
   for (let block = 0; `blocks.${block}.branch.0.bias` in weights; block++) {

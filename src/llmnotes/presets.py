@@ -134,5 +134,25 @@ FOLDERS = {
     "phi": f"{PHI}:from_pretrained",
     "phi3": f"{PHI}:from_pretrained",
 }
-# Models of pictures.
-PICTURES: dict[str, Pictures] = {}
+# Models of pictures; no torch in here, so a recipe is given by its numbers.
+PICTURES = {
+    "ddpm": Pictures(
+        about="digits out of noise",
+        studio="llmnotes.diffusion.guidance.studio",
+        presets={
+            "digits": Preset(
+                "llmnotes.diffusion.guidance.studio:PRESET",
+                TrainConfig(
+                    steps=3000,
+                    batch_size=1,  # its own, 128 pictures
+                    learning_rate=1e-2,
+                    min_learning_rate=0.0,
+                    schedule="linear",
+                    betas=(0.9, 0.99),
+                    weight_decay=0.0,
+                    eval_every=300,
+                ),
+            )
+        },
+    ),
+}

@@ -109,10 +109,21 @@ def test_a_colour_outside_the_palette_is_none(colour):
     assert seen(picture((circle(3.2), colour))) == (1, "large", None, "circle")
 
 
-def test_a_thing_of_two_colours_has_none():
-    red, blue = circle(3.2) * HALVES, circle(3.2) * (1 - HALVES)
-    found = seen(picture((red, "red"), (blue, "blue")))
-    assert found == (1, "large", None, "circle")
+@pytest.mark.parametrize("other", ["blue", "green"])
+def test_a_thing_of_two_colours_has_none(other):
+    # Red and green have the mean of a dark yellow.
+    left, right = circle(3.2) * HALVES, circle(3.2) * (1 - HALVES)
+    found = seen(picture((left, "red"), (right, other)))
+    assert found[0] == 1 and found[2] is None
+
+
+def test_pixels_of_another_blob_are_no_edge():
+    blobs = torch.zeros(1, 2, SIDE, SIDE, dtype=torch.bool)
+    blobs[0, 0, 4:7, 4:7] = blobs[0, 1, 7:9, 7:9] = True
+    strength = torch.ones(1, len(COLOURS), SIDE, SIDE)
+    own = looking.own_strength(strength, blobs, torch.tensor([[0, 1]]))
+    assert own[0, 0].sum() == 5 * 5 - 1  # a ring around 3 × 3, less a corner
+    assert own[0, 1].sum() == 4 * 4 - 1
 
 
 def test_a_shape_between_two_shapes_has_none():
@@ -149,6 +160,9 @@ def test_values_outside_0_and_1_count_as_the_border():
     ):
         assert torch.equal(one, other)
     assert look(image[None]).number == 1
+    drawn = picture((circle(2.1), "red"))
+    drawn[2, 8, 8] = 30.0
+    assert seen(drawn)[2] == "red"
 
 
 def test_any_float_and_no_gradient_and_no_picture_will_do():

@@ -103,22 +103,19 @@ def labels(
     mask: Bool[Tensor, "batch rows columns"],
 ) -> Int[Tensor, "batch rows columns"]:
     """Number the blobs: each has that of its first pixel."""
-    numbers = torch.arange(NOTHING).view(SIDE, SIDE)
+    numbers = torch.arange(NOTHING, dtype=torch.int16).view(SIDE, SIDE)
     found = torch.where(mask, numbers, NOTHING)
     while True:
-        padded = torch.nn.functional.pad(found, (1, 1, 1, 1), value=NOTHING)
-        beside = torch.stack(
-            [
-                padded[:, 1:-1, 1:-1],
-                padded[:, :-2, 1:-1],
-                padded[:, 2:, 1:-1],
-                padded[:, 1:-1, :-2],
-                padded[:, 1:-1, 2:],
-            ]
-        )
-        least = torch.where(mask, beside.amin(0), NOTHING)
+        least = found.clone()
+        for axis in (1, 2):
+            long = SIDE - 1
+            first, last = (found.narrow(axis, i, long) for i in (0, 1))
+            ahead, behind = (least.narrow(axis, i, long) for i in (1, 0))
+            torch.minimum(ahead, first, out=ahead)
+            torch.minimum(behind, last, out=behind)
+        least.masked_fill_(~mask, NOTHING)
         if torch.equal(least, found):
-            return found
+            return found.long()
         found = least
 
 

@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from llmnotes.diffusion.ddim import Mixture
+from llmnotes.diffusion.ddim import Mixture, most_noise
+from llmnotes.diffusion.ddim.model import points
 from llmnotes.diffusion.ddpm import (
     Data,
     Denoiser,
@@ -91,3 +92,26 @@ def exact(mixture, x, now, then):
         low = torch.where(above, low, middle)
         high = torch.where(above, middle, high)
     return (low + high) / 2
+
+
+def carried(schedule, times, eta=0.0, mean=0.0, spread=0.4, reached=None):
+    """Mean and deviation of DDIM's samples of one Gaussian, exactly.
+
+    The exact guess is a line in x, so each step is one as well, and mean and
+    variance are carried along it. `reached` are the times that a sampler
+    steps to, if they are not those at which it then asks.
+    """
+    at = 0.0
+    variance = 1.0
+    reached = times[1:] if reached is None else reached
+    asked = points(schedule, times[: len(reached)])
+    for now, then in zip(asked, points(schedule, reached), strict=True):
+        total = (now.alpha * spread) ** 2 + now.sigma**2
+        guess = now.alpha * spread**2 / total  # x_0 = mean + guess · off
+        fresh = eta * most_noise(now, then)
+        kept = max(0.0, then.sigma**2 - fresh**2) ** 0.5
+        factor = then.alpha * guess
+        factor += kept * (1 - now.alpha * guess) / now.sigma
+        at = then.alpha * mean + factor * (at - now.alpha * mean)
+        variance = factor**2 * variance + fresh**2
+    return at, variance**0.5

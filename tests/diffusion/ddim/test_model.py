@@ -6,6 +6,8 @@ from llmnotes.diffusion.ddim import (
     DDIM,
     DPMSolver2M,
     Euler,
+    Guess,
+    Point,
     encode,
     path,
     sample,
@@ -16,6 +18,7 @@ from llmnotes.diffusion.ddim.model import points
 from llmnotes.diffusion.ddpm import Schedule, Velocity, cosine, linear
 from llmnotes.diffusion.ddpm import sample as ddpm_sample
 from tests.diffusion.ddim.small import (
+    carried,
     crooked,
     exact,
     noise,
@@ -78,28 +81,11 @@ def test_the_ode_keeps_everybody_s_rank_as_an_independent_solver_says():
     torch.testing.assert_close(ours, reached, rtol=1e-8, atol=1e-8)
 
 
-def gaussian_path(spread, schedule, times, eta):
-    """The deviation at the end of a linear chain, by the recursion."""
-    variance = 1.0
-    way = points(schedule, times)
-    for now, then in zip(way, way[1:], strict=False):
-        total = (now.alpha * spread) ** 2 + now.sigma**2
-        guess = now.alpha * spread**2 / total  # of x
-        left = (1 - now.alpha * guess) / now.sigma
-        share = then.sigma**2 / now.sigma**2
-        lost = now.sigma**2 - (now.alpha / then.alpha) ** 2 * then.sigma**2
-        fresh = eta**2 * share * lost
-        kept = max(0.0, then.sigma**2 - fresh) ** 0.5
-        factor = then.alpha * guess + kept * left
-        variance = factor**2 * variance + fresh
-    return variance**0.5
-
-
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_every_eta_ends_in_the_data_s_own_distribution(eta):
     schedule = Schedule(cosine())
     found = {
-        steps: gaussian_path(0.4, schedule, visited(1000, steps), eta)
+        steps: carried(schedule, visited(1000, steps), eta)[1]
         for steps in (10, 100, 1000)
     }
     assert found[1000] == pytest.approx(0.4, rel=0.005)
@@ -109,13 +95,14 @@ def test_every_eta_ends_in_the_data_s_own_distribution(eta):
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_samples_have_the_deviation_that_the_recursion_foretells(eta):
-    denoiser = one_part(Schedule(SHORT), mean=0.0)
+    denoiser = one_part(Schedule(SHORT))
     times = visited(23, 7)
     x = noise(20_000, 1)
     found = solve(
         denoiser, x, times, solver=DDIM(eta), generator=seeded(4), clip=None
     )
-    expected = gaussian_path(0.4, denoiser.schedule, times, eta)
+    at, expected = carried(denoiser.schedule, times, eta, mean=0.3)
+    assert float(found.mean()) == pytest.approx(at, abs=0.01)
     assert float(found.std()) == pytest.approx(expected, rel=0.02)
 
 
@@ -271,3 +258,19 @@ def test_whatever_has_a_schedule_and_guesses_can_be_sampled():
 
     ends = sample(Grey(), (2, 3, 8, 8), generator=seeded(), steps=5)
     assert torch.equal(ends, torch.full((2, 3, 8, 8), 0.25))
+
+
+def test_the_figure_s_numbers_are_the_package_s():
+    from llmnotes._site.figures import ddim as figure
+
+    u = torch.arange(figure.FEW, -1, -1) / figure.FEW
+    way = [Point(*figure.levels(float(v))) for v in u]
+    found = [1.3]
+    for now, then in zip(way, way[1:], strict=False):
+        x = torch.tensor([found[-1]], dtype=torch.float64)
+        at = figure.guess(found[-1], u[len(found) - 1].item())
+        x0 = torch.tensor([at], dtype=torch.float64)
+        found.append(
+            float(DDIM().step(x, Guess(now, x0, x0), then, None, None))
+        )
+    assert [x for _, x in figure.few(1.3)] == pytest.approx(found)

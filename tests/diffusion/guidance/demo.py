@@ -20,8 +20,8 @@ from llmnotes.diffusion.guidance import ClassifierFree
 from tests.contests import ROOT
 
 FILE = ROOT / "docs/results/diffusion/guidance.safetensors"
-SHAPE = MLPConfig(width=64, depth=4)
-LEARN, RATE = 2000, 3e-3
+SHAPE = MLPConfig(width=96, depth=2, about=64)
+LEARN, RATE = 2000, 1e-2
 DIGITS, SIDE, GREYS = torch.arange(10), 8, 15
 SCALE, STEPS, SEED = 3.0, 10, 1  # where the sliders stand at first
 OTHERS = 0.0, 1.0, 2.0, 4.0, 8.0

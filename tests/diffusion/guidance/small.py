@@ -13,7 +13,7 @@ from llmnotes.diffusion.ddpm import (
 )
 
 STEPS, CLASSES = 20, 5
-CONFIG = MLPConfig(size=6, classes=CLASSES, width=8, depth=1)
+CONFIG = MLPConfig(size=6, classes=CLASSES, width=8, depth=1, about=4)
 TIMES = torch.tensor([1, 7, 13, 20])
 LABELS = torch.tensor([4, 0, 3, 3])
 TIME = (TIMES / STEPS).double()  # what networks read

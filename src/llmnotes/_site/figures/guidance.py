@@ -21,6 +21,11 @@ LEFT, RIGHT = -2.2, 2.4  # of what is drawn
 STRIP = "diffusion/guidance:strip"
 WEIGHTS = "../results/diffusion/guidance.safetensors"  # seen from assets/
 GREYS, SIDE, APART = 15, 8, 10
+BARS = (  # columns of `LAW`, how they are drawn, named, and computed
+    ("drawn", f"{MEMORY} solid bare", "DDIM", "drawn"),
+    ("noise", f"{MEMORY} tint", "DDPM", "drawn_with_noise"),
+    ("tilted", "ghost", "promised", "tilted"),
+)
 OWN = "own"  # the row whose scale the reader sets
 
 
@@ -122,12 +127,12 @@ def _step(pen: Pen, page, x: float, y: float, width: float) -> None:
             pen.text(place, rule + 20, f"s = {scale}", "small")
     note = "u: the guess without the condition\nc: the guess with it"
     pen.text(x, rule + 56, note, "small", "start")
-    words = "above 1, s leads past both"
-    pen.text(at(u + 2.5 * (c - u)), rule - 40, words, "small")
+    words = "u + s (c − u)"
+    pen.text(at(u + 2.2 * (c - u)), rule - 42, words, "large italic")
 
 
 def _ends(pen: Pen, page, shown, x: float, y: float, width: float) -> None:
-    """For each scale two bars, from two spreads below a mean to two above."""
+    """For each scale bars from two spreads below a mean to two above."""
     pen.text(x, y + 11, "All steps: what is drawn", "bold", "start")
     left, high = x + 56, 32
 
@@ -141,25 +146,20 @@ def _ends(pen: Pen, page, shown, x: float, y: float, width: float) -> None:
     for i, row in enumerate(shown):
         middle = y + 38 + high * (i + 0.5)
         pen.text(x, middle, f"s = {row['scale']:g}", "", "start")
-        for kind, name, top in (
-            (f"{MEMORY} solid bare", "drawn", -9), ("ghost", "tilted", 1)
-        ):  # fmt: skip
+        for (name, kind, _, _), top in zip(BARS, (-12, -4, 4), strict=True):
             mean, std = row[f"{name}_mean"], row[f"{name}_std"]
             ends = at(mean - 2 * std), at(mean + 2 * std)
             pen.put(
                 "rect", kind, x=ends[0], y=middle + top,
-                width=max(2.0, ends[1] - ends[0]), height=9,
+                width=max(2.0, ends[1] - ends[0]), height=7,
             )  # fmt: skip
-    low = floor + 32
-    with signs.linked(pen, page, f"{CODE}.gaussian:drawn"):
-        pen.put(
-            "rect", f"{MEMORY} solid bare", x=left, y=low, width=22, height=9
-        )
-        pen.text(left + 30, low + 5, "drawn", "small", "start")
-    with signs.linked(pen, page, f"{CODE}.gaussian:tilted"):
-        pen.put("rect", "ghost", x=left + 90, y=low, width=22, height=9)
-        words = "what is promised"
-        pen.text(left + 120, low + 5, words, "small", "start")
+    along = left - 8
+    for _, kind, words, symbol in BARS:
+        with signs.linked(pen, page, f"{CODE}.gaussian:{symbol}"):
+            place = {"x": along, "y": floor + 31, "width": 20, "height": 7}
+            pen.put("rect", kind, **place)
+            pen.text(along + 26, floor + 35, words, "small", "start")
+        along += 84
 
 
 def guesses(noisy: float) -> tuple[float, float]:

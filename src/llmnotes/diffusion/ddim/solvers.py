@@ -87,9 +87,10 @@ class DDIM:
 
     def step(self, x, now, then, last, draw) -> Tensor:
         """Guess, direction towards x, and fresh noise."""
-        noise = noise_from(now.x0 if self.follow else now.said, x, *now.at)
+        source = now.x0 if self.follow else now.said
+        noise = x - now.at.alpha * source  # ε, times σ
         fresh = self.eta * most_noise(now.at, then)
-        kept = math.sqrt(max(0.0, then.sigma**2 - fresh**2))
+        kept = math.sqrt(max(0.0, then.sigma**2 - fresh**2)) / now.at.sigma
         x = then.alpha * now.x0 + kept * noise
         return x + fresh * draw() if fresh else x
 

@@ -2,6 +2,8 @@
 
 time      = between 0 and 1, read as sines of many frequencies
 condition = class numbers; None, or the number of classes, is no class
+about     = what time and class say, a narrow row: they are two numbers, and
+            a wide one would cost as much as the pictures do
 
 Sources
 - Vaswani et al. 2017, arXiv 1706.03762, §3.5 (the sines).
@@ -23,8 +25,9 @@ class MLPConfig:
 
     size: int = 64
     classes: int = 10
-    width: int = 256
-    depth: int = 4
+    width: int = 192
+    depth: int = 2
+    about: int = 64
 
 
 def sines(
@@ -40,10 +43,10 @@ def sines(
 class Block(nn.Module):
     """A residual branch that time and class shift, scale and gate."""
 
-    def __init__(self, width: int):
+    def __init__(self, width: int, about: int):
         super().__init__()
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(width, 3 * width)
+        self.modulation = nn.Linear(about, 3 * width)
         self.branch = nn.Sequential(
             nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
         )
@@ -62,13 +65,15 @@ class ResidualMLP(nn.Module):
     def __init__(self, config: MLPConfig):
         super().__init__()
         self.config = config
-        width = config.width
+        width, about = config.width, config.about
         self.read = nn.Linear(config.size, width)
         self.time = nn.Sequential(
-            nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+            nn.Linear(about, about), nn.SiLU(), nn.Linear(about, about)
         )
-        self.classes = nn.Embedding(config.classes + 1, width)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(config.depth))
+        self.classes = nn.Embedding(config.classes + 1, about)
+        self.blocks = nn.ModuleList(
+            Block(width, about) for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(width)
         self.write = nn.Linear(width, config.size)
 
@@ -85,7 +90,7 @@ class ResidualMLP(nn.Module):
         """What the target asks for, in the shape of x."""
         if condition is None:
             condition = torch.full_like(time, self.config.classes).long()
-        about = self.time(sines(time, self.config.width))
+        about = self.time(sines(time, self.config.about))
         about = nn.functional.silu(about + self.classes(condition))
         h = self.read(x.flatten(1))
         for block in self.blocks:

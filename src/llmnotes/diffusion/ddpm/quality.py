@@ -91,12 +91,15 @@ class Reading(Task):
 
 @functools.cache
 def reader(seed: int = 0) -> Reader:
-    """The trained classifier, a few seconds of work, once per process."""
+    """The trained classifier, a few seconds of work, once per process.
+
+    It is trained also where it is first asked without gradients.
+    """
     config = train.TrainConfig(
         steps=400, batch_size=1, learning_rate=3e-3, min_learning_rate=0.0,
         warmup=20, weight_decay=0.0, eval_every=400, seed=seed,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         model = Reader()
         train.fit(model, Reading(seed), config, progress=False)
@@ -126,12 +129,19 @@ def frechet(
     """
     check_rows(a, b)
     a, b = a.double(), b.double()
-    spread_a, spread_b = a.T.cov(), b.T.cov()
+    spread_a, spread_b = covariance(a), covariance(b)
     root = square_root(spread_a)
     inner = torch.linalg.eigvalsh(root @ spread_b @ root)
     cross = inner.clamp(min=0).sqrt().sum()
     apart = ((a.mean(0) - b.mean(0)) ** 2).sum()
     return float(apart + spread_a.trace() + spread_b.trace() - 2 * cross)
+
+
+def covariance(
+    rows: Float[Tensor, "batch width"],
+) -> Float[Tensor, "width width"]:
+    """How features vary together; a matrix even where there is one."""
+    return rows.T.cov().view(rows.shape[1], -1)
 
 
 def square_root(

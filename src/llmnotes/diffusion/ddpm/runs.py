@@ -30,8 +30,8 @@ SCHEDULES = {
     "cosine": cosine, "linear": linear, "scaled_linear": scaled_linear
 }  # fmt: skip
 ERRORS = {"l2": F.mse_loss, "l1": F.l1_loss}
-SMALL = MLPConfig(width=192, depth=3)
-STEPS, RATE, DECAY = 1500, 3e-3, 0.99
+SMALL = MLPConfig(width=192, depth=2)
+STEPS, RATE, DECAY = 3000, 1e-2, 0.99
 
 
 def untrained(

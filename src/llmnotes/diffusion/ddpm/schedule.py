@@ -5,8 +5,8 @@ betas      = β_t (variance of the noise that step t adds), β_0 = 0
 alphas_bar = ᾱ_t = Π (1 - β_s), the share of the picture's variance; ᾱ_0 = 1
 alpha(t)   = √ᾱ_t, sigma(t) = √(1 - ᾱ_t): x_t = alpha x_0 + sigma ε
 
-All in float64, whatever the pictures are: in float32 a product of a thousand
-factors near 1 is off in the fifth digit.
+All in float64, whatever the pictures are: in float32 1 - ᾱ_1, a difference of
+nearly equal numbers, is off in the fourth digit.
 
 Sources
 - Ho et al. 2020, "Denoising Diffusion Probabilistic Models", arXiv

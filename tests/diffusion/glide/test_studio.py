@@ -1,0 +1,45 @@
+"""GLIDE on the command line."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from llmnotes import scenes
+from llmnotes.diffusion.glide import runs, studio
+from llmnotes.diffusion.glide.model import DiTConfig
+from llmnotes.draw import Studio
+
+TINY = asdict(DiTConfig(width=16, heads=2, depth=1))
+
+
+def test_it_is_what_the_command_line_asks_for():
+    assert isinstance(studio, Studio)
+
+
+def test_it_trains_and_draws_in_the_form_of_a_picture(tmp_path):
+    model = studio.model(TINY, 0)
+    history = studio.learn(model, runs.config(steps=1), progress=False)
+    assert len(history) == 1
+    picture = studio.draw(
+        model, "a small red circle", scale=2.0, steps=1,
+        generator=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    assert picture.shape == (3, 16, 16)
+
+
+def test_verdicts_name_what_is_wrong():
+    picture = scenes.draw(
+        scenes.parse("a small red circle"), torch.Generator().manual_seed(0)
+    )
+    right = studio.verdict(picture, "there is a small red circle")
+    assert right == "right in every attribute"
+    wrong = studio.verdict(picture, "a small blue square")
+    assert wrong == "wrong: colours, shapes"
+
+
+def test_unknown_words_are_refused():
+    with pytest.raises(
+        ValueError, match="unknown word 'purple' at position 2"
+    ):
+        studio.check("a small purple circle")
