@@ -1,14 +1,14 @@
 """Stable Diffusion as a whole against diffusers' pipeline."""
 
+import copy
 import dataclasses
 import json
 import shutil
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import StableDiffusionImg2ImgPipeline
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from llmnotes.diffusion.ddim import DDIM
 from llmnotes.diffusion.latent_diffusion import (
@@ -16,48 +16,14 @@ from llmnotes.diffusion.latent_diffusion import (
     from_pretrained,
 )
 from llmnotes.diffusion.latent_diffusion.pipeline import read_text_encoder
-from tests.diffusion.latent_diffusion import captions
-from tests.diffusion.latent_diffusion.test_sampler import SD1
-from tests.diffusion.latent_diffusion.witness import (
-    SMALL,
-    scatter,
-    their_autoencoder,
-    their_unet,
-)
-
-PROMPTS = ["a small red circle", "a large blue square left of a circle"]
-SHAPE = SMALL | dict(in_channels=3, out_channels=3, cross_attention_dim=12)
-LATENT = dict(latent_channels=3, block_out_channels=(6, 9), norm_num_groups=3)
-
-
-def their_text_encoder():
-    torch.manual_seed(0)
-    config = CLIPTextConfig(
-        vocab_size=len(captions.vocabulary()[0]),
-        hidden_size=12,
-        intermediate_size=20,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        max_position_embeddings=captions.LONGEST,
-        eos_token_id=2,
-    )
-    return scatter(CLIPTextModel(config))
+from tests.diffusion.latent_diffusion import captions, pipelines
+from tests.diffusion.latent_diffusion.pipelines import PROMPTS
+from tests.diffusion.latent_diffusion.witness import apart, draw
 
 
 @pytest.fixture(scope="module")
 def theirs():
-    pipeline = StableDiffusionPipeline(
-        vae=their_autoencoder(LATENT).float(),
-        text_encoder=their_text_encoder(),
-        tokenizer=captions.theirs(),
-        unet=their_unet(SHAPE).float(),
-        scheduler=DDIMScheduler(**SD1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return pipelines.theirs()
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +38,13 @@ def ours(saved):
     return from_pretrained(saved)
 
 
+@pytest.fixture(scope="module")
+def wide(saved, theirs):
+    """Ours and theirs in float64."""
+    parts = pipelines.in_float64(copy.deepcopy(theirs))
+    return from_pretrained(saved).double(), parts
+
+
 def seed(number=0):
     return torch.Generator().manual_seed(number)
 
@@ -80,7 +53,7 @@ OPTIONS = {
     "as published": {},
     "a negative caption": dict(negative="blue"),
     "no guidance": dict(scale=1.0),
-    "another size": dict(size=(8, 20)),
+    "another size": dict(size=(8, 24)),
 }
 
 
@@ -113,10 +86,59 @@ def test_the_noisy_sampler_draws_what_theirs_draws(ours, theirs):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
-def test_contexts_are_those_of_transformers(ours, theirs):
+def test_contexts_are_those_of_transformers(wide):
+    ours, theirs = wide
     ids = captions.their_ids(theirs.tokenizer, PROMPTS)
     expected = theirs.text_encoder(ids).last_hidden_state
-    torch.testing.assert_close(ours.read(PROMPTS), expected)
+    assert apart(ours.read(PROMPTS), expected) < 1e-10
+
+
+def test_one_call_of_the_network_is_theirs(wide):
+    """Ours counts steps from 1, theirs from 0."""
+    ours, theirs = wide
+    x, context = draw(2, 3, 4, 6), draw(2, 9, 12)
+    said = ours.denoiser(x, torch.tensor([1, 1000]), context)
+    expected = theirs.unet(x, torch.tensor([0, 999]), context).sample
+    assert apart(said, expected) < 1e-10
+
+
+@pytest.mark.parametrize("negative", ["", "blue"])
+def test_the_whole_way_is_theirs_to_ten_digits(negative, wide):
+    """Latents and pictures, with the same noise at the start."""
+    ours, theirs = wide
+    noise = draw(2, 3, 8, 4)
+    options = dict(latents=noise, num_inference_steps=5, height=16, width=8)
+    options["negative_prompt"] = [negative] * 2
+    expected = theirs(PROMPTS, output_type="latent", **options).images
+    found = ours.latents(noise, PROMPTS, steps=5, negative=negative)
+    assert apart(found, expected) < 1e-10
+    assert expected.abs().max() > 2  # nothing was clipped
+    expected = theirs(PROMPTS, output_type="pt", **options).images
+    assert apart(ours.shown(found), expected) < 1e-10
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.5, 0.79, 1.0])
+def test_pictures_are_changed_as_diffusers_changes_them(
+    strength, ours, theirs
+):
+    pictures = torch.rand(2, 3, 16, 8, generator=seed(5))
+    kind = StableDiffusionImg2ImgPipeline
+    change = kind(**theirs.components, requires_safety_checker=False)
+    change.set_progress_bar_config(disable=True)
+    expected = change(
+        PROMPTS,
+        image=pictures,
+        strength=strength,
+        num_inference_steps=5,
+        guidance_scale=7.5,
+        generator=seed(),
+        output_type="pt",
+    ).images
+    found = ours.redraw(
+        pictures, PROMPTS, strength=strength, steps=5, generator=seed()
+    )
+    assert found.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_the_published_text_encoder_and_its_old_names_are_read(
@@ -149,7 +171,7 @@ def test_drawing_leaves_modes_gradients_and_seeds_alone(ours):
 
 
 def test_a_caption_has_the_picture_that_it_has_alone(ours):
-    noise = torch.randn(2, 3, 6, 6, generator=seed(1))
+    noise = torch.randn(2, 3, 8, 4, generator=seed(1))
     both = ours.latents(noise, PROMPTS, steps=2)
     alone = ours.latents(noise[1:], PROMPTS[1:], steps=2)
     torch.testing.assert_close(both[1:], alone, rtol=1e-4, atol=1e-4)
@@ -222,11 +244,69 @@ def test_another_text_encoder_is_refused(saved, tmp_path):
     )
 
 
-def test_a_folder_without_a_part_is_refused(saved, tmp_path):
+MISSING = {
+    "unet": "config.json",
+    "vae": "config.json",
+    "text_encoder": "config.json",
+    "tokenizer": "tokenizer.json",
+    "scheduler": "scheduler_config.json",
+}
+
+
+@pytest.mark.parametrize("part", MISSING)
+def test_a_folder_without_a_part_is_refused(part, saved, tmp_path):
     shutil.copytree(saved, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "vae")
-    with pytest.raises(ValueError, match="vae/config.json: cannot be read"):
+    shutil.rmtree(tmp_path / part)
+    with pytest.raises(ValueError) as error:
         from_pretrained(tmp_path)
+    path = tmp_path / part / MISSING[part]
+    assert str(error.value).startswith(f"{path}: cannot be read")
+
+
+def test_all_tensors_of_the_text_encoder_that_do_not_fit_are_listed(
+    saved, tmp_path
+):
+    shutil.copytree(saved / "text_encoder", tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    lost = next(n for n in weights if n.endswith("final_layer_norm.bias"))
+    del weights[lost]
+    weights["surplus.weight"] = torch.ones(2)
+    save_file(weights, path)
+    with pytest.raises(ValueError) as error:
+        read_text_encoder(tmp_path)
+    assert str(error.value) == (
+        f"{path}: got tensors that do not fit: 1 missing, 1 unknown\n"
+        "  missing: final_layer_norm.bias\n"
+        "  unknown: surplus.weight"
+    )
+
+
+CHANGES = {
+    "strength: got 0, expected above 0 and at most 1": dict(strength=0),
+    "strength: got 1.2, expected above 0 and at most 1": dict(strength=1.2),
+    "strength: got nan, expected above 0 and at most 1": (
+        dict(strength=float("nan"))
+    ),
+    "strength: got 0.3, expected 0.5 or more: of 2 steps none is left": (
+        dict(strength=0.3)
+    ),
+    "size: got (16, 10), expected multiples of 4": (
+        dict(pictures=torch.rand(2, 3, 16, 10))
+    ),
+    "captions: got 2, expected 3, one for each picture": (
+        dict(pictures=torch.rand(3, 3, 16, 8))
+    ),
+    "scale: got inf, expected a finite number": dict(scale=float("inf")),
+}
+
+
+@pytest.mark.parametrize("message", CHANGES)
+def test_what_cannot_be_changed_is_refused(message, ours):
+    given = dict(pictures=torch.rand(2, 3, 16, 8), captions=PROMPTS, steps=2)
+    with pytest.raises(ValueError) as error:
+        ours.redraw(**given | CHANGES[message], generator=seed())
+    assert str(error.value) == message
 
 
 @pytest.mark.parametrize("captions", ["a red circle", []])

@@ -11,14 +11,8 @@ from llmnotes.diffusion.latent_diffusion.sampler import (
     SamplerConfig,
     read_sampler,
 )
+from tests.diffusion.latent_diffusion.pipelines import SD1
 
-SD1 = dict(
-    beta_start=0.00085,
-    beta_end=0.012,
-    beta_schedule="scaled_linear",
-    steps_offset=1,
-    set_alpha_to_one=False,
-)
 KINDS = {
     "Stable Diffusion 1": SD1,
     "to the clean picture": SD1 | dict(set_alpha_to_one=True),

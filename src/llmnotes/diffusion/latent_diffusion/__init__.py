@@ -17,6 +17,7 @@ from llmnotes.diffusion.latent_diffusion.files import (
     read_unet,
     save_pretrained,
 )
+from llmnotes.diffusion.latent_diffusion.img2img import redraw
 from llmnotes.diffusion.latent_diffusion.pipeline import (
     StableDiffusion,
     from_pretrained,

@@ -38,6 +38,7 @@ from llmnotes.diffusion.latent_diffusion.files import (
     read_autoencoder,
     read_unet,
 )
+from llmnotes.diffusion.latent_diffusion.img2img import finish, left
 from llmnotes.diffusion.latent_diffusion.sampler import (
     SamplerConfig,
     read_sampler,
@@ -108,23 +109,31 @@ class StableDiffusion(nn.Module):
         captions: Sequence[str],
         *,
         steps: int = 50,
-        scale: float = 7.5,
-        negative: str = "",
         solver: Solver = DDIM(),  # noqa: B008, it is frozen
         generator: torch.Generator | None = None,
+        **guidance: Any,
     ) -> Float[Tensor, "batch channels rows columns"]:
-        """Latents out of noise, one for each caption; never clipped."""
+        """Latents out of noise, one for each caption; never clipped.
+
+        `guidance` goes to `asked`.
+        """
         with evaluating(self):
-            context, against = self.read(captions), self.read([negative])
+            denoiser, context = self.asked(captions, **guidance)
             return solve(
-                ClassifierFree(self.denoiser, scale, against),
-                noise,
-                self.sampler.times(steps),
-                context,
-                solver=solver,
-                generator=generator,
-                clip=None,
-            )
+                denoiser, noise, self.sampler.times(steps), context,
+                solver=solver, generator=generator, clip=None,
+            )  # fmt: skip
+
+    def asked(
+        self,
+        captions: Sequence[str],
+        *,
+        scale: float = 7.5,
+        negative: str = "",
+    ) -> tuple[ClassifierFree, Float[Tensor, "batch length context_width"]]:
+        """The denoiser under guidance, and what it is to read."""
+        context, against = self.read(captions), self.read([negative])
+        return ClassifierFree(self.denoiser, scale, against), context
 
     def draw(
         self,
@@ -146,8 +155,46 @@ class StableDiffusion(nn.Module):
         weight = next(unet.parameters())
         noise = draw(shape, weight.device, generator).to(weight.dtype)
         found = self.latents(noise, captions, generator=generator, **options)
+        return self.shown(found)
+
+    def redraw(
+        self,
+        pictures: Float[Tensor, "batch channels rows columns"],
+        captions: Sequence[str],
+        *,
+        generator: torch.Generator,
+        strength: float = 0.8,
+        steps: int = 50,
+        solver: Solver = DDIM(),  # noqa: B008, it is frozen
+        **guidance: Any,
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """Pictures between 0 and 1, changed into what captions say.
+
+        Of the steps a share of `strength` is made. Latents and their noise
+        are drawn. `guidance` goes to `asked`.
+
+        Raises `ValueError` for a strength outside (0, 1] or too small for
+        one step, for sizes that the factors do not divide, and unless there
+        is a caption for each picture.
+        """
+        check_captions(captions, pictures)
+        self.grid(tuple(pictures.shape[2:]))
+        times = left(self.sampler.times(steps), strength, steps)
         with evaluating(self):
-            pictures = self.autoencoder.to_pictures(found)
+            denoiser, context = self.asked(captions, **guidance)
+            x0 = self.autoencoder.to_latents(2 * pictures - 1, generator)
+            found = finish(
+                denoiser, x0, times, context,
+                solver=solver, generator=generator, clip=None,
+            )  # fmt: skip
+        return self.shown(found)
+
+    def shown(
+        self, latents: Float[Tensor, "batch channels rows columns"]
+    ) -> Float[Tensor, "batch _ _ _"]:
+        """Latents as pictures between 0 and 1."""
+        with evaluating(self):
+            pictures = self.autoencoder.to_pictures(latents)
         return (pictures / 2 + 0.5).clamp(0, 1)
 
     def grid(self, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -230,11 +277,18 @@ def check_parts(
             )
 
 
-def check_captions(captions: Sequence[str]) -> None:
-    """Raise `ValueError` unless these are captions, one or more."""
+def check_captions(
+    captions: Sequence[str], pictures: Tensor | None = None
+) -> None:
+    """Raise `ValueError` unless these are captions, one for each picture."""
     if isinstance(captions, str) or not len(captions):
         raise ValueError(
             f"captions: got {captions!r}, expected a list of captions"
+        )
+    if pictures is not None and len(captions) != len(pictures):
+        raise ValueError(
+            f"captions: got {len(captions)}, expected {len(pictures)}, one "
+            "for each picture"
         )
 
 
