@@ -3,6 +3,7 @@
 from llmnotes.diffusion.latent_diffusion.autoencoder import (
     Autoencoder,
     DiagonalGaussian,
+    scaling_factor,
 )
 from llmnotes.diffusion.latent_diffusion.config import (
     SD1_AUTOENCODER,
