@@ -79,8 +79,9 @@ def autoencoder_loss(
     """The bound with a Gaussian decoder: ‖x - x̂‖² + weight · KL.
 
     Both are sums over a picture, and their mean is over all numbers of all
-    pictures; weight is twice the decoder's variance. Source: Kingma and
-    Welling 2013, eq. 10.
+    pictures; weight is twice the decoder's variance.
+
+    Source: Kingma and Welling 2013, eq. 10.
     """
     latents = model.encode(pictures)
     error = model.decode(latents.drawn(noise)) - pictures
