@@ -41,9 +41,9 @@ from llmnotes.modes import evaluating
 from llmnotes.scenes import VOCABULARY, Scene
 
 LATENTS = DiTConfig(channels=8, rows=4, columns=4, patch=1)
-AUTOENCODER_STEPS, AUTOENCODER_RATE = 600, 4e-3
-WEIGHT = 2e-3  # of KL
-STEPS, SIZE = 1000, 32
+AUTOENCODER_STEPS, AUTOENCODER_RATE = 800, 6e-3
+WEIGHT = 1e-3  # of KL
+STEPS, SIZE = 900, 32
 MEASURED = 512  # pictures whose latents say the scaling factor
 learn, config = glide.learn, glide.config  # of the second stage
 
