@@ -3,6 +3,7 @@
 from llmnotes.diffusion.latent_diffusion.autoencoder import (
     Autoencoder,
     DiagonalGaussian,
+    scaling_factor,
 )
 from llmnotes.diffusion.latent_diffusion.config import (
     SD1_AUTOENCODER,
@@ -16,5 +17,10 @@ from llmnotes.diffusion.latent_diffusion.files import (
     read_autoencoder,
     read_unet,
     save_pretrained,
+)
+from llmnotes.diffusion.latent_diffusion.img2img import redraw
+from llmnotes.diffusion.latent_diffusion.pipeline import (
+    StableDiffusion,
+    from_pretrained,
 )
 from llmnotes.diffusion.latent_diffusion.unet import UNet
