@@ -71,7 +71,10 @@ def test_the_27_words_are_all_used():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a small red cirle", "unknown word 'cirle' at position 3.*'circle'$"),
+        (
+            "a small red circles",
+            "unknown word 'circles' at position 3.*'circle'$",
+        ),
         ("a tiny red circle", "unknown word 'tiny' at position 1"),
         ("a small, red circle", "unknown word 'small,' at.*'small'$"),
         ("", "got the end at position 0, expected 'a'"),

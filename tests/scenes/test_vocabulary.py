@@ -43,8 +43,8 @@ def test_no_captions_are_no_rows_and_a_row_without_end_is_read():
     ("go", "said"),
     [
         (
-            lambda: VOCABULARY.encode(["a smal red circle"]),
-            "caption: got the unknown word 'smal' at position 1.*'small'",
+            lambda: VOCABULARY.encode(["a smaller red circle"]),
+            "caption: got the unknown word 'smaller' at position 1.*'small'",
         ),
         (lambda: VOCABULARY.encode("a"), "captions: got the string 'a'"),
         (

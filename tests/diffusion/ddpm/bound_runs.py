@@ -12,7 +12,8 @@ from llmnotes.diffusion.ddpm import bound, continuous, likelihood, log_snr
 from llmnotes.diffusion.ddpm.task import LEVELS, digits, generator
 from tests.diffusion.ddpm.denoisers import trained
 
-SIZE, DRAWS, BATCH, BATCHES = 64, 48, 64, 150
+SIZE, BATCH, BATCHES = 64, 64, 150
+DRAWS, MORE = 32, 192  # times for each picture; more where they are compared
 VALUES = continuous.grey_levels(LEVELS)
 
 
@@ -69,7 +70,7 @@ def likelihood_of(guess, steps, seed):
         "learned": sum(cost(model, line, task.learn[::5], seed)),
         "terms": cost(model, line, task.judge, seed),
         "gammas": {
-            name: [sum(cost(model, gamma, task.judge, seed)),
+            name: [sum(cost(model, gamma, task.judge, seed, MORE)),
                    *noise_of(model, gamma, task.judge, seed)]
             for name, gamma in gammas(model, task).items()
         },
@@ -85,10 +86,11 @@ def gammas(model, task):
     }  # fmt: skip
 
 
-def cost(model, gamma, x0, seed):
-    """Prior, diffusion and decoder in bits."""
+def cost(model, gamma, x0, seed, draws=DRAWS):
+    """Prior, diffusion and decoder in bits; pictures in random order."""
     draw = generator(seed, 3)
-    nats = continuous.bound(model, gamma, x0, VALUES, DRAWS, generator=draw)
+    x0 = x0[torch.randperm(len(x0), generator=draw)]
+    nats = continuous.bound(model, gamma, x0, VALUES, draws, generator=draw)
     return [in_bits(term) for term in nats.T]
 
 

@@ -175,12 +175,11 @@ def bound(
 ) -> Float[Tensor, "batch terms"]:
     """Prior, diffusion and decoder of each picture, in nats.
 
-    The middle is the mean of `draws` times, spread within each picture.
+    The middle is the mean of `draws` times, spread within each picture and,
+    between those of one, over all pictures.
     """
+    times = spread_times(draws * len(x0), generator).view(draws, -1)
     with evaluating(denoiser):
-        times = torch.stack(
-            [spread_times(draws, generator) for _ in range(len(x0))], 1
-        )
         middle = [
             diffusion(denoiser, gamma, x0, t, normal(x0, generator))
             for t in times

@@ -91,12 +91,15 @@ class Reading(Task):
 
 @functools.cache
 def reader(seed: int = 0) -> Reader:
-    """The trained classifier, a few seconds of work, once per process."""
+    """The trained classifier, a few seconds of work, once per process.
+
+    It is trained also where it is first asked without gradients.
+    """
     config = train.TrainConfig(
         steps=400, batch_size=1, learning_rate=3e-3, min_learning_rate=0.0,
         warmup=20, weight_decay=0.0, eval_every=400, seed=seed,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         model = Reader()
         train.fit(model, Reading(seed), config, progress=False)
