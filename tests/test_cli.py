@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from unittest.mock import Mock
 
@@ -30,6 +31,7 @@ from llmnotes import train as loop
 from llmnotes.foundations.tokenizers import train as learn
 from llmnotes.transformer import gpt
 from llmnotes.transformer.training_step import FusedGPT
+from tests import command_line
 
 SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
 TRAIN = "train gpt --data song --preset tiny --steps 6 --eval-every 2 --out"
@@ -68,16 +70,7 @@ def small_world(monkeypatch, tmp_path):
 @pytest.fixture
 def llmnotes(capsys):
     """Run a command: exit status, lines on stdout, lines on stderr."""
-
-    def run(command):
-        try:
-            status = cli.main(shlex.split(command))
-        except SystemExit as left:
-            status = left.code
-        out, err = capsys.readouterr()
-        return status, out.splitlines(), err.splitlines()
-
-    return run
+    return partial(command_line.called, capsys)
 
 
 class Other(gpt.GPT):

@@ -1,7 +1,7 @@
 """What the commands for pictures claim, proved on a model of one grey."""
 
-import shlex
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +14,7 @@ from llmnotes import __main__ as cli
 from llmnotes import draw, presets, train
 from llmnotes.task import Task
 from llmnotes.train_config import TrainConfig
+from tests import command_line
 
 
 @dataclass(frozen=True)
@@ -91,16 +92,7 @@ def studio(monkeypatch, tmp_path):
 @pytest.fixture
 def llmnotes(capsys):
     """Run a command: exit status, lines on stdout, lines on stderr."""
-
-    def run(command):
-        try:
-            status = cli.main(shlex.split(command))
-        except SystemExit as left:
-            status = left.code
-        out, err = capsys.readouterr()
-        return status, out.splitlines(), err.splitlines()
-
-    return run
+    return partial(command_line.called, capsys)
 
 
 def pixels(path):

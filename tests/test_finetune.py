@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from llmnotes import __main__ as cli
 from llmnotes import commands, finetune, presets
 from llmnotes.adaptation.lora import load_adapter, using
 from llmnotes.transformer import gpt
+from tests import command_line
 
 SONG = "the cat sat on the mat, and the dog sat on the cat.\n" * 8
 OTHER = "a dog, a cat, a mat.\n" * 16
@@ -40,16 +42,7 @@ def small_world(monkeypatch, tmp_path, capsys):
 @pytest.fixture
 def llmnotes(capsys):
     """Run a command: exit status, lines on stdout, lines on stderr."""
-
-    def run(command):
-        try:
-            status = cli.main(shlex.split(command))
-        except SystemExit as left:
-            status = left.code
-        out, err = capsys.readouterr()
-        return status, out.splitlines(), err.splitlines()
-
-    return run
+    return partial(command_line.called, capsys)
 
 
 def test_the_adapter_is_two_files_and_the_run_is_not_touched(

@@ -67,41 +67,35 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """All commands and their options."""
-    root = Parser(
-        prog="llmnotes",
-        description="Train small models and let them write and draw.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    shown = {
+        "epilog": EXAMPLES,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+    about = "Train small models and let them write and draw."
+    root = Parser(prog="llmnotes", description=about, **shown)
     commands = root.add_subparsers(
         metavar="command", dest="command", required=True
     )
-
-    def command(name, go, about, options=None):
-        found = commands.add_parser(
-            name,
-            help=about,
-            description=about,
-            epilog=EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    for name, go, about, options in (
+        ("train", run_train, "Train a model on a text, or on pictures.",
+         TRAIN),
+        ("finetune", run_finetune,
+         "Train a low-rank difference to a model on a text.", FINETUNE),
+        ("sample", run_sample, "Let a trained model write.", SAMPLE),
+        ("draw", run_draw,
+         "Draw what a caption says, and let a program check it.", DRAW),
+        ("quantize", run_quantize,
+         "Write a trained model in few bits, in one file.", QUANTIZE),
+        ("tokenize", run_tokenize,
+         "Show the pieces of a text and their ids.", TOKENIZE),
+        ("data", run_data, "Show or fetch what to train on.", {}),
+    ):  # fmt: skip
+        found = commands.add_parser(name, help=about, description=about,
+                                    **shown)  # fmt: skip
         found.set_defaults(go=go)
-        for option, settings in (options or {}).items():
+        for option, settings in options.items():
             found.add_argument(option, **settings)
-        return found
-
-    about = "Train a model on a text, or on pictures."
-    command("train", run_train, about, TRAIN)
-    about = "Train a low-rank difference to a model on a text."
-    command("finetune", run_finetune, about, FINETUNE)
-    command("sample", run_sample, "Let a trained model write.", SAMPLE)
-    about = "Draw what a caption says, and let a program check it."
-    command("draw", run_draw, about, DRAW)
-    about = "Write a trained model in few bits, in one file."
-    command("quantize", run_quantize, about, QUANTIZE)
-    about = "Show the pieces of a text and their ids."
-    command("tokenize", run_tokenize, about, TOKENIZE)
-    add_data(command("data", run_data, "Show or fetch what to train on."))
+    add_data(found)
     return root
 
 
@@ -121,7 +115,7 @@ def run_train(options: argparse.Namespace) -> None:
         from llmnotes import draw  # not above: it imports torch
 
         return draw.train_model(options, config)
-    options.data = options.data or TEXT
+    options.data = TEXT if options.data is None else options.data
     text = read(options.data)
     from llmnotes import commands  # not above: it imports torch
 
@@ -152,7 +146,7 @@ def read(name: str) -> str:
 def run_finetune(options: argparse.Namespace) -> None:
     """`llmnotes finetune`."""
     check_run(options.run)
-    options.data = options.data or TEXT
+    options.data = TEXT if options.data is None else options.data
     text = read(options.data)
     from llmnotes import finetune  # not above: it imports torch
 

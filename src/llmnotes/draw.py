@@ -24,7 +24,6 @@ from llmnotes import checkpoint, presets
 from llmnotes.train_config import TrainConfig
 
 KINDS = ".png", ".gif", ".bmp"  # those that keep every pixel
-ZOOM = 16
 
 
 @runtime_checkable
@@ -119,9 +118,7 @@ def recall(folder: str) -> tuple[nn.Module, Studio]:
 
 
 def save(
-    picture: Float[Tensor, "channels rows columns"],
-    path: str,
-    zoom: int = ZOOM,
+    picture: Float[Tensor, "channels rows columns"], path: str, zoom: int
 ) -> None:
     """Write a picture to a file, every pixel a square of `zoom`."""
     check_out(path)

@@ -5,6 +5,7 @@ number = a reader of numbers within bounds, whose complaint takes one line
 
 import argparse
 import math
+from collections import ChainMap
 
 from llmnotes.presets import MODELS, PICTURES
 from llmnotes.train_config import DTYPES
@@ -41,7 +42,7 @@ def learned(text: str) -> int:
 
 BYTES = 256  # which are pieces from the start
 COUNT, SOME, CHANCE = number(int, 0), number(int, 1), number(float, 0, 1)
-TRAINED = {**MODELS, **PICTURES}
+TRAINED = ChainMap(PICTURES, MODELS)  # whose order is from the last
 NAMED = "; ".join(f"{m}: {', '.join(x.presets)}" for m, x in TRAINED.items())
 TEXT = "python_reference"  # where nobody names one
 # Those of TrainConfig have no default here: the preset has one.

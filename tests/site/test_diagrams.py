@@ -59,6 +59,9 @@ DIAGRAMS = {
     "gru:cell": "sequence/gru.md",
     "seq2seq:roads": "sequence/seq2seq.md",
     "seq2seq:beam": "sequence/seq2seq.md",
+    "ddpm:means": "diffusion/ddpm.md",
+    "ddpm:samples": "diffusion/ddpm.md",
+    "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
 STANDING = {"from_rnn_to_transformer:paths"}  # of code that other pages show

@@ -98,17 +98,22 @@ def test_an_example_in_a_docstring_is_a_test(pytester, monkeypatch):
 @pytest.mark.parametrize(
     "name, words",
     [
-        ("transformer/gpt5", "got 'transformer/gpt5', expected part/slug"),
+        ("basics/second", "got 'basics/second', expected part/slug"),
         ("", "got '', expected part/slug"),
-        ("diffusion/ddpm", "diffusion/ddpm has no file yet"),
+        ("basics/first", "basics/first has no file yet"),
     ],
 )
-def test_a_name_without_files_is_one_line_and_not_the_whole_suite(name, words):
+def test_a_name_without_files_is_one_line_and_not_the_whole_suite(
+    name, words, tmp_path
+):
+    (tmp_path / "mkdocs.yml").write_text(
+        "extra: {book: {basics: {first: First}}}"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "llmnotes._site.owner", name],
         capture_output=True,
         text=True,
-        cwd=ROOT,
+        cwd=tmp_path,
     )
     assert done.returncode == 1
     assert done.stdout == ""

@@ -79,6 +79,34 @@ def bench_a_digit_on_its_way_into_noise(record):
     )
 
 
+def bench_what_one_guess_would_draw(record):
+    """The best answer to squared error where only the class is known."""
+    (pictures, classes), _ = digits()
+    means = [pictures[classes == digit].mean(0) for digit in range(10)]
+    extreme = [(mean.abs() > 0.95).float().mean().item() for mean in means]
+    drawn = [
+        (pictures[classes == digit].abs() > 0.95).float().mean().item()
+        for digit in range(10)
+    ]
+    record(
+        "means",
+        kind="tolerance",
+        tolerance=1e-6,
+        title="The mean of all digits of a class, 64 grey levels from 0 to "
+        "f, row by row; and how many of its pixels are black or white",
+        prediction="Grey soup: fewer black and white pixels than a digit.",
+        columns={"digit": "", "picture": "", "extreme": "", "real": ""},
+        labels={"extreme": "black or white in the mean",
+                "real": "in a digit"},
+        rows=[
+            (digit, quality_runs.spelled(mean), one, each)
+            for digit, (mean, one, each) in enumerate(
+                zip(means, extreme, drawn, strict=True)
+            )
+        ],
+    )  # fmt: skip
+
+
 def bench_loops(record):
     """The exact denoiser in loops that people wrote."""
     data, shape = Gaussian(0.3, 0.16), (20_000, 1)

@@ -1,5 +1,8 @@
 """What the page concludes from its runs."""
 
+import torch
+
+from llmnotes.diffusion.ddpm.task import digits
 from tests.claims import claimed
 
 TARGETS = "diffusion/ddpm:targets"
@@ -93,6 +96,44 @@ def test_loops_that_touch_x_end_elsewhere():
     assert table("mean", loop="x_t clamped and moved to 0 … 1") > 0.99
     tails = table("std", loop="the guess of x_0 clipped")
     assert 0.36 < tails < table("std", loop="as in the paper")
+
+
+def pixels(levels):
+    """A picture from -1 to 1 of what a result holds as digits 0 to f."""
+    return torch.tensor([int(level, 16) / 7.5 - 1 for level in levels])
+
+
+def read(picture):
+    """The class of the nearest real digit, and how far it is."""
+    (pictures, classes), _ = digits()
+    away = (pictures.flatten(1) - picture).norm(dim=1)
+    return classes[away.argmin()].item(), away.min().item()
+
+
+def test_every_digit_that_is_shown_can_be_read():
+    table = claimed(
+        "diffusion/ddpm:drawn",
+        "All can be read, and the three of a digit differ in slant",
+        "Digits that the model of this chapter drew.",
+    )
+    for digit in range(10):
+        drawn = table.every("picture", **{"class": digit})
+        assert len(set(drawn)) == 3
+        assert [read(pixels(one))[0] for one in drawn] == [digit] * 3
+
+
+def test_the_way_back_ends_in_another_three():
+    way = claimed(
+        "diffusion/ddpm:way", "the way back, from other noise to another three"
+    )
+    real = claimed("diffusion/ddpm:noised", "the way into noise")
+    away = {t: read(pixels(way("picture", t=t)))[1] for t in way.every("t")}
+    assert away[0] < 3 < away[400] < away[1000]
+    for t in (0, 1000):
+        assert way("picture", t=t) != real("picture", t=t)
+    assert [read(pixels(one("picture", t=0)))[0] for one in (way, real)] == [
+        3, 3,
+    ]  # fmt: skip
 
 
 TERMS = "diffusion/ddpm_bound:terms"

@@ -7,6 +7,7 @@ from llmnotes._site.figures.pen import Pen
 from llmnotes._site.figures.signs import KEY, MEMORY, QUERY, VALUE
 
 MODEL, LOSSES = "diffusion.clip.model", "diffusion.clip.losses"
+TOWERS = "diffusion.clip.towers"
 MATRIX = "diffusion/clip:matrix"
 THINGS = (  # half a size in px, colour, shape, and what is said of it
     (6, KEY, "circle", "a small red circle"),
@@ -48,7 +49,7 @@ def _captions(pen, x, y) -> None:
 
 def _tower(pen, page, x, y, width, height, words, symbol, colour) -> None:
     """A network, with a link to its code."""
-    with signs.linked(pen, page, f"{MODEL}:{symbol}"):
+    with signs.linked(pen, page, f"{TOWERS}:{symbol}"):
         pen.box(x, y, width, height, words, f"{colour} tint")
 
 
@@ -89,7 +90,7 @@ def _rows(pen, page, x, y, tower, width) -> None:
         pen.arrow(x + 52, at + CELL / 2, tower, at + CELL / 2)
         pen.arrow(tower + width, at + CELL / 2, 362, at + CELL / 2)
         pen.text(380, at + CELL / 2, f"I_{{{i + 1}}}", "italic")
-    with signs.linked(pen, page, f"{MODEL}:VisionModel"):
+    with signs.linked(pen, page, f"{TOWERS}:VisionModel"):
         pen.box(
             tower, y, width, last - y, "image tower\nof patches",
             f"{QUERY} tint",
@@ -104,7 +105,7 @@ def _narrow_rows(pen, page, x, y) -> None:
         pen.arrow(x + 40, at + CELL / 2, x + 54, at + CELL / 2)
         pen.arrow(x + 104, at + CELL / 2, x + 118, at + CELL / 2)
         pen.text(x + 130, at + CELL / 2, f"I_{{{i + 1}}}", "italic")
-    with signs.linked(pen, page, f"{MODEL}:VisionModel"):
+    with signs.linked(pen, page, f"{TOWERS}:VisionModel"):
         pen.box(
             x + 54, y, 50, CELL * len(THINGS), "image\ntower",
             f"{QUERY} tint small",

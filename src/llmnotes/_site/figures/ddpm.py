@@ -9,8 +9,8 @@ from llmnotes._site.figures.fence import rows
 from llmnotes._site.figures.pen import Pen
 
 CODE = "diffusion.ddpm"
-NOISED, WAY, DRAWN = (
-    f"diffusion/ddpm:{name}" for name in ("noised", "way", "drawn")
+NOISED, WAY, DRAWN, MEANS = (
+    f"diffusion/ddpm:{name}" for name in ("noised", "way", "drawn", "means")
 )
 SIDE = 8  # pixels
 NOISE = "q: noise is added,\nnothing is learned"
@@ -67,17 +67,33 @@ def _down(page, there, back) -> Pen:
     return pen
 
 
+def means(page) -> Drawing:
+    """What one guess from the class would be: the mean of each digit."""
+    found = {row["digit"]: [levels(row["picture"])]
+             for row in rows(page, MEANS)}  # fmt: skip
+    return _columns(found, MEANS)
+
+
 def samples(page) -> Drawing:
     """What a trained model draws when it is asked for each digit."""
     found = {}
     for row in rows(page, DRAWN):
         found.setdefault(row["class"], []).append(levels(row["picture"]))
-    wide, narrow = Pen(680, 226), Pen(343, 486)
+    return _columns(found, DRAWN)
+
+
+def _columns(found: dict, reads: str) -> Drawing:
+    """Ten classes side by side; on a phone in two rows of five."""
+    each = max(map(len, found.values()))
+    wide, narrow = (
+        Pen(680, 28 + 66 * each),
+        Pen(343, 2 * (50 + 68 * each) - 22),
+    )
     for i, (digit, pictures) in enumerate(found.items()):
         _column(wide, 4 + 68 * i, 0, 60, digit, pictures)
-        x, y = 4 + 68 * (i % 5), 246 * (i // 5)
+        x, y = 4 + 68 * (i % 5), below * (i // 5)
         _column(narrow, x, y, 62, digit, pictures)
-    return Drawing(wide, narrow, reads=(DRAWN,))
+    return Drawing(wide, narrow, reads=(reads,))
 
 
 def _column(pen, x, y, side, digit, pictures) -> None:

@@ -18,9 +18,5 @@ from llmnotes.diffusion.clip.losses import (
     multi_positive_loss,
     sigmoid_loss,
 )
-from llmnotes.diffusion.clip.model import (
-    CLIP,
-    SigmoidCLIP,
-    end_of_text,
-    quick_gelu,
-)
+from llmnotes.diffusion.clip.model import CLIP, SigmoidCLIP
+from llmnotes.diffusion.clip.towers import end_of_text, quick_gelu

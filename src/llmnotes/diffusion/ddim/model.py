@@ -29,6 +29,8 @@ from llmnotes.diffusion.ddpm.schedule import Levels
 from llmnotes.diffusion.ddpm.targets import noise_from
 from llmnotes.modes import evaluating
 
+QUIET = DDIM()  # η = 0: nothing is drawn on the way
+
 
 def path(
     denoiser: nn.Module,
@@ -36,7 +38,7 @@ def path(
     times: Sequence[int],
     condition: Any = None,
     *,
-    solver: Solver = DDIM(),  # noqa: B008, it is frozen
+    solver: Solver = QUIET,
     generator: torch.Generator | None = None,
     clip: float | None = 1.0,
 ) -> Iterator[Float[Tensor, "batch *shape"]]:
@@ -53,15 +55,34 @@ def path(
 
     last = None
     yield x
-    for t, (now, then) in zip(
-        times, pairwise(points(denoiser.schedule, times)), strict=False
-    ):
-        each = torch.full(x.shape[:1], t, device=x.device)
-        said = denoiser.data(x, each, condition)
-        guess = Guess(now, clipped(said, clip), said)
+    for t, now, then in legs(denoiser.schedule, times):
+        guess = guessed(denoiser, x, t, now, condition, clip)
         x = solver.step(x, guess, then, last, fresh)
         last = guess
         yield x
+
+
+def legs(
+    schedule: Levels, times: Sequence[int]
+) -> Iterator[tuple[int, Point, Point]]:
+    """For each step its t, the point it begins at, and where it ends."""
+    ways = pairwise(points(schedule, times))
+    for t, (now, then) in zip(times, ways, strict=False):
+        yield t, now, then
+
+
+def guessed(
+    denoiser: nn.Module,
+    x: Float[Tensor, "batch *shape"],
+    t: int,
+    at: Point,
+    condition: Any,
+    clip: float | None,
+) -> Guess:
+    """The picture that a denoiser sees in x, all of it at the same t."""
+    each = torch.full(x.shape[:1], t, device=x.device)
+    said = denoiser.data(x, each, condition)
+    return Guess(at, clipped(said, clip), said)
 
 
 def solve(
@@ -84,7 +105,7 @@ def sample(
     *,
     generator: torch.Generator,
     steps: int | Sequence[int] = 50,
-    solver: Solver = DDIM(),  # noqa: B008, it is frozen
+    solver: Solver = QUIET,
     clip: float | None = 1.0,
 ) -> Float[Tensor, "batch *shape"]:
     """Pictures out of noise, in as many calls of the network as steps.

@@ -148,13 +148,11 @@ def terms(
     """
     schedule = denoiser.schedule
     check_levels(x0, levels)
-    for name, variance in variances.items():
-        check_variance(name, variance, schedule)
+    check_variances(variances, schedule)
     costs: dict[str, list] = {name: [] for name in variances}
     for t, xt, said in guesses(denoiser, x0, condition, generator, clip):
-        for name, variance in variances.items():
-            of_t = variance[int(t[0])]
-            cost = one(schedule, x0, said, xt, t, of_t, levels)
+        for name, of in variances.items():
+            cost = one(schedule, x0, said, xt, t, of[int(t[0])], levels)
             costs[name].append(cost.flatten(1).sum(1))
     start = prior(schedule, x0)
     return {
@@ -227,6 +225,12 @@ def check_levels(x0: Tensor, levels: int) -> None:
             f"x0: got {worst:.4f}, expected one of {levels} grey levels from "
             "-1 to 1: only they have probabilities"
         )
+
+
+def check_variances(variances: dict[str, Tensor], schedule: Schedule) -> None:
+    """Raise `ValueError` for one that is no variance for each t."""
+    for name, variance in variances.items():
+        check_variance(name, variance, schedule)
 
 
 def check_variance(name: str, variance: Tensor, schedule: Schedule) -> None:

@@ -10,6 +10,7 @@ Sources
   2006.11239 (eq. 14: the simple loss; algorithms 1 and 2).
 """
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,11 +128,10 @@ def sample(
 ) -> Float[Tensor, "batch *shape"]:
     """Pictures out of noise, in T steps. See `chain`."""
     with evaluating(denoiser):
-        for x in chain(  # noqa: B007, the last one is wanted
+        states = chain(
             denoiser, shape, condition, generator=generator, clip=clip
-        ):
-            pass
-    return x
+        )
+        return deque(states, maxlen=1).pop()
 
 
 def draw(shape, device, generator: torch.Generator) -> Tensor:

@@ -17,7 +17,6 @@ Sources
 """
 
 import math
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,10 +24,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from llmnotes.checks import check_sizes, checked
-from llmnotes.diffusion.ddim import DDIM, Guess, Point, Solver, visited
-from llmnotes.diffusion.ddim.model import points
-from llmnotes.diffusion.ddpm.model import clipped, draw
+from llmnotes.diffusion.ddim import DDIM, Point, Solver, visited
+from llmnotes.diffusion.ddim.model import guessed, legs
+from llmnotes.diffusion.ddpm.model import draw
 from llmnotes.modes import evaluating
+
+NOISY = DDIM(eta=1.0)  # as much is drawn on the way as in DDPM
 
 
 @checked
@@ -41,7 +42,7 @@ def inpaint(
     generator: torch.Generator,
     steps: int = 50,
     rounds: int = 1,
-    solver: Solver = DDIM(eta=1.0),  # noqa: B008, it is frozen
+    solver: Solver = NOISY,
     clip: float | None = 1.0,
 ) -> Float[Tensor, "batch channels rows columns"]:
     """Draw what is not known; known pixels come back to the last bit.
@@ -59,13 +60,9 @@ def inpaint(
 
     x = fresh()
     with evaluating(denoiser):
-        for t, (now, then) in zip(
-            times, pairwise(points(denoiser.schedule, times)), strict=False
-        ):
-            each = torch.full(x.shape[:1], t, device=x.device)
+        for t, now, then in legs(denoiser.schedule, times):
             for left in reversed(range(rounds if then.sigma else 1)):
-                said = denoiser.data(x, each, condition)
-                guess = Guess(now, clipped(said, clip), said)
+                guess = guessed(denoiser, x, t, now, condition, clip)
                 x = solver.step(x, guess, then, None, fresh)
                 x = put(x, known, mask, then, fresh)
                 x = back(x, then, now, fresh()) if left else x

@@ -21,6 +21,8 @@ Sources
 - Bradley & Nakkiran 2024, "Classifier-Free Guidance is a
   Predictor-Corrector", arXiv 2408.09000 (that it draws from no tilted
   density).
+- Golub and Welsch 1969, "Calculation of Gauss Quadrature Rules", Mathematics
+  of Computation 23 (nodes and weights from a recurrence).
 """
 
 import math
@@ -95,8 +97,8 @@ def legendre(
 ) -> tuple[Float[Tensor, "nodes"], Float[Tensor, "nodes"]]:
     """Nodes between 0 and 1 and their weights, which sum to 1.
 
-    From the eigenvectors of the Legendre polynomials' recurrence (Golub and
-    Welsch 1969).
+    From the eigenvectors of the polynomials' recurrence, as Golub and Welsch
+    1969 found.
     """
     n = torch.arange(1, count, dtype=torch.float64)
     off = n / (4 * n**2 - 1).sqrt()
