@@ -58,6 +58,14 @@ def test_who_knows_nothing_loses_ln_n_and_a_batch_of_one_nothing(size):
         assert not gradient(contrastive_loss, noise(1, 1)).any()
 
 
+def test_pieces_of_a_batch_know_fewer_negatives():
+    """Accumulating gradients makes no larger batch, unlike elsewhere."""
+    logits = noise(8, 8)
+    halves = logits[:4, :4], logits[4:, 4:]
+    mean = sum(contrastive_loss(half) for half in halves) / 2
+    assert mean < contrastive_loss(logits) - 0.3
+
+
 def test_a_scale_below_one_hides_even_what_is_perfect():
     """E10: ln(1/0.07) = 2.66 taken for a temperature and divided by."""
     wrong, right = 1 / 2.65, 1 / 0.07
