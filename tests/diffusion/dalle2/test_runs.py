@@ -1,0 +1,92 @@
+"""Runs: priors and decoders learn, and draw the same for a seed."""
+
+import pytest
+import torch
+
+from llmnotes import scenes
+from llmnotes.diffusion.dalle2 import MeanGap, runs
+from llmnotes.diffusion.dalle2.task import known
+from tests.diffusion.dalle2 import small
+from tests.diffusion.dalle2.small import fresh
+
+CLIP = small.clip()
+LEARNED, JUDGED = known(CLIP, 120), known(CLIP, 40, split="test")
+CAPTIONS = ["a small red circle", "a large blue triangle"]
+
+
+@pytest.mark.parametrize("name", ["regression", "diffusion"])
+def test_a_few_steps_lower_the_loss_of_a_prior(name):
+    prior = runs.untrained(name, LEARNED)
+    history = runs.learn(
+        prior, name, LEARNED, JUDGED, steps=25, rate=1e-2, progress=False
+    )
+    start, end = (history[i].validation_loss for i in (0, -1))
+    assert end < 0.8 * start
+
+
+def test_a_prior_of_codes_learns_too(monkeypatch):
+    monkeypatch.setitem(
+        runs.PRIORS, "autoregressive", lambda _: small.autoregressive()
+    )
+    prior = runs.untrained("autoregressive", LEARNED)
+    history = runs.learn(
+        prior, "autoregressive", LEARNED, JUDGED, steps=25, rate=1e-2,
+        progress=False,
+    )  # fmt: skip
+    assert history[-1].validation_loss < 0.9 * history[0].validation_loss
+
+
+def test_a_decoder_learns_and_all_its_weights_move():
+    decoder = runs.untrained_decoder(small.FEATURES, small.SHAPE)
+    before = {n: p.clone() for n, p in decoder.named_parameters()}
+    history = runs.learn_decoder(
+        decoder, CLIP, objects=1, steps=8, size=8, rate=1e-2, progress=False
+    )
+    assert history[-1].validation_loss < 0.9 * history[0].validation_loss
+    assert not any(
+        torch.equal(p, before[n]) for n, p in decoder.named_parameters()
+    )
+
+
+@pytest.mark.parametrize("name", ["direct", "mean gap"])
+def test_some_priors_have_nothing_to_learn(name):
+    prior = runs.untrained(name, LEARNED)
+    assert not list(prior.parameters())
+    assert name == "direct" or isinstance(prior, MeanGap)
+
+
+def test_networks_are_as_wide_as_the_embeddings():
+    prior = runs.untrained("regression", LEARNED)
+    assert prior.network.config.features == small.FEATURES
+
+
+def test_equal_seeds_make_equal_priors():
+    one, two, other = (
+        runs.untrained("diffusion", LEARNED, seed).state_dict()
+        for seed in (0, 0, 1)
+    )
+    same = [torch.equal(one[n], two[n]) for n in one]
+    differ = [not torch.equal(one[n], other[n]) for n in one]
+    assert all(same) and any(differ)
+
+
+def test_captions_become_pictures():
+    prior = runs.untrained("diffusion", LEARNED)
+    decoder = small.painter()
+    one, two = (
+        runs.draw(CLIP, prior, decoder, CAPTIONS, generator=fresh(1), steps=2)
+        for _ in range(2)
+    )
+    assert torch.equal(one, two) and one.shape == (2, 3, 16, 16)
+    assert 0 <= one.min() and one.max() <= 1
+    assert scenes.share_right(one, CAPTIONS)["all"] == 0  # it knows nothing
+
+
+def test_an_unknown_prior_is_refused():
+    expected = (
+        "name: got 'linear', expected one of direct, mean gap, regression, "
+        "autoregressive, diffusion"
+    )
+    with pytest.raises(ValueError) as error:
+        runs.untrained("linear", LEARNED)
+    assert str(error.value) == expected
