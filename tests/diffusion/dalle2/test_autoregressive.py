@@ -52,7 +52,7 @@ def test_probabilities_of_all_codes_sum_up_to_one():
     said = prior.logits(text, nearness, EVERY[:, :-1]).log_softmax(-1)
     found = said.gather(-1, EVERY[..., None])[..., 0].sum(1).exp()
     assert len(EVERY) == BUCKETS**KEPT == 64
-    assert abs(float(found.sum()) - 1) < 1e-12
+    assert abs(found.sum().item() - 1) < 1e-12
     assert found.max() > 3 * found.min()
 
 

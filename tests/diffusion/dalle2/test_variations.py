@@ -25,7 +25,7 @@ STEPS = 40
 
 def both(rounds=3):
     """Both halves of three pictures, and the decoder."""
-    decoder = small.stirred(small.painter(), 0, 0.1)
+    decoder = small.exact()
     return decoder, halved(
         small.clip(), decoder, X0, steps=STEPS, rounds=rounds
     )
@@ -42,7 +42,9 @@ def test_the_first_half_is_what_clip_sees():
 def test_both_halves_together_are_the_picture():
     decoder, halves = both()
     found = varied(decoder, halves, eta=0.0, steps=STEPS)
-    assert (found - X0).square().mean().sqrt() < 1e-3
+    assert (found - X0).square().mean().sqrt() < 5e-3
+    one = varied(decoder, both(1)[1], eta=0.0, steps=STEPS)
+    assert (one - X0).square().mean().sqrt() > 2e-2  # one round is coarse
 
 
 def test_the_other_half_belongs_to_this_embedding_alone():

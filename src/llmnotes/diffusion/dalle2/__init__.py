@@ -5,7 +5,7 @@ from llmnotes.diffusion.dalle2.autoregressive import (
     CodesConfig,
 )
 from llmnotes.diffusion.dalle2.codes import Codes, Components
-from llmnotes.diffusion.dalle2.decoder import (
+from llmnotes.diffusion.dalle2.decoding import (
     beginnings,
     decode,
     decoder,

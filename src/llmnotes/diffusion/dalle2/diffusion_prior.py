@@ -15,9 +15,8 @@ Sources
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from llmnotes.diffusion.dalle2.network import EmbeddingNetwork
 from llmnotes.diffusion.dalle2.priors import Prior
 from llmnotes.diffusion.ddim import DPMSolver2M, sample
 from llmnotes.diffusion.ddpm import (
@@ -43,7 +42,7 @@ class DiffusionPrior(Prior):
     """
 
     def __init__(
-        self, network: EmbeddingNetwork, *, drop: float = 0.1,
+        self, network: nn.Module, *, drop: float = 0.1,
         steps: int = 20, scale: float = 1.0,
     ):  # fmt: skip
         super().__init__()

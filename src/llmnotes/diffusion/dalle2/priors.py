@@ -25,7 +25,6 @@ from llmnotes.diffusion.dalle2.embeddings import (
     mean_gap,
     scaled,
 )
-from llmnotes.diffusion.dalle2.network import EmbeddingNetwork
 from llmnotes.modes import evaluating
 
 
@@ -101,7 +100,7 @@ class Regression(Prior):
     alone: one that hears nothing else learns the mean, and so does this.
     """
 
-    def __init__(self, network: EmbeddingNetwork):
+    def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network
 

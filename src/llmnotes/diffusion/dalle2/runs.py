@@ -18,7 +18,7 @@ from torch import Tensor
 
 from llmnotes import scenes, train
 from llmnotes.diffusion.clip import CLIP
-from llmnotes.diffusion.dalle2 import decoder as decoding
+from llmnotes.diffusion.dalle2 import decoding
 from llmnotes.diffusion.dalle2.autoregressive import AutoregressivePrior
 from llmnotes.diffusion.dalle2.diffusion_prior import DiffusionPrior
 from llmnotes.diffusion.dalle2.network import EmbeddingConfig, EmbeddingNetwork

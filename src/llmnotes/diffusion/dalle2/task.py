@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from llmnotes import scenes
 from llmnotes.diffusion.clip import CLIP
-from llmnotes.diffusion.dalle2.decoder import told
+from llmnotes.diffusion.dalle2.decoding import told
 from llmnotes.diffusion.dalle2.embeddings import scaled
 from llmnotes.diffusion.dalle2.priors import Prior
 from llmnotes.diffusion.ddpm import Denoiser, denoising_loss

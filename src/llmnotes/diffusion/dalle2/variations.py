@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llmnotes.diffusion.clip import CLIP
-from llmnotes.diffusion.dalle2.decoder import decode, told
+from llmnotes.diffusion.dalle2.decoding import decode, told
 from llmnotes.diffusion.dalle2.embeddings import scaled, slerp
 from llmnotes.diffusion.ddim import DDIM, encode
 from llmnotes.diffusion.ddpm import Denoiser

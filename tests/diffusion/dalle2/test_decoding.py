@@ -83,7 +83,8 @@ REFUSED = {
             scaled(torch.ones(3, 5)),
             torch.ones(3, 3, 16, 16),
         ),
-        "",
+        "images: got 5 features, expected 7, as many as the decoder has "
+        "learned",
     ),
     "too many steps": (
         lambda: decode(

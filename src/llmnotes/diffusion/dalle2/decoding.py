@@ -66,9 +66,10 @@ def decode(
 
     Without a solver that draws, it is a function of both.
 
-    Raises `ValueError` for embeddings of another length than √width, and
-    for steps that the schedule does not have.
+    Raises `ValueError` for embeddings of another length than √width or of
+    another width, and for steps that the schedule does not have.
     """
+    check_features(images, decoder)
     check_scaled("images", images)
     return solve(
         ClassifierFree(decoder, scale), x,
@@ -88,3 +89,13 @@ def draw(
     """A picture for each embedding, from 0 to 1."""
     x = beginnings(decoder, len(images), generator)
     return shown(decode(decoder, images, x, scale=scale, steps=steps))
+
+
+def check_features(images: Tensor, decoder: Denoiser) -> None:
+    """Raise `ValueError` unless embeddings are as wide as those learned."""
+    expected = decoder.network.encoder.features
+    if images.shape[1] != expected:
+        raise ValueError(
+            f"images: got {images.shape[1]} features, expected {expected}, "
+            "as many as the decoder has learned"
+        )

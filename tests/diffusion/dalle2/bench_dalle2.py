@@ -1,0 +1,395 @@
+"""What the DALL·E 2 chapter measures: does a prior help, what is carried."""
+
+import statistics
+
+import pytest
+import torch
+
+from llmnotes.diffusion.dalle2 import runs, scaled
+from llmnotes.diffusion.dalle2.task import Known
+from llmnotes.diffusion.ddpm import Schedule, cosine
+from llmnotes.diffusion.ddpm.task import generator
+from tests import contests
+from tests.diffusion.dalle2 import judging
+
+SEEDS = (0, 1, 2)
+NO_RANKING = "No ranking: "
+WAYS = {
+    "the caption's embedding": "direct",
+    "moved by the mean gap": "mean gap",
+    "regression": "regression",
+    "autoregressive prior": "autoregressive",
+    "diffusion prior": "diffusion",
+    "a real picture's embedding": "real",
+}
+ASKED = {
+    "as it was trained": "diffusion",
+    "guided at scale 2": "scale 2",
+    "the nearer one of 2": "best of 2",
+    "the mean of 8": "mean of 8",
+    "in one step": "one step",
+    "guesses clipped to 1": "clipped to 1",
+    "learned from unit vectors": "unit vectors",
+}
+ATTRIBUTES = judging.RIGHT[1:]
+
+
+def spread_of(values):
+    """Mean, least and most of some seeds."""
+    return statistics.mean(values), min(values), max(values)
+
+
+def mean(reports, at):
+    """Mean over seeds of one number of each report."""
+    return statistics.mean(one[at] for one in reports)
+
+
+def reports(function, jobs):
+    """{job without seed: what its seeds said}."""
+    every = [(*job, seed) for job in jobs for seed in SEEDS]
+    found = contests.runs(function, every)
+    return {job: [found[*job, seed] for seed in SEEDS] for job in jobs}
+
+
+COSINE, TEXT, APART, TOOK, DECODER = range(6, 11)
+
+
+@pytest.mark.trained
+def bench_does_a_prior_help(record):
+    jobs = {
+        (words, held): (way, held, judging.SCALE)
+        for words, way in WAYS.items()
+        for held in (False, True)
+    }
+    found = reports(judging.drawn, list(jobs.values()))
+    rows = []
+    for words in WAYS:
+        said, held = (found[jobs[words, h]] for h in (False, True))
+        rows.append(
+            (words, *spread_of([one[0] for one in said]),
+             *(mean(said, i) for i in range(1, 6)),
+             *spread_of([one[0] for one in held]),
+             mean(said, COSINE), mean(said, TEXT), mean(said, APART),
+             max(one[TOOK] for one in said),
+             max(one[DECODER] for one in said))
+        )  # fmt: skip
+    record(
+        "priors",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"right": 0.1, "lowest": None, "highest": None,
+                **dict.fromkeys(ATTRIBUTES, 0.1), "held_out": 0.1,
+                "held_lowest": None, "held_highest": None, "cosine": 0.03,
+                "text_cosine": 0.05, "apart": 0.4, "seconds": None,
+                "decoder_seconds": None},
+        example=NO_RANKING + "each prior has one rate, which nobody tuned.",
+        title=f"{judging.COUNT} captions, two pictures each: where the "
+        "embedding came from, and what was drawn right",
+        prediction=(
+            "A prior beats the caption's embedding by .15 and reaches three "
+            "quarters of what real embeddings give; the mean gap alone "
+            "helps by less than .05. A regression is as often right as the "
+            "diffusion prior, but draws a caption at the same place twice. "
+            "Held-out pairs: .1 at most, also from real embeddings."
+        ),
+        columns={"way": "", "right": "", "lowest": "", "highest": "",
+                 **dict.fromkeys(ATTRIBUTES, ""), "held_out": "",
+                 "held_lowest": "", "held_highest": "", "cosine": "",
+                 "text_cosine": "", "apart": "px", "seconds": "s",
+                 "decoder_seconds": "s"},
+        labels={"way": "the decoder is told", "right": "right in everything",
+                "lowest": "worst seed", "highest": "best seed",
+                "number": "number of things",
+                "held_out": "held-out pairs: right in everything",
+                "held_lowest": "held-out pairs: worst seed",
+                "held_highest": "held-out pairs: best seed",
+                "cosine": "cosine to a real picture's",
+                "text_cosine": "cosine to the caption's",
+                "apart": "two pictures of one caption lie apart",
+                "seconds": "CPU seconds of the prior's training, at most",
+                "decoder_seconds": "of the decoder's"},
+        rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_ways_to_ask_a_diffusion_prior(record):
+    jobs = {w: (way, False, judging.SCALE) for w, way in ASKED.items()}
+    found = reports(judging.drawn, list(jobs.values()))
+    rows = []
+    for words, job in jobs.items():
+        said = found[job]
+        rows.append(
+            (words, *spread_of([one[0] for one in said]), mean(said, COSINE),
+             mean(said, TEXT), mean(said, APART))
+        )  # fmt: skip
+    record(
+        "asked",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"right": 0.1, "lowest": None, "highest": None,
+                "cosine": 0.03, "text_cosine": 0.05, "apart": 0.4},
+        example=NO_RANKING + "one prior asked in several ways; the last row "
+        "alone was trained anew, with the same rate.",
+        title="One diffusion prior, asked in several ways",
+        prediction=(
+            "Guidance helps by .05, the nearer one of two by nothing. The "
+            "mean of 8 and one step say what a regression says: nearer to "
+            "the true embedding, and twice at the same place. Clipped to 1 "
+            "a third of all numbers is cut, and half of what was right is "
+            "lost; from unit vectors as much."
+        ),
+        columns={"way": "", "right": "", "lowest": "", "highest": "",
+                 "cosine": "", "text_cosine": "", "apart": "px"},
+        labels={"way": "the diffusion prior", "right": "right in everything",
+                "lowest": "worst seed", "highest": "best seed",
+                "cosine": "cosine to a real picture's",
+                "text_cosine": "cosine to the caption's",
+                "apart": "two pictures of one caption lie apart"},
+        rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_what_the_loss_of_a_prior_means(record):
+    found = reports(judging.floors, [()])[()]
+    names = {
+        "say the mean of all pictures": "every",
+        "say the mean of each caption's pictures": "each",
+    }
+    rows = [
+        (words, *spread_of([one[i] for one in found]),
+         *spread_of([1 - one[i] / 2 for one in found]))
+        for i, words in enumerate(names)
+    ]  # fmt: skip
+    for i, words in ((2, "say another picture of the scene"),
+                     (3, "say the caption's embedding")):  # fmt: skip
+        rows.append(
+            (words, *spread_of([2 * (1 - one[i]) for one in found]),
+             *spread_of([one[i] for one in found]))
+        )  # fmt: skip
+    record(
+        "floors",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"loss": 0.1, "lowest": None, "highest": None, "cosine": 0.06,
+                "cosine_lowest": None, "cosine_highest": None},
+        example=NO_RANKING + "nothing is trained but CLIP.",
+        title="Squared error of what one could say of a picture's embedding",
+        prediction=(
+            "Two pictures of one scene have a cosine of .95 at most, so no "
+            "prior needs more, and a loss of .05 is as far as one gets: "
+            "the mean of a caption's pictures errs half as much as another "
+            "picture of it."
+        ),
+        columns={"guess": "", "loss": "", "lowest": "", "highest": "",
+                 "cosine": "", "cosine_lowest": "", "cosine_highest": ""},
+        labels={"loss": "squared error, scaled embeddings",
+                "lowest": "lowest", "highest": "highest",
+                "cosine": "cosine, as 1 - error / 2",
+                "cosine_lowest": "cosine, lowest",
+                "cosine_highest": "cosine, highest"},
+        rows=rows,
+    )  # fmt: skip
+
+
+VARIATIONS = {
+    "the same halves": ("halves", 0.0, 1.0),
+    "the same halves · guided": ("halves", 0.0, 2.0),
+    "half of the noise drawn anew": ("halves", 0.5, 1.0),
+    "all noise drawn on the way": ("halves", 1.0, 1.0),
+    "other noise to begin with": ("other noise", 0.0, 2.0),
+    "another picture of the scene": ("another picture", 0.0, 0.0),
+}
+
+
+@pytest.mark.trained
+def bench_variations(record):
+    found = reports(judging.variations, list(VARIATIONS.values()))
+    rows = []
+    for words, job in VARIATIONS.items():
+        said = found[job]
+        rows.append(
+            (words, *spread_of([one[0] for one in said]),
+             *(mean(said, i) for i in (3, 4, 5)), mean(said, 6),
+             *spread_of([one[7] for one in said]))
+        )  # fmt: skip
+    record(
+        "variations",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"right": 0.12, "lowest": None, "highest": None,
+                "colours": 0.12, "shapes": 0.12, "relation": 0.12,
+                "error": 0.05, "moved": 0.3, "moved_lowest": None,
+                "moved_highest": None},
+        example=NO_RANKING + "one decoder, asked in several ways.",
+        title=f"{judging.FEW} pictures and their variations",
+        prediction=(
+            "Both halves give the picture back (error .03); guidance spoils "
+            "that. The more is drawn the more changes, and yet things move "
+            "by a third of a pixel where another picture of the scene has "
+            "them 3 pixels away: CLIP's embedding tells where they are."
+        ),
+        columns={"way": "", "right": "", "lowest": "", "highest": "",
+                 "colours": "", "shapes": "", "relation": "", "error": "",
+                 "moved": "px", "moved_lowest": "px", "moved_highest": "px"},
+        labels={"way": "variation", "right": "scene kept in everything",
+                "lowest": "worst seed", "highest": "best seed",
+                "error": "root mean square error, of 1",
+                "moved": "things moved", "moved_lowest": "least",
+                "moved_highest": "most"},
+        rows=rows,
+    )  # fmt: skip
+
+
+SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+@pytest.mark.trained
+def bench_between_two_pictures(record):
+    jobs = [(w, s) for w in ("both halves", "one noise") for s in SHARES]
+    found = reports(judging.interpolated, jobs)
+    rows = []
+    for (way, share), said in found.items():
+        rows.append(
+            (way, share, mean(said, 0), mean(said, 1),
+             *spread_of([one[2] for one in said]))
+        )  # fmt: skip
+    record(
+        "between",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"first": 0.15, "second": 0.15, "clear": 0.2, "lowest": None,
+                "highest": None},
+        example=NO_RANKING + "one decoder.",
+        title=f"{judging.FEW} pairs of pictures: what stands between them",
+        prediction=(
+            "Up to .4 the first scene, from .75 on the second; in between "
+            "neither, and half of the pictures cannot be read."
+        ),
+        columns={"way": "", "share": "", "first": "", "second": "",
+                 "clear": "", "lowest": "", "highest": ""},
+        labels={"way": "what turns", "share": "λ", "first": "first scene",
+                "second": "second scene", "clear": "any scene that is clear",
+                "lowest": "worst seed", "highest": "best seed"},
+        rows=rows,
+    )  # fmt: skip
+
+
+KEPT = (1, 2, 4, 8, 16, 32, 64)
+
+
+@pytest.mark.trained
+def bench_what_the_first_axes_carry(record):
+    found = reports(judging.components, [(kept,) for kept in KEPT])
+    rows = []
+    for (kept,), said in found.items():
+        rows.append(
+            (kept, *spread_of([one[0] for one in said]),
+             *(mean(said, i) for i in range(1, 7)))
+        )  # fmt: skip
+    record(
+        "components",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"right": 0.15, "lowest": None, "highest": None,
+                **dict.fromkeys(ATTRIBUTES, 0.2), "variance": 0.05},
+        example=NO_RANKING + "one decoder.",
+        title="Real embeddings of which only the first principal axes are "
+        "told",
+        prediction=(
+            "Relation and colours come first, sizes next, shapes last, and "
+            "32 of 64 axes give all that there is."
+        ),
+        columns={"axes": "", "right": "", "lowest": "", "highest": "",
+                 **dict.fromkeys(ATTRIBUTES, ""), "variance": ""},
+        labels={"axes": "principal axes", "right": "right in everything",
+                "lowest": "worst seed", "highest": "best seed",
+                "number": "number of things",
+                "variance": "share of the variance"},
+        rows=rows,
+    )  # fmt: skip
+
+
+TURNS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+
+@pytest.mark.trained
+def bench_edits_by_two_captions(record):
+    found = reports(judging.edits, [(share,) for share in TURNS])
+    rows = [
+        (share, *spread_of([one[0] for one in said]),
+         *spread_of([one[1] for one in said]))
+        for (share,), said in found.items()
+    ]  # fmt: skip
+    record(
+        "edits",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"old": 0.15, "lowest": None, "highest": None, "new": 0.2,
+                "new_lowest": None, "new_highest": None},
+        example=NO_RANKING + "one decoder.",
+        title="Pictures turned towards another colour of one thing, by the "
+        "difference of two captions",
+        prediction=(
+            "At .3 the new caption is as often right as the old one, "
+            "and at .5 neither is."
+        ),
+        columns={"share": "", "old": "", "lowest": "", "highest": "",
+                 "new": "", "new_lowest": "", "new_highest": ""},
+        labels={"share": "λ", "old": "old caption right",
+                "lowest": "worst seed", "highest": "best seed",
+                "new": "new caption right", "new_lowest": "new: worst seed",
+                "new_highest": "new: best seed"},
+        rows=rows,
+    )  # fmt: skip
+
+
+WIDTHS = (64, 512, 768, 1024)
+
+
+def drowned(width):
+    """The first t at which noise is as strong as numbers of some size."""
+    schedule = Schedule(cosine())
+    bar = schedule.alphas_bar
+    return int(((1 - bar) >= bar / width).nonzero()[0])
+
+
+def bench_where_noise_takes_over(record):
+    record(
+        "scale",
+        kind="exact",
+        title="The step of 1,000 of a cosine schedule at which noise is as "
+        "strong as the embedding",
+        prediction=(
+            "About half of all steps for scaled embeddings, whatever their "
+            "width; of a unit vector of 512 numbers it is hidden from the "
+            "thirtieth step on."
+        ),
+        columns={"width": "", "scaled": "", "unit": ""},
+        labels={
+            "width": "numbers of an embedding",
+            "scaled": "length √width",
+            "unit": "length 1",
+        },
+        rows=[(width, drowned(1), drowned(width)) for width in WIDTHS],
+    )
+
+
+def bench_parameters(record):
+    vectors = torch.randn(100, 64, generator=generator(0))
+    learned = Known(scaled(vectors), scaled(vectors.flip(0)), [])
+    rows = []
+    for name in runs.PRIORS:
+        found = runs.untrained(name, learned)
+        rows.append((name, sum(p.numel() for p in found.parameters())))
+    decoder = runs.untrained_decoder()
+    rows.append(("decoder", sum(p.numel() for p in decoder.parameters())))
+    record(
+        "parameters",
+        kind="exact",
+        title="Numbers that are learned",
+        prediction="None in two of the priors; the decoder has the most.",
+        columns={"model": "", "parameters": ""},
+        rows=rows,
+    )

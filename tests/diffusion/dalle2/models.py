@@ -1,0 +1,81 @@
+"""Trained CLIPs, priors and decoders, each with what its training took.
+
+kept = build/races/dalle2-…: checkpoints, by the code that trained them
+"""
+
+import hashlib
+import shutil
+import time
+from pathlib import Path
+
+import torch
+
+from llmnotes import checkpoint
+from llmnotes.diffusion.dalle2 import runs
+from llmnotes.diffusion.dalle2.task import known
+from llmnotes.scenes import scenes
+from tests import contests
+from tests.diffusion.glide import clips
+
+
+def clip(seed):
+    """A CLIP of captioned shapes, frozen."""
+    return clips.trained("clean", seed).clip
+
+
+def pairs(seed):
+    """What priors learn from, and what judges them on the way."""
+    eyes, among = clip(seed), scenes(2)
+    return (
+        known(eyes, runs.PAIRS, among=among, seed=seed),
+        known(eyes, runs.JUDGED, among=among, split="test"),
+    )
+
+
+def prior(name, seed):
+    """A prior as its recipe makes it, and the CPU seconds of that."""
+    learned, judged = pairs(seed)
+    made = runs.untrained(name, learned, seed)
+
+    def teach(folder):
+        runs.learn(
+            made, name, learned, judged, seed=seed, out=folder, progress=False
+        )
+
+    if name not in runs.RECIPES:
+        return made.eval(), 0.0
+    return kept(made, teach, name, seed)
+
+
+def decoder(seed):
+    """A decoder, and the CPU seconds of its training."""
+    eyes = clip(seed)
+    made = runs.untrained_decoder(eyes.config.projection_dim, seed=seed)
+
+    def teach(folder):
+        runs.learn_decoder(made, eyes, seed=seed, out=folder, progress=False)
+
+    return kept(made, teach, "decoder", seed)
+
+
+def kept(model, teach, *job):
+    """Load a model, or teach it and keep it; with the seconds it took."""
+    folder, noted = home(job), home(job).with_suffix(".seconds")
+    if noted.exists():
+        checkpoint.load(folder, model)
+    else:
+        torch.set_num_threads(1)
+        shutil.rmtree(folder, ignore_errors=True)  # of a run that stopped
+        start = time.process_time()
+        teach(folder)
+        seconds = time.process_time() - start
+        noted.write_text(str(seconds), "utf-8")
+    model.requires_grad_(False).eval()
+    return model, float(noted.read_text("utf-8"))
+
+
+def home(job) -> Path:
+    """Where a model is kept."""
+    text = f"{contests.sources(__name__)} {job}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return contests.KEPT / f"dalle2-{digest}"
