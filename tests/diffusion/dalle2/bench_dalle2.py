@@ -153,17 +153,21 @@ def bench_ways_to_ask_a_diffusion_prior(record):
 @pytest.mark.trained
 def bench_what_the_loss_of_a_prior_means(record):
     found = reports(judging.floors, [()])[()]
-    names = {
-        "say the mean of all pictures": "every",
-        "say the mean of each caption's pictures": "each",
-    }
+    names = (
+        "say the mean of all pictures",
+        "say the mean of each caption's pictures",
+    )
     rows = [
         (words, *spread_of([one[i] for one in found]),
-         *spread_of([1 - one[i] / 2 for one in found]))
+         *spread_of([(1 - one[i]) ** 0.5 for one in found]))
         for i, words in enumerate(names)
     ]  # fmt: skip
-    for i, words in ((2, "say another picture of the scene"),
-                     (3, "say the caption's embedding")):  # fmt: skip
+    others = (
+        "say another picture of the scene",
+        "say the caption's embedding",
+        "say a picture of another scene",
+    )
+    for i, words in enumerate(others, 2):
         rows.append(
             (words, *spread_of([2 * (1 - one[i]) for one in found]),
              *spread_of([one[i] for one in found]))
@@ -186,7 +190,7 @@ def bench_what_the_loss_of_a_prior_means(record):
                  "cosine": "", "cosine_lowest": "", "cosine_highest": ""},
         labels={"loss": "squared error, scaled embeddings",
                 "lowest": "lowest", "highest": "highest",
-                "cosine": "cosine, as 1 - error / 2",
+                "cosine": "cosine to the picture's",
                 "cosine_lowest": "cosine, lowest",
                 "cosine_highest": "cosine, highest"},
         rows=rows,

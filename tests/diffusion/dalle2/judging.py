@@ -266,8 +266,9 @@ def recoloured(scene):
 def floors(seed):
     """What the loss of a diffusion prior means, in numbers of this CLIP.
 
-    The loss of saying the mean of all pictures, of saying the mean of each
-    caption's pictures, and the mean cosine of two pictures of one scene.
+    The loss of saying the mean of all pictures, and of saying the mean of
+    each caption's pictures; mean cosines of two pictures of one scene, of a
+    picture and its caption, and of pictures of two scenes.
     """
     torch.set_num_threads(1)
     clip = models.clip(seed)
@@ -277,4 +278,5 @@ def floors(seed):
     many = torch.stack([seen(wanted, clip, seed, i) for i in range(8)])
     each = many.var(0, unbiased=True).mean().item()
     texts = of_captions(clip, [scenes.caption(s) for s in wanted])
-    return [every, each, near(many[0], many[1]), near(many[0], texts)]
+    pairs = (many[1], texts, many[0].roll(1, 0))
+    return [every, each, *(near(many[0], other) for other in pairs)]

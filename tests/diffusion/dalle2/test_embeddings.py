@@ -23,6 +23,14 @@ def test_scaled_by_hand():
     torch.testing.assert_close(found, expected)
 
 
+def test_scaling_leaves_what_it_was_given_and_does_nothing_twice():
+    given = noise(3, 7)
+    kept = given.clone()
+    once = scaled(given)
+    assert torch.equal(given, kept)
+    torch.testing.assert_close(scaled(once), once)
+
+
 @pytest.mark.parametrize("features", [2, 7, 64, 513])
 def test_numbers_of_scaled_embeddings_have_size_one(features):
     found = scaled(1e-3 * noise(5, features))

@@ -18,8 +18,9 @@ def lowered(prior, name):
     """Loss after a few steps, as a share of the loss before."""
     before = Guessing(LEARNED, JUDGED).evaluate(prior)
     history = runs.learn(
-        prior, name, LEARNED, JUDGED, steps=25, rate=1e-2, progress=False
-    )
+        prior, name, LEARNED, JUDGED, steps=12, rate=1e-2, size=32,
+        progress=False,
+    )  # fmt: skip
     return history[-1].validation_loss / before
 
 

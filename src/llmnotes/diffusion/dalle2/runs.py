@@ -124,11 +124,11 @@ def config(steps: int, rate: float, seed: int = 0) -> train.TrainConfig:
 def learn(
     prior: Prior, name: str, learned: Known, judged: Known, *,
     seed: int = 0, steps: int | None = None, rate: float | None = None,
-    **options,
+    size: int | None = None, **options,
 ) -> train.History:  # fmt: skip
     """Train a prior in place by its recipe. `options` are those of `fit`."""
     usual = RECIPES[name]
-    task = Guessing(learned, judged, size=SIZES[name], seed=seed)
+    task = Guessing(learned, judged, size=size or SIZES[name], seed=seed)
     chosen = config(steps or usual[0], rate or usual[1], seed)
     return train.fit(prior, task, chosen, **options)
 
