@@ -246,7 +246,7 @@ def bench_variations(record):
     )  # fmt: skip
 
 
-SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.8, 1.0)
+SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
 
 
 @pytest.mark.trained

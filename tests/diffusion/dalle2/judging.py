@@ -44,7 +44,7 @@ RIGHT = "all", "number", "sizes", "colours", "shapes", "relation"
 COUNT = 128  # captions of a report, each drawn twice
 FEW = 64  # pictures of one that is dear
 STEPS, SCALE = 20, 2.0
-BACK = 50  # steps into noise, and back
+BACK = 25  # steps into noise, and back
 
 
 class Clipped(DiffusionPrior):

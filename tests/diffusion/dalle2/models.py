@@ -3,6 +3,7 @@
 kept = build/races/dalle2-…: checkpoints, by the code that trained them
 """
 
+import functools
 import hashlib
 import shutil
 import time
@@ -12,7 +13,7 @@ import torch
 
 from llmnotes import checkpoint
 from llmnotes.diffusion.dalle2 import runs
-from llmnotes.diffusion.dalle2.task import known
+from llmnotes.diffusion.dalle2.task import Known, known
 from llmnotes.scenes import scenes
 from tests import contests
 from tests.diffusion.glide import clips
@@ -23,13 +24,20 @@ def clip(seed):
     return clips.trained("clean", seed).clip
 
 
+@functools.cache
 def pairs(seed):
     """What priors learn from, and what judges them on the way."""
-    eyes, among = clip(seed), scenes(2)
-    return (
-        known(eyes, runs.PAIRS, among=among, seed=seed),
-        known(eyes, runs.JUDGED, among=among, split="test"),
-    )
+    path = home(("pairs", seed)).with_suffix(".pt")
+    if not path.exists():
+        eyes, among = clip(seed), scenes(2)
+        learned = known(eyes, runs.PAIRS, among=among, seed=seed)
+        judged = known(eyes, runs.JUDGED, among=among, split="test")
+        found = [(k.texts, k.images) for k in (learned, judged)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        torch.save(found, part)
+        part.replace(path)
+    return [Known(*each, []) for each in torch.load(path)]
 
 
 def prior(name, seed):

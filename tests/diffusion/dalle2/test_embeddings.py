@@ -45,6 +45,18 @@ def test_squared_error_of_scaled_embeddings_is_twice_the_missing_cosine():
     torch.testing.assert_close(error, 2 * (1 - cosine_))
 
 
+def test_a_perfect_draw_has_the_squared_cosine_of_the_best_guess():
+    """The truth and a draw share the mean of their caption, and no more."""
+    mean = noise(1, 200)
+    truth, drawn = (scaled(mean + noise(20_000, 200, seed=s)) for s in (1, 2))
+    best = truth.mean(0, keepdim=True).expand_as(truth)
+    guess = angle(best, truth).cos().mean()
+    draw = angle(drawn, truth).cos().mean()
+    assert abs(float(draw - guess**2)) < 2e-3 and guess > draw + 0.1
+    error = (best - truth).square().mean()
+    assert abs(float(guess - (1 - error) ** 0.5)) < 2e-3
+
+
 def test_unit_vectors_drown_in_noise_that_scaled_ones_stand_out_of():
     """At the t where half of x_t is noise, by power, for numbers of size 1."""
     schedule, width = Schedule(cosine()), 512

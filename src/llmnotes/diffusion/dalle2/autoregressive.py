@@ -37,7 +37,7 @@ class CodesConfig:
     Raises `ValueError` naming the field that cannot be.
     """
 
-    kept: int = 24
+    kept: int = 16
     buckets: int = 32
     levels: int = 8  # of nearness
     width: int = 64

@@ -72,7 +72,7 @@ class Codes(nn.Module):
     def __init__(
         self,
         images: Float[Tensor, "examples features"],
-        kept: int = 24,
+        kept: int = 16,
         buckets: int = 32,
     ):
         super().__init__()

@@ -38,14 +38,14 @@ from llmnotes.diffusion.ddpm import Denoiser
 from llmnotes.diffusion.glide import DiTConfig
 from llmnotes.transformer.pretraining.muon import MuonAdamW
 
-PAIRS, JUDGED = 20_000, 1_000
+PAIRS, JUDGED = 10_000, 1_000
 DECODER, STEPS, RATE, SIZE = DiTConfig(depth=5), 1500, 5e-3, 32
 RECIPES = {
-    "regression": (1500, 2e-3),
-    "autoregressive": (1000, 2e-3),
-    "diffusion": (4000, 2e-3),
+    "regression": (400, 2e-3),
+    "autoregressive": (700, 3e-3),
+    "diffusion": (1000, 2e-3),
 }
-SIZES = {"regression": 256, "autoregressive": 64, "diffusion": 256}
+SIZES = {"regression": 128, "autoregressive": 64, "diffusion": 128}
 
 
 def direct(learned: Known) -> Prior:

@@ -43,7 +43,7 @@ class Known:
 
     def __len__(self) -> int:
         """How many pairs."""
-        return len(self.scenes)
+        return len(self.images)
 
 
 def known(
