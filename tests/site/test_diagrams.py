@@ -61,6 +61,9 @@ DIAGRAMS = {
     "seq2seq:beam": "sequence/seq2seq.md",
     "ddpm:means": "diffusion/ddpm.md",
     "ddpm:samples": "diffusion/ddpm.md",
+    "clip:towers": "diffusion/clip.md",
+    "clip:matrix": "diffusion/clip.md",
+    "clip:nearest": "diffusion/clip.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }

@@ -1,10 +1,13 @@
 """What the CLIP chapter measures: floors, temperatures, what is learned."""
 
 import math
+import statistics
 
+import pytest
 import torch
 from torch import nn
 
+from llmnotes import scenes
 from llmnotes.diffusion.clip import (
     CLIP,
     VIT_B_16,
@@ -15,7 +18,15 @@ from llmnotes.diffusion.clip import (
     floor,
     multi_positive_loss,
 )
+from llmnotes.diffusion.clip.task import (
+    meaning,
+    swapped,
+)
+from tests import contests
+from tests.diffusion.clip import models
 
+SEEDS = 0, 1, 2
+NO_RANKING = "No ranking: "
 PUBLISHED = {
     "ViT-B/32": VIT_B_32,
     "ViT-B/16": VIT_B_16,
@@ -157,3 +168,253 @@ def bench_paraphrases_do_what_identical_captions_do_not(record):
                 "gradient": "largest difference of gradients, relative"},
         rows=rows,
     )  # fmt: skip
+
+
+def blind_floor(found):
+    """The floor, and that of a reader for whom order is nothing."""
+    meant = meaning(found)
+    other = meaning([*map(swapped, found)])
+    bags = torch.minimum(meant, other)
+    return [floor(ids[:, None] == ids).item() for ids in (meant, bags)]
+
+
+def with_twins(step, size):
+    """Half as many random scenes, each with its things exchanged."""
+    half = scenes.batch(0, step, size // 2).scenes
+    return [*half, *map(swapped, half)]
+
+
+def bench_what_order_is_worth(record):
+    rows = []
+    for name, size, drawn in (
+        ("random", 64, lambda i: scenes.batch(0, i, 64).scenes),
+        ("random", 128, lambda i: scenes.batch(0, i, 128).scenes),
+        ("random", 512, lambda i: scenes.batch(0, i, 512).scenes),
+        ("with twins", 64, lambda i: with_twins(i, 64)),
+    ):
+        found = [blind_floor(drawn(i)) for i in range(50)]
+        seen, blind = map(statistics.mean, zip(*found, strict=True))
+        rows.append((f"{name} · {size}", seen, blind, blind - seen))
+    record(
+        "order",
+        kind="tolerance",
+        tolerance=1e-9,
+        title="The least loss of those who see the meaning, and of those "
+        "who see all of it but the order, over 50 batches",
+        prediction=(
+            "A random batch of 64 hardly ever holds the same words in "
+            "another order, so that being blind costs less than .1 nat; "
+            "beside its twin every picture costs ln 2 = .69."
+        ),
+        columns={"batch": "", "floor": "nat", "blind": "nat",
+                 "worth": "nat"},
+        labels={"floor": "floor", "blind": "floor without order",
+                "worth": "what order is worth"},
+        rows=rows,
+    )  # fmt: skip
+
+
+def bench_the_bias_of_the_sigmoid_loss(record):
+    """With a constant logit the loss is least where p = 1 / N."""
+    rows = []
+    for size in (64, 1024, 22_027, 32_768):
+        best = -math.log(size - 1)
+
+        def costs(z, size=size):
+            right, wrong = math.log1p(math.exp(-z)), math.log1p(math.exp(z))
+            return right + (size - 1) * wrong
+
+        rows.append((size, best, costs(0.0), costs(-10.0), costs(best)))
+    record(
+        "bias",
+        kind="tolerance",
+        tolerance=1e-9,
+        title="The sigmoid loss of those who know nothing, by what they say "
+        "to every pair",
+        prediction="N ln 2 at 0; -10 is best for N = 22,027.",
+        columns={"size": "", "best": "", "nothing": "nat", "ten": "nat",
+                 "least": "nat"},
+        labels={"size": "batch", "best": "best constant logit",
+                "nothing": "loss at 0", "ten": "loss at -10",
+                "least": "least loss"},
+        rows=rows,
+    )  # fmt: skip
+
+
+def spread_of(values):
+    """Mean, least and most of some seeds."""
+    return statistics.mean(values), min(values), max(values)
+
+
+MEASURED = {
+    "top1": "test top1", "swap": "test swap", "sizes": "test sizes",
+    "colours": "test colours", "shapes": "test shapes",
+    "relation": "test relation", "held": "held_out top1",
+    "held_swap": "held_out swap", "held_sizes": "held_out sizes",
+    "held_colours": "held_out colours", "held_shapes": "held_out shapes",
+    "held_relation": "held_out relation", "alone": "test alone",
+    "held_alone": "held_out alone", "loss": "loss", "scale": "scale",
+    "seconds": "seconds",
+}  # fmt: skip
+RANGES = "top1", "swap", "held"
+COLUMNS = {
+    "model": "",
+    **{
+        column: {"loss": "nat", "seconds": "s"}.get(name, "")
+        for name in MEASURED
+        for column in (
+            (name, f"{name}_lowest", f"{name}_highest")
+            if name in RANGES
+            else (name,)
+        )
+    },
+}
+LABELS = {
+    "top1": "found among 2,304", "top1_lowest": "worst seed",
+    "top1_highest": "best seed", "swap": "order", "swap_lowest":
+    "order, worst seed", "swap_highest": "order, best seed",
+    "held": "held-out pairs", "held_lowest": "held out, worst seed",
+    "held_highest": "held out, best seed", "held_swap": "order, held out",
+    "held_sizes": "sizes, held out", "held_colours": "colours, held out",
+    "held_shapes": "shapes, held out", "held_relation":
+    "relation, held out", "alone": "one thing alone", "held_alone":
+    "one thing alone, held out", "scale": "e^t at the end",
+    "seconds": "CPU time of training",
+}  # fmt: skip
+RECIPES = {  # name -> recipe and kind of model
+    "parts and contrasts": ("both", "shapes"),
+    "random pairs": ("pairs", "shapes"),
+}
+HALVES = {
+    "parts": ("parts", "shapes"),
+    "contrasts": ("contrasts", "shapes"),
+}
+VARIANTS = {
+    "the sigmoid loss": ("both", "sigmoid"),
+    "words drown places · random pairs": ("pairs", "drowned"),
+    "one layer reads": ("both", "one layer"),
+}
+
+
+def row(name, said):
+    """One model's three seeds as a row of `COLUMNS`."""
+    cells = [name]
+    for column, key in MEASURED.items():
+        values = [one[key] for one in said]
+        cells += (
+            spread_of(values)
+            if column in RANGES
+            else [statistics.mean(values)]
+        )
+    return tuple(cells)
+
+
+def learned(recipes):
+    """{name: what the three seeds of a recipe said}."""
+    jobs = {
+        name: [(*recipe, models.STEPS, seed) for seed in SEEDS]
+        for name, recipe in recipes.items()
+    }
+    found = contests.runs(models.judged, sum(jobs.values(), []), 1)
+    return [
+        row(name, [found[job] for job in each]) for name, each in jobs.items()
+    ]
+
+
+def free():
+    """No column has to come out again within a spread, but two."""
+    columns = dict.fromkeys(COLUMNS, None) | {"top1": 0.1, "held": 0.1}
+    return {name: v for name, v in columns.items() if name != "model"}
+
+
+@pytest.mark.trained
+def bench_what_is_learned(record):
+    record(
+        "learned",
+        kind="trained",
+        seeds=SEEDS,
+        spread=free(),
+        example=NO_RANKING + "all at the rate that suits one of them.",
+        title="512 pictures each: is the best of 2,304 captions right?",
+        prediction=(
+            "Random pairs never ask for order: swap near one half. Blocks "
+            "of scenes that differ in one attribute do. Captions that leave "
+            "out raise what is read of held-out pairs above .40."
+        ),
+        columns=COLUMNS,
+        labels=LABELS,
+        rows=learned(RECIPES),
+    )
+
+
+@pytest.mark.trained
+def bench_each_by_itself(record):
+    record(
+        "halves",
+        kind="trained",
+        seeds=SEEDS,
+        spread=free(),
+        example=NO_RANKING + "all at the rate that suits one of them.",
+        title="The same for captions that leave out alone, and for blocks "
+        "alone",
+        prediction=(
+            "Blocks alone reach as much on known pairs and less on those "
+            "held out; parts alone are slower to learn shapes."
+        ),
+        columns=COLUMNS,
+        labels=LABELS,
+        rows=learned(HALVES),
+    )
+
+
+@pytest.mark.trained
+def bench_variants(record):
+    record(
+        "variants",
+        kind="trained",
+        seeds=SEEDS,
+        spread=free(),
+        example=NO_RANKING + "all at the rate that suits one of them.",
+        title="The same for another loss, another start and a smaller tower",
+        prediction=(
+            "The sigmoid loss is no other in what is learned. Words that "
+            "drown their places see no order. One layer reads less, and "
+            "more of what is held out."
+        ),
+        columns=COLUMNS,
+        labels=LABELS,
+        rows=learned(VARIANTS),
+    )
+
+
+@pytest.mark.trained
+def bench_eight_pictures_and_eight_captions(record):
+    captions, cosines = models.eight(SEEDS[0])
+    record(
+        "matrix",
+        kind="trained",
+        seeds=SEEDS[:1],
+        spread={"cosine": None, "caption": None},
+        example=NO_RANKING + "something to look at.",
+        title="Cosines of eight pictures and eight captions",
+        prediction="The largest of each row stands on the diagonal.",
+        columns={"image": "", "column": "", "caption": "", "cosine": ""},
+        rows=[
+            (i, j, captions[j], cosines[i, j].item())
+            for i in range(len(captions))
+            for j in range(len(captions))
+        ],
+    )
+    _, found = models.nearest(SEEDS[0])
+    record(
+        "nearest",
+        kind="trained",
+        seeds=SEEDS[:1],
+        spread={"logit": None, "chance": None},
+        example=NO_RANKING + "something to look at.",
+        title="The five captions that come nearest to one picture, of 1,152",
+        prediction="The right one first; then those with one wrong word.",
+        columns={"caption": "", "logit": "nat", "chance": ""},
+        labels={"logit": "e^t · cosine", "chance": "softmax"},
+        rows=found,
+    )

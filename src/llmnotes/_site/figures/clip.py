@@ -1,6 +1,9 @@
-"""Two towers and the matrix between them, drawn and as it came out."""
+"""Two towers and the matrix between them, drawn and as it came out.
 
-from llmnotes._site.figures import signs
+The one picture that is shown with its captions is drawn by the package.
+"""
+
+from llmnotes._site.figures import pixels, signs
 from llmnotes._site.figures.drawn import Drawing
 from llmnotes._site.figures.fence import rows
 from llmnotes._site.figures.pen import Pen
@@ -8,7 +11,8 @@ from llmnotes._site.figures.signs import KEY, MEMORY, QUERY, VALUE
 
 MODEL, LOSSES = "diffusion.clip.model", "diffusion.clip.losses"
 TOWERS = "diffusion.clip.towers"
-MATRIX = "diffusion/clip:matrix"
+MATRIX, NEAREST = "diffusion/clip:matrix", "diffusion/clip:nearest"
+SHOWN = 777, 3  # seed and step of the picture that `nearest` shows
 THINGS = (  # half a size in px, colour, shape, and what is said of it
     (6, KEY, "circle", "a small red circle"),
     (10, QUERY, "triangle", "a large blue triangle"),
@@ -169,3 +173,38 @@ def _shaded(pen, page, cosines, x, y, size) -> None:
         pen.put("rect", "", x=x, y=y, width=side, height=side)
     pen.text(x + side / 2, y + side + 14, "caption across, picture down",
              "small")  # fmt: skip
+
+
+def nearest(page) -> Drawing:
+    """A picture, and the captions that a trained model finds nearest."""
+    found = list(rows(page, NEAREST))
+    wide, narrow = Pen(680, 190), Pen(343, 172 + 42 * len(found))
+    pixels.put(wide, 2, 15, 160, _shown())
+    pixels.put(narrow, 99, 2, 145, _shown())
+    with signs.linked(wide, page, f"{MODEL}:CLIP.forward"):
+        for i, row in enumerate(found):
+            y = 30 + 32 * i
+            wide.text(184, y, row["caption"], "small", "start")
+            _bar(wide, 530, y, 90, row["chance"])
+    with signs.linked(narrow, page, f"{MODEL}:CLIP.forward"):
+        for i, row in enumerate(found):
+            y = 170 + 42 * i
+            narrow.text(2, y, row["caption"], "small", "start")
+            _bar(narrow, 2, y + 18, 270, row["chance"])
+    return Drawing(wide, narrow, reads=(NEAREST,))
+
+
+def _bar(pen, x, y, width, share) -> None:
+    """A share as a bar, and in words behind it."""
+    pen.put("rect", f"{QUERY} solid bare", x=x, y=y - 6,
+            width=max(share * width, 0.5), height=12)  # fmt: skip
+    words = f"{share:.1%}".replace("%", " %")
+    pen.text(x + max(share * width, 0.5) + 6, y, words, "small", "start")
+
+
+def _shown():
+    """The picture that the captions are told of."""
+    from llmnotes import scenes  # here: it imports torch
+
+    seed, step = SHOWN
+    return scenes.batch(seed, step, 1, split="test").images[0].numpy()
