@@ -16,12 +16,12 @@ from llmnotes.diffusion.dalle2 import runs
 from llmnotes.diffusion.dalle2.task import Known, known
 from llmnotes.scenes import scenes
 from tests import contests
-from tests.diffusion.glide import clips
+from tests.diffusion.clip import models as clips
 
 
 def clip(seed):
-    """A CLIP of captioned shapes, frozen."""
-    return clips.trained("clean", seed).clip
+    """The CLIP of the chapter before, frozen."""
+    return clips.trained(seed)
 
 
 @functools.cache
