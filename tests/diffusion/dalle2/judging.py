@@ -77,7 +77,7 @@ def prior(way, seed):
     elif way == "one step":
         found.steps = 1
     elif way == "clipped to 1":
-        found.__class__ = Clipped
+        found = Clipped(found.denoiser.network)
     elif way == "best of 2":
         found = BestOf(found, 2)
     elif way == "mean of 8":
