@@ -97,6 +97,16 @@ def test_a_code_depends_on_those_before_it_alone(place):
                                                   ).all()  # fmt: skip
 
 
+def test_where_a_code_stands_is_heard():
+    prior = small.autoregressive()
+    near, codes = prior.near(TEXTS, IMAGES), prior.codes.encode(IMAGES)
+    said = prior.logits(TEXTS, near, codes[:, :-1])
+    with torch.no_grad():
+        prior.places.copy_(prior.places.roll(1, 0))
+    other = prior.logits(TEXTS, near, codes[:, :-1])
+    assert ((said - other).abs().amax((0, 2)) > 1e-3).all()
+
+
 def test_caption_and_nearness_are_heard_by_every_code():
     prior = small.autoregressive()
     near, codes = prior.near(TEXTS, IMAGES), prior.codes.encode(IMAGES)

@@ -29,6 +29,13 @@ def test_in_one_step_it_says_what_its_network_says():
     torch.testing.assert_close(found, said)
 
 
+def test_what_its_network_says_is_the_picture():
+    decoder = small.painter()
+    x, t = noise(decoder), torch.tensor([1, 400, 1000])
+    said = decoder.network(x, t / 1000, told(IMAGES))
+    torch.testing.assert_close(decoder.data(x, t, told(IMAGES)), said)
+
+
 def test_the_scale_leads_away_from_zeros_in_place_of_the_embedding():
     decoder = small.painter()
     x, t = noise(decoder), torch.full((3,), 1000)
