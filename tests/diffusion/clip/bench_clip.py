@@ -282,17 +282,9 @@ LABELS = {
     "seconds": "CPU time of training",
 }  # fmt: skip
 RECIPES = {  # name -> recipe and kind of model
-    "parts and contrasts": ("both", "shapes"),
-    "random pairs": ("pairs", "shapes"),
-}
-HALVES = {
-    "parts": ("parts", "shapes"),
     "contrasts": ("contrasts", "shapes"),
-}
-VARIANTS = {
-    "the sigmoid loss": ("both", "sigmoid"),
-    "words drown places · random pairs": ("pairs", "drowned"),
-    "one layer reads": ("both", "one layer"),
+    "random pairs": ("pairs", "shapes"),
+    "parts and contrasts": ("both", "shapes"),
 }
 
 
@@ -344,46 +336,6 @@ def bench_what_is_learned(record):
         columns=COLUMNS,
         labels=LABELS,
         rows=learned(RECIPES),
-    )
-
-
-@pytest.mark.trained
-def bench_each_by_itself(record):
-    record(
-        "halves",
-        kind="trained",
-        seeds=SEEDS,
-        spread=free(),
-        example=NO_RANKING + "all at the rate that suits one of them.",
-        title="The same for captions that leave out alone, and for blocks "
-        "alone",
-        prediction=(
-            "Blocks alone reach as much on known pairs and less on those "
-            "held out; parts alone are slower to learn shapes."
-        ),
-        columns=COLUMNS,
-        labels=LABELS,
-        rows=learned(HALVES),
-    )
-
-
-@pytest.mark.trained
-def bench_variants(record):
-    record(
-        "variants",
-        kind="trained",
-        seeds=SEEDS,
-        spread=free(),
-        example=NO_RANKING + "all at the rate that suits one of them.",
-        title="The same for another loss, another start and a smaller tower",
-        prediction=(
-            "The sigmoid loss is no other in what is learned. Words that "
-            "drown their places see no order. One layer reads less, and "
-            "more of what is held out."
-        ),
-        columns=COLUMNS,
-        labels=LABELS,
-        rows=learned(VARIANTS),
     )
 
 

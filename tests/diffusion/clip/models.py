@@ -41,7 +41,9 @@ STEPS = runs.STEPS
 PICTURES, SEED = 512, 777  # that a model is judged by
 
 
-def trained(seed=0, recipe="both", kind="shapes", steps=runs.STEPS) -> CLIP:
+def trained(
+    seed=0, recipe="contrasts", kind="shapes", steps=runs.STEPS
+) -> CLIP:
     """A CLIP that has learned; frozen."""
     model, _ = with_seconds(recipe, kind, steps, seed)
     return model.requires_grad_(False).eval()
