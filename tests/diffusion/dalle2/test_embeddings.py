@@ -47,12 +47,12 @@ def test_squared_error_of_scaled_embeddings_is_twice_the_missing_cosine():
 
 def test_a_perfect_draw_has_the_squared_cosine_of_the_best_guess():
     """The truth and a draw share the mean of their caption, and no more."""
-    mean = noise(1, 200)
-    truth, drawn = (scaled(mean + noise(20_000, 200, seed=s)) for s in (1, 2))
+    mean = noise(1, 100)
+    truth, drawn = (scaled(mean + noise(4_000, 100, seed=s)) for s in (1, 2))
     best = truth.mean(0, keepdim=True).expand_as(truth)
     guess = angle(best, truth).cos().mean()
     draw = angle(drawn, truth).cos().mean()
-    assert abs(float(draw - guess**2)) < 2e-3 and guess > draw + 0.1
+    assert abs(float(draw - guess**2)) < 4e-3 and guess > draw + 0.1
     error = (best - truth).square().mean()
     assert abs(float(guess - (1 - error) ** 0.5)) < 2e-3
 

@@ -55,6 +55,19 @@ def test_a_decoder_learns_and_all_its_weights_move():
     )
 
 
+@pytest.mark.parametrize("objects", [1, 2])
+def test_a_decoder_never_sees_the_held_out_pairs(monkeypatch, objects):
+    asked = []
+    monkeypatch.setattr(
+        runs.train, "fit", lambda model, task, *_, **__: asked.append(task)
+    )
+    runs.learn_decoder(small.painter(), CLIP, objects=objects)
+    among = asked[0].among
+    assert len(among) == (18, 1296)[objects - 1]
+    assert not any(scene.held_out for scene in among)
+    assert all(len(scene.things) == objects for scene in among)
+
+
 @pytest.mark.parametrize("name", ["direct", "mean gap"])
 def test_some_priors_have_nothing_to_learn(name):
     prior = runs.untrained(name, LEARNED)
