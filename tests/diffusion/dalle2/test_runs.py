@@ -58,9 +58,12 @@ def test_a_decoder_learns_and_all_its_weights_move():
 @pytest.mark.parametrize("objects", [1, 2])
 def test_a_decoder_never_sees_the_held_out_pairs(monkeypatch, objects):
     asked = []
-    monkeypatch.setattr(
-        runs.train, "fit", lambda model, task, *_, **__: asked.append(task)
-    )
+
+    def fit(model, task, *_, **__):
+        asked.append(task)
+        return runs.train.History()
+
+    monkeypatch.setattr(runs.train, "fit", fit)
     runs.learn_decoder(small.painter(), CLIP, objects=objects)
     among = asked[0].among
     assert len(among) == (18, 1296)[objects - 1]
