@@ -22,7 +22,7 @@ from llmnotes.scenes import VOCABULARY, canonical
 from tests.diffusion.glide import clips, denoisers
 
 SAID = "all", "number", "sizes", "colours", "shapes", "relation"
-COUNT = 500  # captions of a report
+COUNT = 256  # captions of a report
 FEW = 128  # of one that is dear
 STEPS = 20
 
