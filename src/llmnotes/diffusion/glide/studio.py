@@ -28,8 +28,15 @@ def learn(model: Denoiser, config: TrainConfig, **options) -> History:
 
 
 def check(caption: str) -> None:
-    """Raise `ValueError` for a caption that the grammar does not have."""
-    parse(caption)
+    """Raise `ValueError` for a caption that was not learned.
+
+    The grammar does not have it, or it tells of one thing.
+    """
+    if len(parse(caption).things) == 1:
+        raise ValueError(
+            "caption: got one thing, expected two and how they stand: "
+            "sentences of one were not learned"
+        )
 
 
 def draw(
