@@ -39,8 +39,8 @@ def _names(table):
 def test_the_checker_falls_silent_before_it_is_wrong():
     table = claimed(
         NOISE,
-        "Beyond σ = 0.1 the checker falls silent; hardly ever does it read "
-        "something that is not there.",
+        "Beyond σ = 0.1 the checker says less and less; hardly ever does it "
+        "read something that is not there.",
         "It is right until 0.075 rather than 0.1, where 2 % of two things are "
         "no longer clear. Wrong in less than 1 % held everywhere.",
         "what a person would still read, under noise beyond σ = 0.1, counts "

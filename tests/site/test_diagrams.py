@@ -64,7 +64,12 @@ DIAGRAMS = {
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
-STANDING = {"from_rnn_to_transformer:paths"}  # of code that other pages show
+STANDING = {  # pictures, or of code that other pages show
+    "from_rnn_to_transformer:paths",
+    "ddpm:means",
+    "ddpm:samples",
+    "datasets:pairs",
+}
 WIDTHS = {1280: "wide", 375: "narrow"}
 
 # Words that are drawn, and where; a small overlap is the air of a line.

@@ -85,10 +85,8 @@ def samples(page) -> Drawing:
 def _columns(found: dict, reads: str) -> Drawing:
     """Ten classes side by side; on a phone in two rows of five."""
     each = max(map(len, found.values()))
-    wide, narrow = (
-        Pen(680, 28 + 66 * each),
-        Pen(343, 2 * (50 + 68 * each) - 22),
-    )
+    below = 42 + 68 * each  # where the second row begins, on a phone
+    wide, narrow = Pen(680, 28 + 66 * each), Pen(343, 2 * below - 6)
     for i, (digit, pictures) in enumerate(found.items()):
         _column(wide, 4 + 68 * i, 0, 60, digit, pictures)
         x, y = 4 + 68 * (i % 5), below * (i // 5)
