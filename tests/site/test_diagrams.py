@@ -61,6 +61,11 @@ DIAGRAMS = {
     "seq2seq:beam": "sequence/seq2seq.md",
     "ddpm:means": "diffusion/ddpm.md",
     "ddpm:samples": "diffusion/ddpm.md",
+    "glide:network": "diffusion/glide.md",
+    "glide_pictures:samples": "diffusion/glide.md",
+    "glide_pictures:misled": "diffusion/glide.md",
+    "glide_pictures:filled": "diffusion/glide.md",
+    "glide_pictures:scattered": "diffusion/glide.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
