@@ -70,6 +70,8 @@ DIAGRAMS = {
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
 STANDING = {  # pictures, or of code that other pages show
+    "glide_pictures:samples",
+    "glide_pictures:scattered",
     "from_rnn_to_transformer:paths",
     "ddpm:means",
     "ddpm:samples",
