@@ -36,6 +36,11 @@ def said(verdict: str) -> str:
     return "wrong: number" if "number" in verdict else verdict
 
 
+def word(verdict: str) -> str:
+    """Right or wrong."""
+    return verdict.split()[0].rstrip(":")
+
+
 def put(pen, x, y, side, row, *below, letters=24) -> None:
     """A picture and lines of words below it; the first are bold."""
     pixels.put(pen, x, y, side, decoded(row["picture"]))
@@ -67,10 +72,10 @@ def misled(page) -> Drawing:
     found = {}
     for row in rows(page, MISLED):
         found.setdefault(row["caption"], []).append(row)
-    wide, narrow = Pen(680, 2 * 182), Pen(343, 2 * 352)
+    wide, narrow = Pen(680, 2 * 182), Pen(343, 2 * 376)
     for i, (caption, line) in enumerate(found.items()):
         _row(wide, page, 182 * i, 6, caption, line)
-        _row(narrow, page, 352 * i, 3, caption, line)
+        _row(narrow, page, 376 * i, 3, caption, line)
     return Drawing(wide, narrow, reads=(MISLED,))
 
 
@@ -81,7 +86,7 @@ def _row(pen, page, y, across, caption, line) -> None:
         pen.text(4, y + 10 + LINE * i, words, "small", "start")
     top = y + 24 + (0 if across > 3 else LINE)
     for i, row in enumerate(line):
-        at = 4 + 114 * (i % across), top + 154 * (i // across)
+        at = 4 + 114 * (i % across), top + 164 * (i // across)
         _guided(pen, page, *at, row)
 
 
@@ -108,7 +113,7 @@ def filled(page) -> Drawing:
         _head(narrow, page, 55 + 115 * i, 10, head, "middle")
     for j, (caption, column) in enumerate(found.items()):
         for i, row in enumerate(column):
-            words = (said(row["verdict"]),) if i else ()
+            words = (word(row["verdict"]),) if i else ()
             at = 118 + 143 * j, 2 + 146 * i
             put(wide, *at, 112, row, *words, letters=18)
             at = 5 + 115 * i, 28 + 172 * j
@@ -141,7 +146,7 @@ def scattered(page) -> Drawing:
         wide.text(4, 58 + 138 * i, words, "small", "start")
         narrow.text(165 + 116 * i, 10, words, "small")
         for j, row in enumerate(line):
-            verdict = said(row["verdict"])
+            verdict = word(row["verdict"])
             at = 78 + 122 * j, 2 + 138 * i
             put(wide, *at, 106, row, verdict, letters=18)
             at = 115 + 116 * i, 24 + 130 * j
