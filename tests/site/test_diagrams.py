@@ -62,16 +62,10 @@ DIAGRAMS = {
     "ddpm:means": "diffusion/ddpm.md",
     "ddpm:samples": "diffusion/ddpm.md",
     "glide:network": "diffusion/glide.md",
-    "glide_pictures:samples": "diffusion/glide.md",
-    "glide_pictures:misled": "diffusion/glide.md",
-    "glide_pictures:filled": "diffusion/glide.md",
-    "glide_pictures:scattered": "diffusion/glide.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
 STANDING = {  # pictures, or of code that other pages show
-    "glide_pictures:samples",
-    "glide_pictures:scattered",
     "from_rnn_to_transformer:paths",
     "ddpm:means",
     "ddpm:samples",
