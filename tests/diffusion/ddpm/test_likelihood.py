@@ -34,15 +34,17 @@ def test_times_are_spread_but_not_in_order():
 
 
 @pytest.mark.parametrize("name", likelihood.GUESSES)
-def test_every_guess_learns(name):
+def test_every_guess_learns_and_its_average_follows(name):
     guess = likelihood.untrained(name, seed=0, width=16, depth=1)
     with torch.no_grad():
         before = task().evaluate(guess.eval())
     likelihood.learn(
         guess.train(), task(), likelihood.config(20, 1e-2), progress=False
     )
+    assert guess.network.updates == 20
     with torch.no_grad():
-        assert task().evaluate(guess.train()) < before < math.inf
+        assert task().evaluate(guess.eval()) < before < math.inf
+        assert task().evaluate(guess.train()) < before
 
 
 def test_the_loss_is_the_bits_of_the_middle_term():
