@@ -19,9 +19,9 @@ def circle(half, x=8.2, y=7.9):
 
 
 def square(half, x=8.2, y=7.9):
-    """Coverage of a square as high as a circle of that half."""
+    """Coverage of a square around a circle of that half."""
     away = torch.maximum((X - x).abs(), (Y - y).abs())
-    return covered(0.9 * half - away)
+    return covered(half - away)
 
 
 def triangle(half, x=8.2, y=7.9, turns=0):

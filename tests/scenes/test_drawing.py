@@ -29,9 +29,9 @@ def seeded(seed=0):
 
 
 def test_by_hand_a_square_covers_its_inside_and_half_of_its_edge():
-    # Half a side of 0.9 × 2 = 1.8 around the middle of the pixel (8, 8).
+    # Half a side of 1.8 around the middle of the pixel (8, 8).
     cover = coverage(
-        torch.tensor(1), torch.tensor(2.0), torch.tensor([8.5, 8.5])
+        torch.tensor(1), torch.tensor(1.8), torch.tensor([8.5, 8.5])
     )
     row = cover[8, 5:12].tolist()
     assert row == pytest.approx([0, 0.3, 1, 1, 1, 0.3, 0], abs=1e-5)
@@ -40,7 +40,7 @@ def test_by_hand_a_square_covers_its_inside_and_half_of_its_edge():
 
 @pytest.mark.parametrize("half", [2.1, 3.2, 5.7])
 @pytest.mark.parametrize(
-    ("shape", "area"), [("circle", math.pi), ("square", 3.24), ("triangle", 2)]
+    ("shape", "area"), [("circle", math.pi), ("square", 4), ("triangle", 2)]
 )
 def test_coverage_adds_up_to_the_area_of_the_shape(shape, area, half):
     kind = torch.tensor(SHAPES.index(shape)).expand(50)

@@ -30,7 +30,6 @@ from llmnotes.scenes.scene import (
 
 SIDE = 16
 HALF = {"small": 2.1, "large": 3.2}
-SQUARE = 0.9  # half a square's side per half a box: nearly a circle's area
 GAP, MARGIN, LEAN = 1.8, 0.3, 0.5
 BACKGROUND = (0.1, 0.1, 0.1)
 PALETTE = {
@@ -52,7 +51,7 @@ def coverage(
     y = middles[:, None] - centre[..., 1, None, None]
     h = half[..., None, None]
     circle = h - (x * x + y * y).sqrt()
-    square = SQUARE * h - torch.maximum(x.abs(), y.abs())
+    square = h - torch.maximum(x.abs(), y.abs())
     # Twice as high as half its base: its sides climb 2 for 1.
     triangle = torch.minimum(h - y, (y + h - 2 * x.abs()) / 5**0.5)
     kind = shape[..., None, None]

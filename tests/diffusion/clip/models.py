@@ -8,7 +8,7 @@ Each is trained once, in a minute or so, and read again afterwards.
 import hashlib
 import shutil
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,7 +17,6 @@ from llmnotes import checkpoint, scenes
 from llmnotes.diffusion.clip import CLIP, runs
 from llmnotes.diffusion.clip.looker import DrownedCLIP, ShapesCLIP
 from llmnotes.diffusion.clip.task import (
-    LAPTOP,
     candidates,
     embedded,
     judge,
@@ -28,21 +27,13 @@ from llmnotes.modes import evaluating
 from llmnotes.scenes import VOCABULARY
 from tests import contests
 
-SHORT = replace(
-    LAPTOP, text_config=replace(LAPTOP.text_config, num_hidden_layers=1)
-)
-KINDS = {  # name -> class and shape
-    "shapes": (ShapesCLIP, LAPTOP),
-    "drowned": (DrownedCLIP, LAPTOP),
-    "sigmoid": (runs.ShapesSigmoidCLIP, runs.SIGMOID),
-    "one layer": (ShapesCLIP, SHORT),
-}
+KINDS = {"shapes": ShapesCLIP, "drowned": DrownedCLIP}
 STEPS = runs.STEPS
 PICTURES, SEED = 512, 777  # that a model is judged by
 
 
 def trained(
-    seed=0, recipe="contrasts", kind="shapes", steps=runs.STEPS
+    seed=0, recipe="exchanges", kind="shapes", steps=runs.STEPS
 ) -> CLIP:
     """A CLIP that has learned; frozen."""
     model, _ = with_seconds(recipe, kind, steps, seed)
@@ -53,8 +44,7 @@ def with_seconds(recipe, kind, steps, seed):
     """The same, still to be trained on, and the CPU seconds that it took."""
     job = recipe, kind, steps, seed
     folder, noted = home(job), home(job).with_suffix(".seconds")
-    cls, shape = KINDS[kind]
-    model = runs.untrained(cls, seed, shape)
+    model = runs.untrained(KINDS[kind], seed)
     if noted.exists():
         checkpoint.load(folder, model)
     else:
@@ -67,7 +57,7 @@ def teach(model, job, folder) -> float:
     """Train from the start on one thread; the CPU seconds that it took."""
     recipe, _, steps, seed = job
     torch.set_num_threads(1)
-    learned = runs.task(model, recipe, seed)
+    learned = runs.task(recipe, seed)
     config = runs.config(steps, seed=seed, every=steps // 3)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
     start = time.process_time()
@@ -88,7 +78,7 @@ def judged(recipe, kind, steps, seed):
     model, seconds = with_seconds(recipe, kind, steps, seed)
     found = {"seconds": seconds, "scale": model.logit_scale.exp().item()}
     with evaluating(model):
-        found["loss"] = runs.task(model, "pairs").evaluate(model)
+        found["loss"] = runs.task("pairs").evaluate(model)
     for split in ("test", "held_out"):
         shown = scenes.batch(SEED, 0, PICTURES, split=split)
         said = judge(model, pixels(shown.images), shown.scenes)
@@ -100,7 +90,7 @@ def judged(recipe, kind, steps, seed):
 def alone(model, held_out):
     """The share of single things whose caption is found among all 24.
 
-    No caption in training tells of one thing, but in "singles".
+    No caption in training tells of one thing.
     """
     every = scenes.scenes(1, None)
     some = scenes.scenes(1, held_out)

@@ -41,4 +41,11 @@ def test_words_begin_at_their_size_and_places_at_theirs(kind, std):
     places = model.text_model.embeddings.position_embedding.weight
     assert abs(words.std().item() / std - 1) < 0.1
     assert abs(places.std().item() / 0.02 - 1) < 0.1
-    assert model.h is model.text_model.encoder
+
+
+def test_muon_moves_every_matrix_but_the_embeddings():
+    model = ShapesCLIP(LAPTOP)
+    moved = {id(p) for p in model.h.parameters() if p.ndim == 2}
+    left = [n for n, p in model.named_parameters()
+            if p.ndim == 2 and id(p) not in moved]  # fmt: skip
+    assert len(left) == 2 and all("embedding" in name for name in left)

@@ -8,11 +8,8 @@ from llmnotes.diffusion.clip import pairs
 from llmnotes.diffusion.clip.task import meaning, pixels, swapped
 from llmnotes.scenes import VOCABULARY, canonical, parse
 
-LATE = 400  # a step at which everything may differ
-TASKS = (
-    pairs.Pairs, pairs.Contrasts, pairs.Parts, pairs.PartsAndContrasts,
-    pairs.Singles,
-)  # fmt: skip
+LATE = 400
+TASKS = pairs.Pairs, pairs.Exchanges
 
 
 def draw(seed=0):
@@ -34,11 +31,11 @@ def test_every_picture_has_a_caption_and_every_caption_a_picture(task):
     for step in range(LATE, LATE + 5):
         images, ids, same = task(size=24).batch(step)
         assert same.shape == (len(images), len(ids))
-        assert same.any(0).all() and same.any(1).all()
+        assert same.diagonal().all()
         assert images.min() >= -1 and images.max() > 0
 
 
-@pytest.mark.parametrize("task", (pairs.Pairs, pairs.Contrasts))
+@pytest.mark.parametrize("task", TASKS)
 def test_what_is_the_same_is_what_a_program_reads(task):
     images, ids, same = task(size=20).batch(LATE)
     seen = [scenes.read((image + 1) / 2) for image in images]
@@ -47,64 +44,46 @@ def test_what_is_the_same_is_what_a_program_reads(task):
     assert torch.equal(same, expected)
 
 
-def test_captions_that_leave_out_are_true_of_what_is_the_same():
-    task = pairs.Parts(size=20)
-    images, ids, same = task.batch(0)  # colours only
-    seen = [scenes.read((image + 1) / 2) for image in images]
-    keys = [pairs.known(scene, ("colour",)) for scene in seen]
-    captions = VOCABULARY.decode(ids)
-    for i, caption in enumerate(captions):
-        assert not {"small", "large", "circle", "square"} & {*caption.split()}
-        told = [w for w in caption.split() if w in scenes.COLOURS]
-        colours = [t.colour for t in seen[i].things]
-        assert told in (colours, colours[::-1])
-    assert torch.equal(
-        same, torch.tensor([[a == b for b in keys] for a in keys])
-    )
-
-
-@pytest.mark.parametrize("word", pairs.WORDS)
-def test_a_block_agrees_in_all_but_one_attribute(word):
-    found = pairs.block((word,), 8, draw())
-    assert len(found) == len({canonical(scene) for scene in found}) > 4
-    others = [w for w in pairs.WORDS if w != word]
-    kept = {
-        frozenset(tuple(getattr(t, w) for w in others) for t in s.things)
-        for s in found
-    }
-    assert len(kept) == 1
-    assert not any(scene.held_out for scene in found)
-
-
 @pytest.mark.parametrize("seed", range(5))
-def test_a_block_holds_the_twins_of_its_scenes(seed):
-    found = pairs.block(("colour",), 8, draw(seed))  # few of those there are
-    meant = {canonical(scene) for scene in found}
-    known = [canonical(swapped(scene)) in meant for scene in found]
-    assert sum(known) >= len(known) - 1  # the last may have been cut
-
-
-def test_a_block_tells_of_more_than_one_relation():
-    told = [
-        {canonical(s).relation for s in pairs.block(("size",), 8, draw(seed))}
-        for seed in range(5)
+def test_a_family_has_the_same_words_in_other_places(seed):
+    base = pairs.several(scenes.scenes(2), 1, draw(seed))[0]
+    found = pairs.family(base)
+    assert base in found and swapped(base) in found or is_symmetric(base)
+    assert len(found) == len({canonical(scene) for scene in found})
+    words = [
+        {w: sorted(getattr(t, w) for t in s.things) for w in pairs.WORDS}
+        for s in found
     ]
-    assert max(map(len, told)) > 1
+    assert all(one == words[0] for one in words)
+    assert {scene.relation for scene in found} == {base.relation}
 
 
-def test_every_fourth_batch_of_singles_shows_one_thing():
-    for step in range(LATE, LATE + 8):
-        images = pairs.Singles(size=8).batch(step)[0]
-        things = {len(scenes.read((x + 1) / 2).things) for x in images}
-        assert things == {1 if step % 4 == 3 else 2}
+def is_symmetric(scene):
+    """Whether the exchange of all attributes changes nothing."""
+    return canonical(swapped(scene)) == canonical(scene)
 
 
-def test_half_of_a_batch_are_other_pictures_of_the_same():
-    images, ids, same = pairs.Contrasts(size=64).batch(LATE)
-    assert len(images) >= 2 * len(ids) - 1
-    again = images[: len(ids)], images[len(ids) : 2 * len(ids)]
-    assert torch.equal(same[: len(ids)], same[len(ids) : 2 * len(ids)])
-    assert not torch.equal(*again)
+def test_a_family_by_hand():
+    base = parse("a small red circle left of a large blue triangle")
+    told = {
+        "a small red circle left of a large blue triangle",
+        "a large red circle left of a small blue triangle",
+        "a small blue circle left of a large red triangle",  # held out
+        "a small red triangle left of a large blue circle",  # held out
+        "a large blue circle left of a small red triangle",  # held out
+        "a large red triangle left of a small blue circle",  # held out
+        "a small blue triangle left of a large red circle",
+        "a large blue triangle left of a small red circle",
+    }
+    meant = {s for s in map(parse, told) if not s.held_out}
+    assert {*pairs.family(base)} == meant and len(meant) == 4
+
+
+def test_a_batch_of_exchanges_holds_families():
+    told = pairs.Exchanges(size=32).told(0, draw())
+    known = {canonical(scene) for scene in told}
+    twins = [canonical(swapped(scene)) in known for scene in told]
+    assert sum(twins) >= 24  # the last family may be cut
 
 
 def test_nothing_that_is_held_out_is_shown():
@@ -119,14 +98,6 @@ def test_ids_are_cut_behind_the_longest_end():
     ids = pairs.encoded(["a red left of a blue", "a small red circle"])
     assert ids.shape == (2, 8)
     assert (ids == VOCABULARY.end).any(1).all()
-
-
-def test_shares_are_drawn_as_often_as_they_say():
-    generator = draw(2)
-    shares = pairs.Contrasts.shares
-    found = [pairs.one_of(shares, generator) for _ in range(1000)]
-    for key, share in shares.items():
-        assert abs(found.count(key) / 1000 - share) < 0.05
 
 
 def test_pictures_of_a_task_are_as_a_tower_takes_them():

@@ -4,12 +4,7 @@ import pytest
 import torch
 
 from llmnotes.diffusion.clip import runs
-from llmnotes.diffusion.clip.losses import (
-    MOST,
-    multi_positive_loss,
-    sigmoid_loss,
-)
-from llmnotes.diffusion.clip.model import SigmoidCLIP
+from llmnotes.diffusion.clip.losses import MOST
 
 
 def test_seeds_make_equal_models_and_other_seeds_others():
@@ -19,21 +14,11 @@ def test_seeds_make_equal_models_and_other_seeds_others():
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_model_gets_the_loss_that_it_is_made_for():
-    plain = runs.untrained()
-    other = runs.untrained(runs.ShapesSigmoidCLIP, config=runs.SIGMOID)
-    assert isinstance(other, SigmoidCLIP)
-    assert other.logit_scale.exp().item() == pytest.approx(10)
-    assert runs.task(plain).objective is multi_positive_loss
-    assert runs.task(other).objective is sigmoid_loss
-
-
 @pytest.mark.parametrize("recipe", runs.TASKS)
 def test_a_step_moves_every_weight(recipe):
     model = runs.untrained()
     before = {n: p.clone() for n, p in model.named_parameters()}
-    learned = runs.task(model, recipe)
-    learned.size = 8
+    learned = runs.task(recipe, size=8)
     runs.learn(model, learned, runs.config(steps=2), progress=False)
     for name, p in model.named_parameters():
         if "k_proj.bias" not in name:  # adds the same to all scores
@@ -43,6 +28,6 @@ def test_a_step_moves_every_weight(recipe):
 def test_a_scale_is_held_before_the_loss():
     model = runs.untrained()
     model.logit_scale.data.fill_(9.0)
-    learned = runs.task(model)
+    learned = runs.task()
     learned.loss(model, learned.judged)
     assert model.logit_scale.item() == pytest.approx(MOST)

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from llmnotes.diffusion.clip.config import CLIPConfig, VisionConfig
 from llmnotes.diffusion.clip.model import CLIP
-from llmnotes.diffusion.clip.towers import Encoder
 
-CHANNELS, WIDTH, GROUPS = (32, 64), 128, 8
+CHANNELS, WIDTH, GROUPS = (48, 96), 128, 8
 WINDOW = dict(kernel_size=4, stride=2, padding=1)
 
 
@@ -59,9 +58,12 @@ class ShapesCLIP(CLIP):
         return Looker(config.vision_config)
 
     @property
-    def h(self) -> Encoder:
-        """The blocks whose matrices Muon moves."""
-        return self.text_model.encoder
+    def h(self) -> nn.ModuleList:
+        """The parts whose matrices Muon moves: all but the embeddings."""
+        top = self.visual_projection, self.text_projection
+        return nn.ModuleList(
+            [self.text_model.encoder, self.vision_model, *top]
+        )
 
     @torch.no_grad()
     def draw(self) -> None:
