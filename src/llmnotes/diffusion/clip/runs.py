@@ -23,7 +23,7 @@ from llmnotes.diffusion.clip.task import LAPTOP
 from llmnotes.transformer.pretraining.muon import MuonAdamW
 
 TASKS = {"pairs": Pairs, "exchanges": Exchanges}
-STEPS, RATE = 900, 2e-3
+STEPS, RATE = 850, 2e-3
 
 
 def untrained(
