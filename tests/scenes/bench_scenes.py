@@ -146,6 +146,10 @@ def bench_how_far_off_a_picture_may_be(record):
         rows.append(
             (f"half width of a {size} circle", HALF[size], *ends(told))
         )
+        told = halves[(seen.size[:, 0] == i) & (seen.shape[:, 0] == 1)]
+        rows.append(
+            (f"circle read as a {size} square", HALF[size], *ends(told))
+        )
     faint = torch.arange(0.3, 1.5, 0.005)
     drawn = [picture((f * circle(3.2), "red")) for f in faint]
     seen = look(torch.stack(drawn))

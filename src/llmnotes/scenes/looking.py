@@ -25,7 +25,7 @@ from llmnotes.scenes.scene import SHAPES, SIZES
 SPECK = 3  # blobs of fewer pixels are noise
 HUE = 0.25  # how far a blob's colour may lie from the palette's
 PURE = 0.8  # share of a blob's pixels that must have its colour
-FIT = 0.25  # the largest error of a template that counts as seen
+FIT = 0.2  # the largest error of a template that counts as seen
 LEAD = 0.01  # by how much it must fit better than the next one
 NOTHING = SIDE * SIDE  # the number of a pixel in no blob
 UNCLEAR = -1

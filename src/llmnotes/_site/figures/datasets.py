@@ -18,7 +18,7 @@ SIDE = 16  # pixels of a picture
 SIGMAS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3)
 # What no scene has: its name, and the shape and half width it is made of.
 DOUBTS = (
-    ("between the sizes", "circle", 2.6),
+    ("upside down", "triangle", 3.2),
     ("far too large", "circle", 4.6),
     ("half a thing", "circle", 3.2),
     ("two colours", "square", 3.2),
@@ -155,6 +155,8 @@ def _doubtful(name, cover):
     import torch
 
     left = (torch.arange(SIDE) < SIDE / 2).float()
+    if name == "upside down":
+        return _painted((cover.flip(0), "green"))
     if name == "half a thing":
         return _painted((cover * left, "red"))
     if name == "two colours":
