@@ -45,10 +45,10 @@ def drawn(objects, target, places, held_out, scale, seed):
     return [*right(images, wanted), seconds]
 
 
-def guided(way, kind, scale, seed):
+def guided(way, scale, seed):
     """What is right under CLIP's guidance; last CLIP's own cosine."""
     torch.set_num_threads(1)
-    clip, denoiser = clips.trained(kind, seed), denoisers.trained(seed=seed)
+    clip, denoiser = clips.trained(seed), denoisers.trained(seed=seed)
     captions, wanted = runs.asked(FEW)
     ids = VOCABULARY.encode(captions)
     if way == "real":

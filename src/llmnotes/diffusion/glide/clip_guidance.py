@@ -31,11 +31,16 @@ class NoisedCLIP(nn.Module):
     Source: Nichol et al. 2022, §4.4.
     """
 
-    def __init__(self, config: CLIPConfig):
+    def __init__(self, config: CLIPConfig, kind: type[CLIP] = CLIP):
         super().__init__()
         vision = config.vision_config
         more = replace(vision, num_channels=vision.num_channels + 1)
-        self.clip = CLIP(replace(config, vision_config=more))
+        self.clip = kind(replace(config, vision_config=more))
+
+    @property
+    def h(self) -> nn.Module:
+        """The parts whose matrices Muon moves."""
+        return self.clip.h
 
     def embed_images(
         self,

@@ -119,8 +119,7 @@ class DiT(nn.Module):
         check_encoder(encoder, config)
         self.config, self.encoder, width = config, encoder, config.width
         self.read = nn.Linear(config.pixels, width)
-        places = torch.randn(config.patches, width)
-        self.places = nn.Parameter(config.places * places)
+        self.places = nn.Parameter(places(config))
         self.time = nn.Sequential(
             nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
         )
@@ -160,6 +159,13 @@ class DiT(nn.Module):
     def nothing(self, condition: Any) -> Any:
         """A condition of this form that says nothing, for guidance."""
         return self.encoder.nothing(condition)
+
+
+def places(config: DiTConfig) -> Float[Tensor, "patches d_model"]:
+    """Where each patch stands, at the start: its row plus its column."""
+    rows = torch.randn(config.rows // config.patch, 1, config.width)
+    columns = torch.randn(1, config.columns // config.patch, config.width)
+    return config.places * (rows + columns).flatten(0, 1) / 2**0.5
 
 
 def check_encoder(encoder: nn.Module, config: DiTConfig) -> None:

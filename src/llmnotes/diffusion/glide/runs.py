@@ -33,8 +33,8 @@ WORDS = CaptionConfig(vocab=VOCABULARY.size, empty=EMPTY)
 ONE = DiTConfig(depth=4)
 TWO = DiTConfig(depth=6)
 SHAPES = {1: ONE, 2: TWO}  # of networks for so many things
-RATE, SIZE = 5e-3, 32
-STEPS = {1: 600, 2: 1900}  # of scenes with so many things
+RATE, SIZE = 6e-3, 64
+STEPS = {1: 500, 2: 1200}  # of scenes with so many things
 
 
 def untrained(
