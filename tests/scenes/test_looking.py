@@ -104,7 +104,7 @@ def test_a_thing_that_grows_is_another_one_only_after_silence(shape):
 
 
 def test_a_circle_between_the_sizes_is_taken_for_a_small_square():
-    # They have nearly one area: a known fault, and the page says so.
+    # Of all six that is the nearest: a known fault, and the page says so.
     for half in (2.4, 2.5, 2.6):
         found = seen(picture((circle(half), "red")))
         assert found == (1, "small", "red", "square")

@@ -84,6 +84,7 @@ def kept(model, teach, *job):
 
 def home(job) -> Path:
     """Where a model is kept."""
-    text = f"{contests.sources(__name__)} {job}"
+    known = [contests.sources(m.__name__) for m in (runs, clips.runs)]
+    text = f"{known} {job}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     return contests.KEPT / f"dalle2-{digest}"

@@ -52,6 +52,6 @@ def teach(model, seed, folder) -> None:
 
 def home(seed) -> Path:
     """Where a CLIP is kept."""
-    text = f"{contests.sources(__name__)} {seed}"
+    text = f"{contests.sources(clip_guidance.__name__)} {seed}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:24]
     return contests.KEPT / f"glide-clip-{digest}"

@@ -17,7 +17,7 @@ from llmnotes.diffusion.latent_diffusion import runs
 from llmnotes.train_config import TrainConfig
 from tests import contests
 
-PIXEL_STEPS = 1700  # as many as both stages of latents take the time of
+PIXEL_STEPS = 950  # as many as both stages of latents take the time of
 
 
 def autoencoder(seed=0, weight=runs.WEIGHT, steps=runs.AUTOENCODER_STEPS):

@@ -41,9 +41,9 @@ from llmnotes.modes import evaluating
 from llmnotes.scenes import VOCABULARY, Scene
 
 LATENTS = DiTConfig(channels=8, rows=4, columns=4, patch=1)
-AUTOENCODER_STEPS, AUTOENCODER_RATE = 800, 6e-3
+AUTOENCODER_STEPS, AUTOENCODER_RATE, AUTOENCODER_SIZE = 500, 6e-3, 32
 WEIGHT = 1e-3  # of KL
-STEPS, SIZE = 900, 32
+STEPS, SIZE = 650, 64
 MEASURED = 512  # pictures whose latents say the scaling factor
 learn, config = glide.learn, glide.config  # of the second stage
 
@@ -57,7 +57,8 @@ def untrained_autoencoder(
 
 
 def encoding(
-    autoencoder: Autoencoder, objects=2, seed=0, size=SIZE, weight=WEIGHT
+    autoencoder: Autoencoder, objects=2, seed=0, size=AUTOENCODER_SIZE,
+    weight=WEIGHT,
 ) -> Encoding:
     """What the first stage learns: scenes, but the held-out pairs."""
     among, shape = scenes.scenes(objects), autoencoder.config
