@@ -48,6 +48,9 @@ EXAMPLES = """examples:
   llmnotes sample run.gguf --prompt "ROMEO:"
   llmnotes train ddpm --out digits
   llmnotes draw digits 7 --scale 2 --steps 20 --out seven.png
+  llmnotes train glide --out shapes
+  llmnotes draw shapes "a small red circle left of a large blue square" \
+    --scale 2 --steps 20 --out picture.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 

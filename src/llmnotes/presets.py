@@ -155,4 +155,23 @@ PICTURES = {
             )
         },
     ),
+    "glide": Pictures(
+        about="coloured shapes that a sentence asks for",
+        studio="llmnotes.diffusion.glide.studio",
+        presets={
+            "two_things": Preset(
+                "llmnotes.diffusion.glide.runs:TWO",
+                TrainConfig(
+                    steps=1200,
+                    batch_size=64,
+                    learning_rate=6e-3,
+                    min_learning_rate=0.0,
+                    schedule="linear",
+                    warmup=50,
+                    weight_decay=0.0,
+                    eval_every=120,
+                ),
+            )
+        },
+    ),
 }

@@ -18,10 +18,9 @@ from llmnotes.diffusion.clip import (
     floor,
     multi_positive_loss,
 )
-from llmnotes.diffusion.clip.task import (
-    meaning,
-    swapped,
-)
+from llmnotes.diffusion.clip.pairs import Exchanges
+from llmnotes.diffusion.clip.task import meaning, swapped
+from llmnotes.scenes.batches import generator_of
 from tests import contests
 from tests.diffusion.clip import models
 
@@ -184,6 +183,11 @@ def with_twins(step, size):
     return [*half, *map(swapped, half)]
 
 
+def families(step):
+    """The scenes of a batch of exchanges."""
+    return Exchanges(64).told(step, generator_of(0, step))
+
+
 def bench_what_order_is_worth(record):
     rows = []
     for name, size, drawn in (
@@ -191,6 +195,7 @@ def bench_what_order_is_worth(record):
         ("random", 128, lambda i: scenes.batch(0, i, 128).scenes),
         ("random", 512, lambda i: scenes.batch(0, i, 512).scenes),
         ("with twins", 64, lambda i: with_twins(i, 64)),
+        ("families", 64, families),
     ):
         found = [blind_floor(drawn(i)) for i in range(50)]
         seen, blind = map(statistics.mean, zip(*found, strict=True))

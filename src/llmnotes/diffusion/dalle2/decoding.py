@@ -19,7 +19,7 @@ from llmnotes.diffusion.dalle2.embeddings import check_scaled
 from llmnotes.diffusion.ddim import DPMSolver2M, Solver, solve, visited
 from llmnotes.diffusion.ddpm import Data, Denoiser, Schedule, cosine
 from llmnotes.diffusion.ddpm.model import draw as noise
-from llmnotes.diffusion.glide import DiT, DiTConfig, Vectors
+from llmnotes.diffusion.glide import DiTConfig, Stitched, Vectors
 from llmnotes.diffusion.glide.task import shown
 from llmnotes.diffusion.guidance import ClassifierFree
 
@@ -27,12 +27,12 @@ TOKENS = 4
 
 
 def decoder(shape: DiTConfig, features: int) -> Denoiser:
-    """GLIDE's patch transformer that reads embeddings; x_0 is its target.
+    """GLIDE's network that reads embeddings; x_0 is its target.
 
     Source: Ramesh et al. 2022, §2.1.
     """
     reader = Vectors(features, shape.context, TOKENS)
-    return Denoiser(DiT(shape, reader), Schedule(cosine()), Data())
+    return Denoiser(Stitched(shape, reader), Schedule(cosine()), Data())
 
 
 def told(

@@ -82,7 +82,7 @@ def attended(query, key, value, heads: int, visible: Tensor | None) -> Tensor:
     return merge_heads(found)
 
 
-def zeros(layer: nn.Linear) -> nn.Linear:
+def zeros(layer: nn.Linear | nn.Conv2d) -> nn.Linear | nn.Conv2d:
     """A layer that says nothing until it has learned to."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

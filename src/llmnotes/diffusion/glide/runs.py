@@ -23,13 +23,14 @@ from llmnotes.diffusion.ddpm import Denoiser, Schedule, cosine
 from llmnotes.diffusion.ddpm.runs import TARGETS
 from llmnotes.diffusion.ddpm.task import generator
 from llmnotes.diffusion.glide.encoders import CaptionConfig, Captions
-from llmnotes.diffusion.glide.model import DiT, DiTConfig
+from llmnotes.diffusion.glide.model import DiTConfig
+from llmnotes.diffusion.glide.stitched import Stitched
 from llmnotes.diffusion.glide.task import EMPTY, Drawing, shown
 from llmnotes.diffusion.guidance import ClassifierFree
 from llmnotes.scenes import VOCABULARY
 from llmnotes.transformer.pretraining.muon import MuonAdamW
 
-WORDS = CaptionConfig(vocab=VOCABULARY.size, empty=EMPTY)
+WORDS = CaptionConfig(vocab=VOCABULARY.size, empty=EMPTY, depth=2)
 ONE = DiTConfig(depth=4)
 TWO = DiTConfig(depth=6)
 SHAPES = {1: ONE, 2: TWO}  # of networks for so many things
@@ -43,7 +44,7 @@ def untrained(
 ) -> Denoiser:  # fmt: skip
     """A denoiser that knows neither words nor pictures yet."""
     torch.manual_seed(seed)
-    network = DiT(shape, Captions(words))
+    network = Stitched(shape, Captions(words))
     return Denoiser(network, Schedule(cosine()), TARGETS[target]())
 
 
