@@ -39,7 +39,7 @@ from llmnotes.diffusion.glide import DiTConfig
 from llmnotes.transformer.pretraining.muon import MuonAdamW
 
 PAIRS, JUDGED = 10_000, 1_000
-DECODER, STEPS, RATE, SIZE = DiTConfig(depth=5), 900, 6e-3, 64
+DECODER, STEPS, RATE, SIZE = DiTConfig(depth=5), 800, 6e-3, 64
 RECIPES = {
     "regression": (400, 2e-3),
     "autoregressive": (700, 3e-3),

@@ -22,9 +22,14 @@ from llmnotes.diffusion.clip import CLIP
 from llmnotes.diffusion.dalle2.decoding import told
 from llmnotes.diffusion.dalle2.embeddings import scaled
 from llmnotes.diffusion.dalle2.priors import Prior
-from llmnotes.diffusion.ddpm import Denoiser, denoising_loss
+from llmnotes.diffusion.ddpm import Denoiser
 from llmnotes.diffusion.ddpm.task import check_drop, generator
-from llmnotes.diffusion.glide.task import JUDGED, pixels, spread
+from llmnotes.diffusion.glide.task import (
+    JUDGED,
+    emphasised_loss,
+    pixels,
+    spread,
+)
 from llmnotes.diffusion.guidance import dropped
 from llmnotes.modes import evaluating
 from llmnotes.scenes import VOCABULARY, Scene
@@ -138,7 +143,7 @@ class Decoding(Task):
     def loss(self, model: Denoiser, batch: tuple) -> Tensor:
         """How far off the network is."""
         x0, images, t, noise = batch
-        return denoising_loss(model, x0, t, noise, images)
+        return emphasised_loss(model, x0, t, noise, images)
 
     def evaluate(self, model: nn.Module) -> float:
         """The same on other pictures, always with the same noise."""

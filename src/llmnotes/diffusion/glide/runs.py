@@ -32,10 +32,10 @@ from llmnotes.transformer.pretraining.muon import MuonAdamW
 
 WORDS = CaptionConfig(vocab=VOCABULARY.size, empty=EMPTY, depth=2)
 ONE = DiTConfig(depth=4)
-TWO = DiTConfig(depth=6)
+TWO = DiTConfig(depth=5)
 SHAPES = {1: ONE, 2: TWO}  # of networks for so many things
 RATE, SIZE = 6e-3, 64
-STEPS = {1: 500, 2: 1200}  # of scenes with so many things
+STEPS = {1: 480, 2: 1200}  # of scenes with so many things
 
 
 def untrained(

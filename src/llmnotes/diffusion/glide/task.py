@@ -13,24 +13,30 @@ Sources
   2006.11239 (algorithm 1).
 - Nichol et al. 2022, "GLIDE", arXiv 2112.10741, §4.2 (a fifth of the
   captions empty).
+- Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting
+  Strategy", arXiv 2303.09556, eq. 6 (at most 5).
+- Salimans & Ho 2022, "Progressive Distillation", arXiv 2202.00512, §4 (at
+  least 1).
 - Kingma et al. 2021, "Variational Diffusion Models", arXiv 2107.00630,
   appendix I.1 (t spread evenly over a batch).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from llmnotes import scenes
-from llmnotes.diffusion.ddpm import Denoiser, denoising_loss
+from llmnotes.diffusion.ddpm import Denoiser
 from llmnotes.diffusion.ddpm.task import check_drop, generator
 from llmnotes.diffusion.guidance import dropped
 from llmnotes.scenes import VOCABULARY, Scene
 from llmnotes.task import Task
 
 JUDGED = 256  # pictures that the curve of a run looks at
+MOST = 5.0  # what an error weighs at most, where there is little noise
 EMPTY = tuple(VOCABULARY.encode([""])[0].tolist())
 
 
@@ -79,13 +85,34 @@ class Drawing(Task):
         return x0, ids, t, torch.randn(x0.shape, generator=draw)
 
     def loss(self, model: Denoiser, batch: tuple) -> Tensor:
-        """How far off the network is."""
+        """How far off the network's picture is, more where it is clear."""
         x0, ids, t, noise = batch
-        return denoising_loss(model, x0, t, noise, ids)
+        return emphasised_loss(model, x0, t, noise, ids)
 
     def evaluate(self, model: nn.Module) -> float:
         """The same on other pictures, always with the same noise."""
         return self.loss(model, self.judged).item()
+
+
+def emphasised_loss(
+    model: Denoiser,
+    x0: Float[Tensor, "batch *shape"],
+    t: Int[Tensor, "batch"],
+    noise: Float[Tensor, "batch *shape"],
+    condition: Any = None,
+) -> Float[Tensor, ""]:
+    """Squared error of x_0, times SNR between 1 and `MOST`.
+
+    Where much noise lies, the layout is learned; where little, the edges,
+    whose errors are small and would count for nothing.
+
+    Source: Hang et al. 2023, eq. 6; Salimans & Ho 2022, §4.
+    """
+    schedule = model.schedule
+    alpha, sigma = schedule.alpha(t, x0), schedule.sigma(t, x0)
+    weight = (alpha / sigma).square().clamp(1, MOST)
+    guess = model.data(schedule.noisy(x0, t, noise), t, condition)
+    return (weight * (guess - x0).square()).mean()
 
 
 def spread(
