@@ -69,6 +69,7 @@ DIAGRAMS = {
     "clip:towers": "diffusion/clip.md",
     "clip:matrix": "diffusion/clip.md",
     "clip:nearest": "diffusion/clip.md",
+    "latent_diffusion:stages": "diffusion/latent_diffusion.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
