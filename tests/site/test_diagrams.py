@@ -70,6 +70,9 @@ DIAGRAMS = {
     "clip:matrix": "diffusion/clip.md",
     "clip:nearest": "diffusion/clip.md",
     "dalle2:unclip": "diffusion/dalle2.md",
+    "latent_diffusion:stages": "diffusion/latent_diffusion.md",
+    "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
+    "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }

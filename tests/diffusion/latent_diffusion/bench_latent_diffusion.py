@@ -17,7 +17,12 @@ from llmnotes.diffusion.latent_diffusion import (
     runs,
 )
 from tests import contests
-from tests.diffusion.latent_diffusion import judging, pipelines, witness
+from tests.diffusion.latent_diffusion import (
+    exhibits,
+    judging,
+    pipelines,
+    witness,
+)
 
 SEEDS = (0, 1, 2)
 SCALES = (1.0, 2.0, 3.0, 5.0)
@@ -166,6 +171,27 @@ def bench_image_to_image(record):
                 "highest": "best seed", "old": "old caption right",
                 "shift": "moved by", "least": "moved least",
                 "most": "moved most"},
+        rows=rows,
+    )  # fmt: skip
+
+
+@pytest.mark.trained
+def bench_pictures(record):
+    rows = exhibits.rebuilt(4) + exhibits.changed(3, STRENGTHS[1:], BEST)
+    record(
+        "exhibits",
+        kind="trained",
+        seeds=SEEDS[:1],
+        example=NO_RANKING + "pictures to look at.",
+        title="The first pictures of a report, there and back, beside random "
+        "latents, and changed: 768 levels from 0 to f, red, green and blue, "
+        "row by row",
+        prediction=(
+            "There and back all are right; random latents show nothing; at "
+            ".4 colours have changed and things lie where they lay."
+        ),
+        columns={"figure": "", "what": "", "caption": "", "verdict": "",
+                 "picture": ""},
         rows=rows,
     )  # fmt: skip
 
