@@ -69,6 +69,7 @@ DIAGRAMS = {
     "clip:towers": "diffusion/clip.md",
     "clip:matrix": "diffusion/clip.md",
     "clip:nearest": "diffusion/clip.md",
+    "glide:network": "diffusion/glide.md",
     "dalle2:unclip": "diffusion/dalle2.md",
     "latent_diffusion:stages": "diffusion/latent_diffusion.md",
     "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",

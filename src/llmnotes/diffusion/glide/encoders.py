@@ -155,6 +155,7 @@ class Vectors(nn.Module):
         super().__init__()
         self.features, self.width, self.tokens = features, width, tokens
         self.project = nn.Linear(features, tokens * width)
+        self.layers = nn.ModuleList()  # nothing among them is read
 
     @checked
     def forward(self, vectors: Float[Tensor, "batch sent features"]) -> Read:

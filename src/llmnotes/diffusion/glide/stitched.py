@@ -51,8 +51,8 @@ class Stitched(nn.Module):
 
     @property
     def h(self) -> nn.ModuleList:
-        """The blocks whose matrices Muon moves."""
-        return self.dit.h
+        """The layers whose matrices Muon moves: patches', and words'."""
+        return nn.ModuleList([*self.dit.h, *self.encoder.layers])
 
     @property
     def encoder(self) -> nn.Module:
