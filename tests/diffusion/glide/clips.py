@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from llmnotes import checkpoint, train
+from llmnotes import checkpoint, scenes, train
 from llmnotes.diffusion.clip.looker import ShapesCLIP
 from llmnotes.diffusion.clip.task import LAPTOP
 from llmnotes.diffusion.ddpm import Schedule, cosine
@@ -36,7 +36,9 @@ def teach(model, seed, folder) -> None:
     """Train from the start on one thread."""
     torch.set_num_threads(1)
     schedule = Schedule(cosine())
-    learned = noisy_pairs.NoisyPairs(schedule, schedule.steps, seed=seed)
+    learned = noisy_pairs.NoisyPairs(
+        schedule, schedule.steps, among=scenes.scenes(1), size=64, seed=seed
+    )
     config = train.TrainConfig(
         steps=STEPS, batch_size=1, learning_rate=RATE,
         min_learning_rate=0.0, schedule="linear", warmup=50,

@@ -35,7 +35,7 @@ ONE = DiTConfig(depth=4)
 TWO = DiTConfig(depth=5)
 SHAPES = {1: ONE, 2: TWO}  # of networks for so many things
 RATE, SIZE = 6e-3, 64
-STEPS = {1: 480, 2: 1200}  # of scenes with so many things
+STEPS = {1: 700, 2: 1200}  # of scenes with so many things
 
 
 def untrained(
@@ -64,6 +64,7 @@ def config(steps=STEPS[2], rate=RATE, seed=0, every=None):
         schedule="linear",
         warmup=min(50, steps // 10),
         weight_decay=0.0,
+        clip=0.0,
         eval_every=every or steps,
         seed=seed,
     )
