@@ -27,10 +27,10 @@ def spelled(picture) -> str:
     return "".join(f"{level:x}" for level in levels.tolist())
 
 
-def drawn(count, objects=2, held_out=False, places=1.0):
+def drawn(count, held_out=False):
     """(caption, verdict, picture) of the first captions of a report."""
-    denoiser = denoisers.trained(objects, SEED, places=places)
-    captions, _ = runs.asked(count, objects, held_out)
+    denoiser = denoisers.trained(judging.ONE, SEED)
+    captions, _ = runs.asked(count, judging.ONE, held_out)
     images = runs.draw(
         denoiser, captions, generator=generator(SEED), scale=2.0,
         steps=judging.STEPS,
@@ -44,8 +44,8 @@ def drawn(count, objects=2, held_out=False, places=1.0):
 def misled(ways, count):
     """(way, scale, caption, CLIP's cosine, verdict, picture) under CLIP."""
     clip = clips.trained(SEED)
-    denoiser = denoisers.trained(seed=SEED)
-    captions, _ = runs.asked(count)
+    denoiser = denoisers.trained(judging.ONE, SEED)
+    captions, _ = runs.asked(count, judging.ONE)
     ids = VOCABULARY.encode(captions)
     rows = []
     for way, scale in ways:
@@ -68,10 +68,10 @@ def misled(ways, count):
 
 def filled(count):
     """(caption, what, verdict, picture): known halves, and what was added."""
-    denoiser = denoisers.trained(seed=SEED)
-    captions, wanted = runs.asked(count)
+    denoiser = denoisers.trained(judging.ONE, SEED)
+    captions, wanted = runs.asked(count, judging.ONE)
     known = pixels(draw_all(wanted, generator(9)))
-    mask = torch.stack([judging.half(scene) for scene in wanted])
+    mask = judging.left_half(count)
     ids = VOCABULARY.encode(captions)
     guided = ClassifierFree(denoiser, 2.0)
     added = {"known": torch.where(mask, known, -torch.ones(()))}

@@ -18,12 +18,13 @@ from llmnotes.diffusion.guidance import (
     Thresholded,
     Unconditional,
 )
-from llmnotes.scenes import VOCABULARY, canonical
+from llmnotes.scenes import VOCABULARY
 from tests.diffusion.glide import clips, denoisers
 
 SAID = "all", "number", "sizes", "colours", "shapes", "relation"
-COUNT = 500  # captions of a report
+COUNT = 256  # captions of a report
 FEW = 128  # of one that is dear
+ONE = 1  # thing in the scenes of all reports but the first
 STEPS = 20
 
 
@@ -37,7 +38,7 @@ def drawn(objects, target, places, held_out, scale, seed):
     """What a denoiser draws right; last the CPU seconds of its training."""
     torch.set_num_threads(1)
     denoiser, seconds = denoisers.with_seconds(objects, seed, target, places)
-    captions, wanted = runs.asked(COUNT, objects, held_out)
+    captions, wanted = runs.asked(COUNT, objects, bool(held_out))
     images = runs.draw(
         denoiser, captions, generator=generator(seed), scale=scale,
         steps=STEPS,
@@ -48,8 +49,8 @@ def drawn(objects, target, places, held_out, scale, seed):
 def guided(way, scale, seed):
     """What is right under CLIP's guidance; last CLIP's own cosine."""
     torch.set_num_threads(1)
-    clip, denoiser = clips.trained(seed), denoisers.trained(seed=seed)
-    captions, wanted = runs.asked(FEW)
+    clip, denoiser = clips.trained(seed), denoisers.trained(ONE, seed)
+    captions, wanted = runs.asked(FEW, ONE)
     ids = VOCABULARY.encode(captions)
     if way == "real":
         x0 = pixels(scenes.draw_all(wanted, generator(seed)))
@@ -78,10 +79,10 @@ def filled(way, rounds, text, seed):
     Last comes the largest change of a known pixel.
     """
     torch.set_num_threads(1)
-    denoiser = denoisers.trained(seed=seed)
-    captions, wanted = runs.asked(FEW)
+    denoiser = denoisers.trained(ONE, seed)
+    captions, wanted = runs.asked(FEW, ONE)
     known = pixels(scenes.draw_all(wanted, generator(9)))
-    mask = torch.stack([half(scene) for scene in wanted])
+    mask = left_half(FEW)
     ids = VOCABULARY.encode(captions) if text else None
     asked = ClassifierFree(denoiser, 2.0) if text else denoiser
     draw = generator(seed)
@@ -100,11 +101,8 @@ def filled(way, rounds, text, seed):
     return [*right(shown(x0), wanted), changed]
 
 
-def half(scene):
-    """Known is the left half, or the upper one: where the first thing is."""
-    mask = torch.zeros(1, 16, 16, dtype=torch.bool)
-    if canonical(scene).relation == "above":
-        mask[:, :8] = True
-    else:
-        mask[:, :, :8] = True
+def left_half(count):
+    """Known is the left half of each picture."""
+    mask = torch.zeros(count, 1, 16, 16, dtype=torch.bool)
+    mask[..., :8] = True
     return mask

@@ -13,6 +13,7 @@ from llmnotes.diffusion.glide import (
     unpatchify,
 )
 from llmnotes.diffusion.glide.layers import CrossAttention
+from llmnotes.diffusion.glide.model import places
 from tests.diffusion.glide import small, witness
 
 WIDTH, HEADS, CONTEXT = 12, 3, 10
@@ -106,6 +107,18 @@ def test_without_positions_patches_can_be_exchanged():
         net.places.zero_()
     said = net(moved(x), time, small.IDS)
     torch.testing.assert_close(said, moved(net(x, time, small.IDS)))
+
+
+def test_positions_begin_as_a_row_and_a_column():
+    shape = DiTConfig(
+        rows=8, columns=12, patch=4, width=500, heads=1, places=0.5
+    )
+    torch.manual_seed(0)
+    (a, b, c), (d, e, f) = places(shape).unflatten(0, (2, 3))
+    torch.testing.assert_close(a - b, d - e)
+    torch.testing.assert_close(a - d, c - f)
+    assert not torch.allclose(a - b, b - c, atol=0.1)
+    assert abs(torch.stack([a, b, c, d, e, f]).std().item() - 0.5) < 0.05
 
 
 def test_no_condition_is_the_one_that_says_nothing():

@@ -3,10 +3,13 @@
 import torch
 
 from llmnotes import scenes
+from llmnotes.diffusion.ddpm import Data, Denoiser, Schedule
 from llmnotes.diffusion.glide import runs
 from llmnotes.diffusion.glide.task import (
+    MOST,
     EMPTY,
     Drawing,
+    emphasised_loss,
     pixels,
     shown,
     spread,
@@ -69,6 +72,39 @@ def test_the_judged_are_never_learned_from():
 def test_an_untrained_network_errs_as_much_as_there_is_to_say():
     denoiser = runs.untrained(runs.ONE)
     learned = runs.task(denoiser, objects=1)
-    x0 = learned.judged[0]
+    x0, _, t, _ = learned.judged
     found = learned.evaluate(denoiser)
-    assert abs(found - x0.square().mean().item()) < 1e-6
+    bar = denoiser.schedule.alphas_bar[t]  # in double precision
+    weight = (bar / (1 - bar)).clamp(1, MOST)[:, None, None, None]
+    assert abs(found - (weight * x0.square()).mean().item()) < 1e-5
+
+
+def test_an_error_weighs_as_its_snr_between_one_and_five_by_hand():
+    class Says(Denoiser):
+        def forward(self, xt, t, condition=None):
+            return torch.zeros_like(xt)
+
+    bars = torch.tensor([1.0, 0.9, 0.75, 0.4, 0.001]).double()
+    denoiser = Says(None, Schedule(1 - bars[1:] / bars[:-1]), Data())
+    x0, noise = torch.full((3, 1, 2, 2), 2.0), torch.zeros(3, 1, 2, 2)
+    # SNR = .9/.1 = 9, .75/.25 = 3, .4/.6 = 2/3: it weighs 5, 3 and 1.
+    for t, weight in ((1, 5.0), (2, 3.0), (3, 1.0)):
+        times = torch.full((3,), t)
+        found = emphasised_loss(denoiser, x0, times, noise)
+        assert abs(found.item() - 4 * weight) < 1e-5
+    together = emphasised_loss(denoiser, x0, torch.tensor([1, 2, 3]), noise)
+    assert abs(together.item() - 12) < 1e-5
+
+
+def test_the_loss_is_of_x0_whatever_the_network_says():
+    denoiser = runs.untrained(runs.ONE, "velocity")
+    learned = runs.task(denoiser, objects=1, size=6)
+    x0, ids, t, noise = learned.batch(0)
+    schedule = denoiser.schedule
+    alpha, sigma = schedule.alpha(t, x0), schedule.sigma(t, x0)
+    # An untrained network says v = 0, which means x0 = alpha x_t.
+    guess = alpha * schedule.noisy(x0, t, noise)
+    weight = (alpha / sigma).square().clamp(1, 5)
+    expected = (weight * (guess - x0).square()).mean()
+    found = emphasised_loss(denoiser, x0, t, noise, ids)
+    torch.testing.assert_close(found, expected)

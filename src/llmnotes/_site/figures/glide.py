@@ -14,7 +14,7 @@ from llmnotes._site.figures.signs import KEY, MLP, QUERY, STREAM
 CODE = "diffusion.glide"
 CAPTION = "a small red circle left of a large blue square"
 SEED, SIGMA = 4, 0.6  # of the noise, and its part of the noisy picture
-SIDE, PATCH, DEPTH = 16, 4, 6
+SIDE, PATCH, DEPTH = 16, 4, 5
 WORD = 58  # px from one word to the next
 RAIL = f"{STREAM} rail"
 PARTS = (

@@ -11,9 +11,8 @@ from llmnotes._site.figures.drawn import Drawing
 from llmnotes._site.figures.fence import rows
 from llmnotes._site.figures.pen import Pen
 
-DRAWN, MISLED, FILLED, SCATTERED = (
-    f"diffusion/glide:{name}"
-    for name in ("drawn", "misled", "filled", "scattered")
+DRAWN, MISLED, FILLED = (
+    f"diffusion/glide:{name}" for name in ("drawn", "misled", "filled")
 )
 CODE = "diffusion.glide"
 SIDE = 16  # pixels
@@ -133,28 +132,3 @@ def _head(pen, page, x, y, words, anchor="start") -> None:
         return
     with signs.linked(pen, page, f"{CODE}.inpainting:inpaint"):
         pen.text(x, y, words, "small go", anchor)
-
-
-def scattered(page) -> Drawing:
-    """Of one thing, by the size at which positions begin."""
-    found = {}
-    for row in rows(page, SCATTERED):
-        found.setdefault(row["deviation"], []).append(row)
-    wide, narrow = Pen(680, 330), Pen(343, 24 + 5 * 130)
-    for i, (deviation, line) in enumerate(found.items()):
-        words = f"std {deviation}"
-        wide.text(4, 58 + 138 * i, words, "small", "start")
-        narrow.text(165 + 116 * i, 10, words, "small")
-        for j, row in enumerate(line):
-            verdict = word(row["verdict"])
-            at = 78 + 122 * j, 2 + 138 * i
-            put(wide, *at, 106, row, verdict, letters=18)
-            at = 115 + 116 * i, 24 + 130 * j
-            put(narrow, *at, 100, row, verdict, letters=17)
-    for j, row in enumerate(line):
-        for k, words in enumerate(textwrap.wrap(row["caption"], 18)):
-            wide.text(131 + 122 * j, 282 + LINE * k, words, "small")
-        for k, words in enumerate(textwrap.wrap(row["caption"], 16)):
-            at = 4, 60 + 130 * j + LINE * k
-            narrow.text(*at, words, "small", "start")
-    return Drawing(wide, narrow, reads=(SCATTERED,))
