@@ -49,8 +49,7 @@ EXAMPLES = """examples:
   llmnotes train ddpm --out digits
   llmnotes draw digits 7 --scale 2 --steps 20 --out seven.png
   llmnotes train glide --out shapes
-  llmnotes draw shapes "a small red circle left of a large blue square" \
-    --scale 2 --steps 20 --out picture.png
+  llmnotes draw shapes "a small red circle" --scale 2 --out circle.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 

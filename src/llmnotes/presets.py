@@ -134,6 +134,17 @@ FOLDERS = {
     "phi": f"{PHI}:from_pretrained",
     "phi3": f"{PHI}:from_pretrained",
 }
+SHAPES = TrainConfig(
+    steps=700,
+    batch_size=64,
+    learning_rate=6e-3,
+    min_learning_rate=0.0,
+    schedule="linear",
+    warmup=50,
+    weight_decay=0.0,
+    clip=0.0,
+    eval_every=70,
+)
 # Models of pictures; no torch in here, so a recipe is given by its numbers.
 PICTURES = {
     "ddpm": Pictures(
@@ -159,19 +170,11 @@ PICTURES = {
         about="coloured shapes that a sentence asks for",
         studio="llmnotes.diffusion.glide.studio",
         presets={
+            "one_thing": Preset("llmnotes.diffusion.glide.runs:ONE", SHAPES),
             "two_things": Preset(
                 "llmnotes.diffusion.glide.runs:TWO",
-                TrainConfig(
-                    steps=1200,
-                    batch_size=64,
-                    learning_rate=6e-3,
-                    min_learning_rate=0.0,
-                    schedule="linear",
-                    warmup=50,
-                    weight_decay=0.0,
-                    eval_every=120,
-                ),
-            )
+                replace(SHAPES, steps=1200, eval_every=120),
+            ),
         },
     ),
 }

@@ -70,10 +70,9 @@ DIAGRAMS = {
     "clip:matrix": "diffusion/clip.md",
     "clip:nearest": "diffusion/clip.md",
     "glide:network": "diffusion/glide.md",
-    "dalle2:unclip": "diffusion/dalle2.md",
-    "latent_diffusion:stages": "diffusion/latent_diffusion.md",
-    "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
-    "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
+    "glide_pictures:samples": "diffusion/glide.md",
+    "glide_pictures:misled": "diffusion/glide.md",
+    "glide_pictures:filled": "diffusion/glide.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
@@ -82,6 +81,7 @@ STANDING = {  # pictures, or of code that other pages show
     "ddpm:means",
     "ddpm:samples",
     "guidance:demo",
+    "glide_pictures:samples",
     "datasets:pairs",
 }
 WIDTHS = {1280: "wide", 375: "narrow"}

@@ -22,7 +22,8 @@ def test_it_trains_and_draws_in_the_form_of_a_picture(tmp_path):
     history = studio.learn(model, runs.config(steps=1), progress=False)
     assert len(history) == 1
     picture = studio.draw(
-        model, "a small red circle", scale=2.0, steps=1,
+        model, "a small red circle above a small blue circle",
+        scale=2.0, steps=1,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert picture.shape == (3, 16, 16)
@@ -43,3 +44,14 @@ def test_unknown_words_are_refused():
         ValueError, match="unknown word 'purple' at position 2"
     ):
         studio.check("a small purple circle")
+
+
+def test_a_shape_learns_and_draws_its_kind_of_sentence():
+    one, two = (studio.model(asdict(runs.SHAPES[n]), 0) for n in (1, 2))
+    assert (studio.things(one), studio.things(two)) == (1, 2)
+    options = dict(scale=1.0, steps=1, generator=torch.Generator())
+    with pytest.raises(ValueError, match=r"got 2 thing\(s\), expected 1"):
+        studio.draw(one, "a small red circle above a small blue circle",
+                    **options)  # fmt: skip
+    with pytest.raises(ValueError, match=r"got 1 thing\(s\), expected 2"):
+        studio.draw(two, "a small red circle", **options)

@@ -1,6 +1,7 @@
 """Captioned shapes as a task: what a batch is, and what it is not."""
 
 import torch
+from torch import nn
 
 from llmnotes import scenes
 from llmnotes.diffusion.ddpm import Data, Denoiser, Schedule
@@ -85,7 +86,7 @@ def test_an_error_weighs_as_its_snr_between_one_and_five_by_hand():
             return torch.zeros_like(xt)
 
     bars = torch.tensor([1.0, 0.9, 0.75, 0.4, 0.001]).double()
-    denoiser = Says(None, Schedule(1 - bars[1:] / bars[:-1]), Data())
+    denoiser = Says(nn.Identity(), Schedule(1 - bars[1:] / bars[:-1]), Data())
     x0, noise = torch.full((3, 1, 2, 2), 2.0), torch.zeros(3, 1, 2, 2)
     # SNR = .9/.1 = 9, .75/.25 = 3, .4/.6 = 2/3: it weighs 5, 3 and 1.
     for t, weight in ((1, 5.0), (2, 3.0), (3, 1.0)):

@@ -22,9 +22,16 @@ def model(shape: Mapping[str, Any], seed: int) -> Denoiser:
 
 
 def learn(model: Denoiser, config: TrainConfig, **options) -> History:
-    """Train in place: scenes of two things, `config.batch_size` a step."""
-    learned = runs.task(model, seed=config.seed, size=config.batch_size)
+    """Train in place: scenes that it is for, `config.batch_size` a step."""
+    learned = runs.task(
+        model, things(model), config.seed, config.batch_size
+    )
     return runs.learn(model, learned, config, **options)
+
+
+def things(model: Denoiser) -> int:
+    """How many things its shape is for: one has a shape of its own."""
+    return 1 if model.network.config == runs.ONE else 2
 
 
 def check(caption: str) -> None:
@@ -36,7 +43,16 @@ def draw(
     model: Denoiser, caption: str, *, scale: float, steps: int,
     generator: torch.Generator,
 ) -> Float[Tensor, "channels rows columns"]:  # fmt: skip
-    """One picture, from 0 to 1."""
+    """One picture, from 0 to 1.
+
+    Raises `ValueError` for a caption of more or fewer things than it learned.
+    """
+    count, learned = len(parse(caption).things), things(model)
+    if count != learned:
+        raise ValueError(
+            f"caption: got {count} thing(s), expected {learned}: no other "
+            "sentences were learned"
+        )
     return runs.draw(
         model, [caption], scale=scale, steps=steps, generator=generator
     )[0]
