@@ -67,39 +67,43 @@ def test_families_raise_what_is_held_out():
     assert max(lost["colours"], lost["relation"]) < 0.02
 
 
-def test_seven_of_eight_find_their_caption_and_one_mixes_shapes():
+def test_all_eight_find_their_caption_and_one_is_nearly_mixed_up():
     table = claimed(
         "diffusion/clip:matrix",
-        "Seven of the eight find their caption.",
-        "The picture B, a large yellow circle left of a small green square, "
-        "is given to C, a large yellow square left of a large green triangle",
+        "All eight find their caption. What comes nearest to being mixed up "
+        "is the picture B, a large yellow circle left of a small green "
+        "square, with the caption C, a large yellow square left of a large "
+        "green triangle",
+        "A and F, which have the same red circle below and another thing "
+        "above it, are near each other",
     )
-    best = {}
-    for i in range(8):
-        row = table.every("cosine", image=i)
-        best[i] = row.index(max(row))
-    assert best == {i: i for i in range(8)} | {1: 2}
+    rows = [table.every("cosine", image=i) for i in range(8)]
+    lead = {}
+    for i, row in enumerate(rows):
+        others = {j: row[i] - c for j, c in enumerate(row) if j != i}
+        assert min(others.values()) > 0
+        lead |= {(i, j): gap for j, gap in others.items()}
+    assert min(lead, key=lead.get) == (1, 2)
     captions = table.every("caption", image=0)
     assert captions[1] == "a large yellow circle left of a small green square"
     assert captions[2].startswith("a large yellow square left of a large gre")
-    rows = {i: table.every("cosine", image=i) for i in (0, 5)}
-    near = rows[0][5], rows[5][0]
-    assert min(near) > 0.6
+    assert rows[0][5] > 0.4 and rows[5][0] > 0.3
 
 
-def test_the_right_caption_comes_first_by_a_hair():
+def test_the_right_caption_comes_first_and_the_others_have_one_word_wrong():
     table = claimed(
         "diffusion/clip:nearest",
-        "The right caption is first, by a hair. The next three differ in "
-        "shapes and sizes alone.",
-        "The first four captions, 73 % together, agree on the colours and on "
-        "above; between a square and a circle it is undecided.",
+        "The right caption is first. Each of the other four has one word "
+        "wrong.",
+        "It is sure of the order and of the sizes, doubts whether the small "
+        "thing is a triangle or a circle, and less whether it is green.",
     )
     captions, chances = table.every("caption"), table.every("chance")
     shown = scenes.batch(SEED, 3, 1, split="test").scenes[0]
     assert same(parse(captions[0]), shown)
-    assert 0 < chances[0] - chances[1] < 0.01
-    assert 0.72 < sum(chances[:4]) < 0.735
-    for scene in map(parse, captions[:4]):
-        colours = {thing.colour for thing in scene.things}
-        assert (colours, scene.relation) == ({"yellow"}, "above")
+    assert chances[0] > 0.7 and 0.1 < chances[1] < 0.15 > chances[2] > 0.05
+    words = captions[0].split()
+    for caption in captions[1:]:
+        wrong = [a != b for a, b in zip(words, caption.split(), strict=True)]
+        assert sum(wrong) == 1
+        assert "small" in caption and "large" in caption

@@ -40,7 +40,7 @@ from llmnotes.diffusion.latent_diffusion.task import Encoding, LatentDrawing
 from llmnotes.modes import evaluating
 from llmnotes.scenes import VOCABULARY, Scene
 
-LATENTS = DiTConfig(channels=8, rows=4, columns=4, patch=1)
+LATENTS = DiTConfig(channels=8, rows=4, columns=4, patch=1, depth=5)
 AUTOENCODER_STEPS, AUTOENCODER_RATE, AUTOENCODER_SIZE = 500, 6e-3, 32
 WEIGHT = 1e-3  # of KL
 STEPS, SIZE = 650, 64
