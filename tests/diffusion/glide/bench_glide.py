@@ -200,7 +200,7 @@ def bench_inpainting(record):
         kind="trained",
         seeds=SEEDS,
         spread={"right": 0.1, "lowest": None, "highest": None,
-                "number": 0.1, "shapes": 0.1, "changed": 0.0},
+                "number": 0.1, "shapes": 0.1, "changed": None},
         example=NO_RANKING + "one network, asked in several ways.",
         title=f"{judging.FEW} pictures of one thing, the left half of each "
         "known: the rest is drawn",
@@ -234,6 +234,7 @@ def bench_pictures(record):
         "drawn",
         kind="trained",
         seeds=SEEDS[:1],
+        spread={"verdict": None, "picture": None},
         example=LOOK,
         title="The first six captions of a report and the first two with a "
         "held-out pair, as drawn" + PICTURE,
@@ -270,6 +271,7 @@ def bench_pictures_that_were_filled(record):
         "filled",
         kind="trained",
         seeds=SEEDS[:1],
+        spread={"verdict": None, "picture": None},
         example=LOOK,
         title="The first four captions of a report, one half known" + PICTURE,
         prediction="With the caption three of four are right, without none.",
