@@ -2,8 +2,10 @@
 
 from tests.claims import claimed
 
-RIGHT, SCALES = "diffusion/glide:right", "diffusion/glide:scales"
-CLIP, FILLED = "diffusion/glide:clip_guidance", "diffusion/glide:inpainting"
+RIGHT = "diffusion/glide:right"
+SCALES = "diffusion/glide:scales"
+CLIP = "diffusion/glide:clip_guidance"
+FILLED = "diffusion/glide:inpainting"
 
 
 def test_one_thing_fails_by_its_shape():
@@ -116,3 +118,43 @@ def test_rounds_help_where_there_is_a_caption():
     assert read["known pixels in the guess"] < read[put]
     assert max(table.every("changed")) == 0
     assert 0.35 < deaf[put] < 0.45
+
+
+def test_of_six_captions_four_are_right_and_of_two_held_out_ones_one():
+    table = claimed(
+        "diffusion/glide:drawn",
+        "Of the first six four are right; a yellow and a blue circle have no "
+        "clear shape. Of the two held-out pairs the blue square is right and "
+        "the red triangle has no clear shape.",
+    )
+    right = [v.startswith("right") for v in table.every("verdict")]
+    assert right == [True, False, False, True, True, True, True, False]
+    assert table.every("held_out") == ["False"] * 6 + ["True"] * 2
+
+
+def test_under_clip_the_first_is_right_and_the_second_has_no_shape():
+    table = claimed(
+        "diffusion/glide:misled",
+        "From 1 to 10 a yellow circle is there and the cosine lies between "
+        "0.60 and 0.68; the first is right each time, the second has no "
+        "clear shape. Classifier-free guidance ends with the same two "
+        "verdicts.",
+    )
+    first, second = "a large yellow circle", "we see a large yellow circle"
+    assert "colours" in table("verdict", caption=first, scale=0.0)
+    for scale in (1.0, 2.0, 3.0, 10.0):  # 2 is the classifier-free one
+        for caption, word in ((first, "right"), (second, "wrong: shapes")):
+            where = dict(caption=caption, scale=scale)
+            assert table("verdict", **where).startswith(word)
+            assert 0.595 < table("score", **where) < 0.685
+
+
+def test_a_blue_thing_appears_where_the_caption_is_read():
+    table = claimed(
+        "diffusion/glide:filled",
+        "In the middle, filled with the caption: a blue thing appears. "
+        "Below, without it: no blue thing.",
+    )
+    of = dict(caption="we see a small blue circle")
+    assert table("verdict", what="with the caption", **of) == "wrong: shapes"
+    assert "number" in table("verdict", what="without", **of)

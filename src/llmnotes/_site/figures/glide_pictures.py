@@ -71,10 +71,10 @@ def misled(page) -> Drawing:
     found = {}
     for row in rows(page, MISLED):
         found.setdefault(row["caption"], []).append(row)
-    wide, narrow = Pen(680, 2 * 182), Pen(343, 2 * 376)
+    wide, narrow = Pen(680, 2 * 204), Pen(343, 2 * 408)
     for i, (caption, line) in enumerate(found.items()):
-        _row(wide, page, 182 * i, 6, caption, line)
-        _row(narrow, page, 376 * i, 3, caption, line)
+        _row(wide, page, 204 * i, 6, caption, line)
+        _row(narrow, page, 408 * i, 3, caption, line)
     return Drawing(wide, narrow, reads=(MISLED,))
 
 
@@ -85,7 +85,7 @@ def _row(pen, page, y, across, caption, line) -> None:
         pen.text(4, y + 10 + LINE * i, words, "small", "start")
     top = y + 24 + (0 if across > 3 else LINE)
     for i, row in enumerate(line):
-        at = 4 + 114 * (i % across), top + 164 * (i // across)
+        at = 4 + 114 * (i % across), top + 182 * (i // across)
         _guided(pen, page, *at, row)
 
 
