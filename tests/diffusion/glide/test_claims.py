@@ -56,8 +56,8 @@ def test_a_scale_of_two_is_hardly_better_than_one_and_five_loses_shapes():
         "Without listening, one picture in a hundred shows what was asked "
         "for.",
         "the three seeds lie further apart than the two scales.",
-        "At 5 things are still there and of the right colour, but their "
-        "shapes are gone",
+        "At 5 things are still there and of the right colour, but more "
+        "than a third of the right shapes are gone.",
         "that 2 is hardly better than 1, and that at 5 the pictures lose "
         "their shapes and do not break.",
     )
@@ -76,14 +76,14 @@ def test_clip_alone_gets_a_third_right_and_its_score_is_that_of_real_ones():
     table = claimed(
         CLIP,
         "A network that cannot read draws",
-        "Where the network reads, CLIP beside it helps about as much as "
-        "classifier-free guidance does",
+        "Where the network reads, neither CLIP beside it nor classifier-free "
+        "guidance changes more than the seeds differ.",
         "With CLIP alone at a scale of 10 it is the same",
         "CLIP is as content as with the real ones, and the checker finds",
         "right, no more than at 3.",
         "Alone, CLIP gets more than a third right, where we had expected "
-        "next to nothing. Beside the caption it helps as much as "
-        "classifier-free guidance.",
+        "next to nothing. Beside the caption neither kind of guidance "
+        "changes more than the seeds differ.",
     )
     alone = {s: table("right", way="CLIP alone", scale=s)
              for s in (0.0, 1.0, 3.0, 10.0)}  # fmt: skip
@@ -96,7 +96,9 @@ def test_clip_alone_gets_a_third_right_and_its_score_is_that_of_real_ones():
     plain = table("right", way=beside, scale=0.0)
     free = table("right", way="classifier-free", scale=2.0)
     helped = table("right", way=beside, scale=1.0)
-    assert helped > plain and free > plain and abs(helped - free) < 0.04
+    seeds = [table(end, way=beside, scale=0.0)
+             for end in ("lowest", "highest")]  # fmt: skip
+    assert max(helped, free) - plain < seeds[1] - seeds[0]
 
 
 def test_rounds_help_where_there_is_a_caption():
