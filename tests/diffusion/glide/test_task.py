@@ -16,6 +16,7 @@ from llmnotes.diffusion.glide.task import (
     spread,
 )
 from llmnotes.scenes import VOCABULARY
+from tests.diffusion.glide import small
 
 
 def drawing(**options):
@@ -109,3 +110,19 @@ def test_the_loss_is_of_x0_whatever_the_network_says():
     expected = (weight * (guess - x0).square()).mean()
     found = emphasised_loss(denoiser, x0, t, noise, ids)
     torch.testing.assert_close(found, expected)
+
+
+def test_the_loss_hears_the_caption_of_each_picture():
+    denoiser = runs.untrained(runs.ONE)
+    small.stirred(denoiser.network, size=0.1)
+    x0, ids, t, noise = drawing(size=6, drop=0.0).batch(0)
+    found = emphasised_loss(denoiser, x0, t, noise, ids)
+    schedule = denoiser.schedule
+    alpha, sigma = schedule.alpha(t, x0), schedule.sigma(t, x0)
+    said = denoiser(alpha * x0 + sigma * noise, t, ids)
+    weight = (alpha / sigma).square().clamp(1, 5)
+    expected = (weight * (said - x0).square()).mean()
+    torch.testing.assert_close(found, expected)
+    for other in (None, ids.roll(1, 0)):
+        apart = emphasised_loss(denoiser, x0, t, noise, other) - found
+        assert abs(apart) > 1e-4 * found
