@@ -9,6 +9,8 @@ from llmnotes.diffusion.clip import (
     TextConfig,
     VisionConfig,
 )
+from llmnotes.diffusion.clip.looker import ShapesCLIP
+from llmnotes.diffusion.clip.task import LAPTOP
 from llmnotes.diffusion.glide.clip_guidance import (
     AsIfClean,
     ClipGuidance,
@@ -130,3 +132,14 @@ def test_scales_and_conditions_that_cannot_be_are_refused(
     x, t = small.pictures(), torch.tensor([3, 3, 3])
     with pytest.raises(ValueError, match=message):
         ClipGuidance(denoiser, clip(), scale).data(x, t, condition)
+
+
+def test_a_noised_clip_is_of_the_kind_that_was_asked_for():
+    model = NoisedCLIP(LAPTOP, ShapesCLIP)
+    assert type(model.clip) is ShapesCLIP
+    x = torch.randn(2, 3, 16, 16)
+    early, late = (model.embed_images(x, torch.full((2,), t))
+                   for t in (0.0, 1.0))  # fmt: skip
+    assert early.shape == (2, 64) and not torch.allclose(early, late)
+    moved = {id(p) for p in model.h.parameters()}
+    assert id(model.clip.vision_model.top.weight) in moved
