@@ -112,8 +112,10 @@ def test_rounds_help_where_there_is_a_caption():
     )
     whole = claimed(RIGHT, "about as many as when nothing is known.")
     put, thrice = "known pixels put in", "the same, each step 3 times"
-    read = {way: table("right", way=way, caption="read")
-            for way in (put, thrice, "known pixels in the guess")}
+    read = {
+        way: table("right", way=way, caption="read")
+        for way in (put, thrice, "known pixels in the guess")
+    }
     deaf = {way: table("right", way=way, caption="none") for way in read}
     assert abs(read[put] - whole("right", pair="as in training")) < 0.05
     assert read[thrice] - read[put] > 0.05 > deaf[thrice] - deaf[put]

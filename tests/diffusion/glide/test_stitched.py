@@ -18,9 +18,7 @@ def test_it_is_a_convolution_patches_and_a_convolution():
     seen = F.conv2d(x, net.first.weight, net.first.bias, padding=2)
     inner = seen + net.dit(seen, time, small.IDS)
     cdf = (1 + torch.erf(inner / 2**0.5)) / 2
-    expected = F.conv2d(
-        inner * cdf, net.last.weight, net.last.bias, padding=2
-    )
+    expected = F.conv2d(inner * cdf, net.last.weight, net.last.bias, padding=2)
     torch.testing.assert_close(net(x, time, small.IDS), expected)
 
 

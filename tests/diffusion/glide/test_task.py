@@ -7,8 +7,8 @@ from llmnotes import scenes
 from llmnotes.diffusion.ddpm import Data, Denoiser, Schedule
 from llmnotes.diffusion.glide import runs
 from llmnotes.diffusion.glide.task import (
-    MOST,
     EMPTY,
+    MOST,
     Drawing,
     emphasised_loss,
     pixels,

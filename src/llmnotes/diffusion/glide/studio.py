@@ -23,9 +23,7 @@ def model(shape: Mapping[str, Any], seed: int) -> Denoiser:
 
 def learn(model: Denoiser, config: TrainConfig, **options) -> History:
     """Train in place: scenes that it is for, `config.batch_size` a step."""
-    learned = runs.task(
-        model, things(model), config.seed, config.batch_size
-    )
+    learned = runs.task(model, things(model), config.seed, config.batch_size)
     return runs.learn(model, learned, config, **options)
 
 

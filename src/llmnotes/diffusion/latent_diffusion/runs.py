@@ -57,7 +57,10 @@ def untrained_autoencoder(
 
 
 def encoding(
-    autoencoder: Autoencoder, objects=2, seed=0, size=AUTOENCODER_SIZE,
+    autoencoder: Autoencoder,
+    objects=2,
+    seed=0,
+    size=AUTOENCODER_SIZE,
     weight=WEIGHT,
 ) -> Encoding:
     """What the first stage learns: scenes, but the held-out pairs."""
