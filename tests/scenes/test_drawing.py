@@ -8,6 +8,7 @@ import torch
 from llmnotes.scenes import drawing
 from llmnotes.scenes.drawing import (
     BACKGROUND,
+    FREE,
     GAP,
     HALF,
     LEAN,
@@ -123,6 +124,26 @@ def test_everything_lies_between_the_background_and_the_palette():
     assert (images.amin((0, 2, 3)) == ground).all()
     torch.testing.assert_close(images.amax((0, 2, 3)), colours.amax(0))
     assert draw_all([], seeded()).shape == (0, 3, SIDE, SIDE)
+
+
+def test_places_are_drawn_from_the_middle_of_the_room():
+    thing = Thing("large", "red", "square")
+    places = torch.tensor(
+        [read_centre(draw(Scene((thing,)), seeded(i))) for i in range(300)]
+    )
+    room = SIDE - 2 * MARGIN - 2 * HALF["large"]
+    reach = FREE * room / 2
+    away = places - SIDE / 2
+    assert away.abs().max() < reach + 0.05
+    assert away.abs().amax(0).min() > 0.9 * reach
+
+
+def read_centre(image):
+    """Where the middle of the only thing lies, as (x, y)."""
+    cover = (image - torch.tensor(BACKGROUND)[:, None, None]).sum(0)
+    middles = torch.arange(SIDE) + 0.5
+    x, y = cover.sum(0) @ middles, cover.sum(1) @ middles
+    return [x / cover.sum(), y / cover.sum()]
 
 
 def test_two_large_things_fit_with_their_gap():

@@ -7,6 +7,8 @@ coverage = how much of a pixel a thing covers, 0 to 1
 GAP      = pixels that stay free between the boxes of two things
 LEAN     = how far two things may stand apart across their relation, per
            pixel along it: "left of" is never half "above"
+FREE     = share of the room that a thing has in which its place is drawn,
+           around the middle of it: 1 would be all, 0 always the same place
 
 Coverage is the distance to the outline, cut off half a pixel inside and half
 a pixel outside: a smooth edge without drawing anything larger.
@@ -30,7 +32,7 @@ from llmnotes.scenes.scene import (
 
 SIDE = 16
 HALF = {"small": 2.1, "large": 3.2}
-GAP, MARGIN, LEAN = 1.8, 0.3, 0.5
+GAP, MARGIN, LEAN, FREE = 1.8, 0.3, 0.5, 0.3
 BACKGROUND = (0.1, 0.1, 0.1)
 PALETTE = {
     "red": (0.9, 0.2, 0.2),
@@ -101,6 +103,7 @@ def draw_all(
     Each scene takes four numbers from the generator, whatever it shows.
     """
     uniforms = torch.rand(len(scenes), 2, 2, generator=generator)
+    uniforms = 0.5 + FREE * (uniforms - 0.5)
     out = torch.empty(len(scenes), 3, SIDE, SIDE)
     for number in (1, 2):
         rows = [i for i, s in enumerate(scenes) if len(s.things) == number]
