@@ -42,22 +42,21 @@ def test_the_checker_falls_silent_before_it_is_wrong():
         NOISE,
         "Beyond σ = 0.1 the checker says less and less; hardly ever does it "
         "read something that is not there.",
-        "It is right until 0.075 rather than 0.1, where 0.8 % of two things "
-        "are no longer clear. Wrong in less than 1 % held but for σ = 0.175, "
-        "where it is 1.0 %.",
+        "Of two things, 0.5 % are no longer clear at 0.1, and 0.1 % at "
+        "0.075. It is wrong in less than 1 % at any σ.",
         "what a person would still read, under noise beyond σ = 0.1, counts "
         "as wrong",
     )
     two = {"things": "two", "said": "right"}
-    assert all(table("share", sigma=s, **two) == 1 for s in (0, 0.05, 0.075))
-    assert table("share", sigma=0.1, **two) == 0.992
-    silent = table("share", things="two", sigma=0.1, said="not clear")
-    assert silent == 0.008
+    silent = {"things": "two", "said": "not clear"}
+    assert all(table("share", sigma=s, **two) == 1 for s in (0, 0.05))
+    assert table("share", sigma=0.075, **silent) == 0.001
+    assert table("share", sigma=0.1, **silent) == 0.005
+    assert table("share", sigma=0.1, **two) == 0.995
     assert table("share", sigma=0.15, **two) < 0.85
     assert table("share", sigma=0.25, **two) < 0.01
-    wrong = {"said": "something else"}
-    assert table("share", things="two", sigma=0.175, **wrong) == 0.01
-    assert sorted(table.every("share", **wrong))[-2] < 0.01
+    wrong = table.every("share", said="something else")
+    assert len(wrong) == 22 and max(wrong) < 0.01
 
 
 def test_a_circle_passes_as_its_size_and_between_the_sizes_as_a_square():
