@@ -10,3 +10,4 @@ from llmnotes.diffusion.glide.encoders import (
 from llmnotes.diffusion.glide.model import Block, DiT, DiTConfig
 from llmnotes.diffusion.glide.patches import patchify, unpatchify
 from llmnotes.diffusion.glide.stitched import Stitched
+from llmnotes.diffusion.glide.tower import Tower

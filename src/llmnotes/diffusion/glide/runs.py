@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmnotes import scenes, train
+from llmnotes.diffusion.clip import CLIP
 from llmnotes.diffusion.ddim import DPMSolver2M, Solver, sample
 from llmnotes.diffusion.ddpm import Denoiser, Schedule, cosine
 from llmnotes.diffusion.ddpm.runs import TARGETS
@@ -26,6 +27,7 @@ from llmnotes.diffusion.glide.encoders import CaptionConfig, Captions
 from llmnotes.diffusion.glide.model import DiTConfig
 from llmnotes.diffusion.glide.stitched import Stitched
 from llmnotes.diffusion.glide.task import EMPTY, Drawing, shown
+from llmnotes.diffusion.glide.tower import Tower
 from llmnotes.diffusion.guidance import ClassifierFree
 from llmnotes.scenes import VOCABULARY
 from llmnotes.transformer.pretraining.muon import MuonAdamW
@@ -40,12 +42,22 @@ STEPS = {1: 700, 2: 1200}  # of scenes with so many things
 
 def untrained(
     shape: DiTConfig = TWO, target: str = "data", seed: int = 0,
-    words: CaptionConfig = WORDS,
+    encoder: nn.Module | None = None,
 ) -> Denoiser:  # fmt: skip
-    """A denoiser that knows neither words nor pictures yet."""
+    """A denoiser that knows no pictures yet, and no words.
+
+    An encoder that can read already takes the place of its own.
+    """
     torch.manual_seed(seed)
-    network = Stitched(shape, Captions(words))
+    network = Stitched(shape, encoder or Captions(WORDS))
     return Denoiser(network, Schedule(cosine()), TARGETS[target]())
+
+
+def reading(
+    clip: CLIP, shape: DiTConfig = TWO, target: str = "data", seed: int = 0
+) -> Denoiser:
+    """A denoiser that knows no pictures yet; CLIP's text tower reads."""
+    return untrained(shape, target, seed, Tower(clip, EMPTY))
 
 
 def task(denoiser: Denoiser, objects=2, seed=0, size=SIZE, drop=0.1):

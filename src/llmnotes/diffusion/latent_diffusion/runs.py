@@ -3,7 +3,8 @@
 autoencoder = learns alone, a minute; then its latents are measured, scaled
               to a deviation of 1, and it learns no more
 denoiser    = GLIDE's patch transformer: 16 tokens, each a place of the
-              latents where in pixels it is a square of 4 × 4
+              latents where in pixels it is a square of 4 × 4, and no
+              convolutions: the autoencoder has them
 target      = "data", "velocity" or "noise", by the names that ddpm knows
 
 Sources
@@ -17,15 +18,17 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmnotes import scenes, train
+from llmnotes.diffusion.clip import CLIP
 from llmnotes.diffusion.ddim import DPMSolver2M, Solver, sample, visited
-from llmnotes.diffusion.ddpm import Denoiser
+from llmnotes.diffusion.ddpm import Denoiser, Schedule, cosine
+from llmnotes.diffusion.ddpm.runs import TARGETS
 from llmnotes.diffusion.ddpm.task import generator
-from llmnotes.diffusion.glide import DiTConfig
+from llmnotes.diffusion.glide import Captions, DiT, DiTConfig, Tower
 from llmnotes.diffusion.glide import runs as glide
-from llmnotes.diffusion.glide.task import pixels, shown
+from llmnotes.diffusion.glide.task import EMPTY, pixels, shown
 from llmnotes.diffusion.guidance import ClassifierFree
 from llmnotes.diffusion.latent_diffusion.autoencoder import (
     Autoencoder,
@@ -101,10 +104,23 @@ def rescale(
 
 
 def untrained(
-    shape: DiTConfig = LATENTS, target: str = "data", seed: int = 0
+    shape: DiTConfig = LATENTS, target: str = "data", seed: int = 0,
+    encoder: nn.Module | None = None,
+) -> Denoiser:  # fmt: skip
+    """A denoiser of latents that knows nothing yet.
+
+    An encoder that can read already takes the place of its own.
+    """
+    torch.manual_seed(seed)
+    network = DiT(shape, encoder or Captions(glide.WORDS))
+    return Denoiser(network, Schedule(cosine()), TARGETS[target]())
+
+
+def reading(
+    clip: CLIP, shape: DiTConfig = LATENTS, target: str = "data", seed=0
 ) -> Denoiser:
-    """A denoiser of latents that knows nothing yet."""
-    return glide.untrained(shape, target, seed)
+    """The same; CLIP's text tower reads for it."""
+    return untrained(shape, target, seed, Tower(clip, EMPTY))
 
 
 def task(
