@@ -135,7 +135,7 @@ FOLDERS = {
     "phi3": f"{PHI}:from_pretrained",
 }
 SHAPES = TrainConfig(
-    steps=700,
+    steps=400,
     batch_size=64,
     learning_rate=6e-3,
     min_learning_rate=0.0,
@@ -143,7 +143,7 @@ SHAPES = TrainConfig(
     warmup=50,
     weight_decay=0.0,
     clip=0.0,
-    eval_every=70,
+    eval_every=40,
 )
 # Models of pictures; no torch in here, so a recipe is given by its numbers.
 PICTURES = {
