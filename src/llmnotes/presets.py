@@ -166,6 +166,22 @@ PICTURES = {
             )
         },
     ),
+    "clip": Pictures(
+        about="which caption belongs to which picture of shapes",
+        studio="llmnotes.diffusion.clip.studio",
+        presets={
+            "shapes": Preset(
+                "llmnotes.diffusion.clip.task:LAPTOP",
+                replace(
+                    SHAPES,
+                    steps=850,
+                    learning_rate=2e-3,
+                    warmup=30,
+                    eval_every=85,
+                ),
+            )
+        },
+    ),
     "glide": Pictures(
         about="coloured shapes that a sentence asks for",
         studio="llmnotes.diffusion.glide.studio",
