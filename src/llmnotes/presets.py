@@ -193,4 +193,14 @@ PICTURES = {
             ),
         },
     ),
+    "latent": Pictures(
+        about="the same in the latents of an autoencoder",
+        studio="llmnotes.diffusion.latent_diffusion.studio",
+        presets={
+            "two_things": Preset(
+                "llmnotes.diffusion.latent_diffusion.runs:LATENTS",
+                replace(SHAPES, steps=850, eval_every=85),
+            ),
+        },
+    ),
 }
