@@ -5,6 +5,7 @@ import statistics
 import pytest
 from torch import nn
 
+from llmnotes.diffusion.clip import runs as clip_runs
 from llmnotes.diffusion.glide import DiTConfig, runs
 from tests import contests
 from tests.diffusion.glide import exhibits, judging, witness
@@ -342,8 +343,11 @@ def count(module: nn.Module) -> int:
 
 def bench_parameters(record):
     rows = []
-    for words, objects in (("one thing", 1), ("two things", 2)):
-        network = runs.untrained(runs.SHAPES[objects]).network
+    for words, denoiser in (
+        ("one thing", runs.untrained(runs.ONE)),
+        ("two things, CLIP reads", runs.reading(clip_runs.untrained())),
+    ):
+        network = denoiser.network
         block = network.dit.h[0]
         rows.append(
             (words, len(network.dit.h), count(block), count(block.modulation),
