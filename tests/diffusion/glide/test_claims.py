@@ -12,7 +12,7 @@ def test_one_thing_is_drawn_and_so_are_pairs_that_were_held_out():
     table = claimed(
         RIGHT,
         "Colours are right always; what is wrong is a shape or a size.",
-        "It is drawn rightly in",
+        "Such pairs are drawn rightly in",
         "Far better: nearly all, and most of the pairs that were held out.",
     )
     known, held = dict(pair="as in training"), dict(pair="held out")
@@ -47,12 +47,13 @@ def test_a_scale_of_two_is_best_and_five_loses_shapes_and_sizes():
 def test_clip_is_nearly_as_content_with_what_the_deaf_one_draws():
     table = claimed(
         CLIP,
-        "A network that cannot read draws",
-        "Where the network reads, nearly all is right without any guidance.",
+        "The same network, given the empty caption only, draws",
+        "is right without any guidance. With one thing there is nothing left "
+        "to gain",
         "two hundredths less. CLIP is nearly as content with the one as with "
         "the other. The checker finds",
-        "A score whose gradient was climbed hardly says any more how good "
-        "the picture is.",
+        "The score rises with what is right, but near the top it hardly "
+        "tells good from bad.",
         "Alone, CLIP gets most right, where we had expected next to nothing. "
         "Beside the caption there is hardly anything left to help with.",
     )
@@ -75,13 +76,14 @@ def test_clip_is_nearly_as_content_with_what_the_deaf_one_draws():
 def test_what_is_known_is_filled_as_the_caption_says():
     table = claimed(
         FILLED,
-        "nearly as many as when nothing is known. Without it",
+        "nearly as many as when nothing is known (and another solver draws). "
+        "Without it",
         "Our halves hardly need it: three rounds of each step give",
         "Without the caption four in ten are right, and three rounds change "
         "little, with the caption or without.",
         "No known pixel ever changes.",
     )
-    whole = claimed(RIGHT, "nearly as many as when nothing is known.")
+    whole = claimed(RIGHT, "nearly as many as when nothing is known")
     put, thrice = "known pixels put in", "the same, each step 3 times"
     read = {
         way: table("right", way=way, caption="read")
@@ -127,18 +129,19 @@ def test_two_things_are_drawn_each_with_its_own_colour():
     assert table("shapes", **held) - table("right", **held) < 0.06
 
 
-def test_who_learns_to_read_along_does_not_learn_how_things_stand():
+def test_who_learns_to_read_along_has_only_begun():
     table = claimed(
         "diffusion/glide:along",
-        "With an encoder that learns along, two things are there nearly "
-        "always, but they stand as the sentence says in",
-        "little more than a coin would give.",
+        "With an encoder that learns along, nine of ten pictures have two "
+        "things.",
+        "It has begun to read, and is far from done.",
         "Far fewer than half as many.",
     )
     clip, itself = dict(reads="CLIP"), dict(reads="itself")
     assert table("right", **itself) < table("right", **clip) / 4
     assert table("number", **itself) > 0.9
-    assert 0.5 < table("relation", **itself) < 0.6
+    for part, chance in (("relation", 0.36), ("shapes", 0.17)):
+        assert chance + 0.1 < table(part, **itself) < 0.6
 
 
 def test_under_clip_colours_come_first_and_shapes_last():
