@@ -74,6 +74,7 @@ DIAGRAMS = {
     "glide_pictures:misled": "diffusion/glide.md",
     "glide_pictures:filled": "diffusion/glide.md",
     "dalle2:unclip": "diffusion/dalle2.md",
+    "dalle2_pictures:ways": "diffusion/dalle2.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }

@@ -3,8 +3,9 @@
 Every function takes plain values and returns plain numbers, as
 `contests.runs` wants; RIGHT names those that each begins with.
 
-way  = where a picture's embedding comes from
-real = it is a real picture's: what no prior can be better than
+way   = where a picture's embedding comes from
+real  = it is a real picture's: what a prior is to be like
+apart = with the CLIP whose scale was held, see `models`
 """
 
 import functools
@@ -66,12 +67,12 @@ class Unit(DiffusionPrior):
         return super().guess(texts / texts.shape[1] ** 0.5, generator)
 
 
-def prior(way, seed):
+def prior(way, seed, apart=False):
     """A prior by the words of a bench; its CPU seconds."""
     if way == "unit vectors":
         return unit(seed)
     name = way if way in runs.PRIORS else "diffusion"
-    found, seconds = models.prior(name, seed)
+    found, seconds = models.prior(name, seed, apart)
     if way == "scale 2":
         found.scale = 2.0
     elif way == "one step":
@@ -123,7 +124,7 @@ def near(one, other):
     return angle(one, other).cos().mean().item()
 
 
-def drawn(way, held_out, scale, seed):
+def drawn(way, held_out, apart, seed):
     """What is right of two pictures of each caption.
 
     Then come the cosine to a real picture's embedding and to the caption's,
@@ -131,12 +132,13 @@ def drawn(way, held_out, scale, seed):
     prior's and of the decoder's training.
     """
     torch.set_num_threads(1)
-    clip, (decoder, took) = models.clip(seed), models.decoder(seed)
+    clip = models.clip(seed, apart)
+    decoder, took = models.decoder(seed, apart)
     captions, wanted = asked(COUNT, 2, held_out)
     texts, real = of_captions(clip, captions), seen(wanted, clip, seed, 9)
-    said, seconds = embeddings(way, clip, texts, wanted, seed)
+    said, seconds = embeddings(way, clip, texts, wanted, seed, apart)
     images = [
-        draw(decoder, z, generator=generator(seed, i), scale=scale,
+        draw(decoder, z, generator=generator(seed, i), scale=SCALE,
              steps=STEPS)
         for i, z in enumerate(said)
     ]  # fmt: skip
@@ -147,11 +149,11 @@ def drawn(way, held_out, scale, seed):
     ]  # fmt: skip
 
 
-def embeddings(way, clip, texts, wanted, seed):
+def embeddings(way, clip, texts, wanted, seed, apart=False):
     """Two embeddings for each caption, and the seconds of their prior."""
     if way == "real":
         return [seen(wanted, clip, seed, i) for i in range(2)], 0.0
-    found, seconds = prior(way, seed)
+    found, seconds = prior(way, seed, apart)
     said = [found.drawn(texts, generator(seed, i)) for i in range(2)]
     return said, seconds
 
@@ -263,7 +265,7 @@ def recoloured(scene):
     raise AssertionError("each shape has three colours")
 
 
-def floors(seed):
+def floors(apart, seed):
     """What the loss of a diffusion prior means, in numbers of this CLIP.
 
     The loss of saying the mean of all pictures, and of saying the mean of
@@ -271,8 +273,8 @@ def floors(seed):
     picture and its caption, and of pictures of two scenes.
     """
     torch.set_num_threads(1)
-    clip = models.clip(seed)
-    learned, _ = models.pairs(seed)
+    clip = models.clip(seed, apart)
+    learned, _ = models.pairs(seed, apart)
     every = (learned.images - learned.images.mean(0)).square().mean().item()
     _, wanted = asked(COUNT, 2)
     many = torch.stack([seen(wanted, clip, seed, i) for i in range(8)])

@@ -1,17 +1,22 @@
 """Trained CLIPs, priors and decoders, each with what its training took.
 
-kept = build/races/dalle2-…: checkpoints, by the code that trained them
+kept  = build/races/dalle2-…: checkpoints, by the code that trained them
+apart = the CLIP whose scale was held at 100 all along, and what is built on
+        it; without it, the CLIP of the chapter before
 """
 
 import functools
 import hashlib
+import math
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from llmnotes import checkpoint
+from llmnotes.diffusion.clip.task import LAPTOP
 from llmnotes.diffusion.dalle2 import runs
 from llmnotes.diffusion.dalle2.task import Known, known
 from llmnotes.scenes import scenes
@@ -19,17 +24,31 @@ from tests import contests
 from tests.diffusion.clip import models as clips
 
 
-def clip(seed):
-    """The CLIP of the chapter before, frozen."""
-    return clips.trained(seed)
+def clip(seed, apart=False):
+    """A CLIP, frozen."""
+    return held(seed)[0] if apart else clips.trained(seed)
+
+
+def held(seed):
+    """A CLIP whose temperature is .01 from the first step to the last."""
+    shape = replace(LAPTOP, logit_scale_init_value=math.log(100))
+    made = clips.runs.untrained(seed=seed, config=shape)
+    made.logit_scale.requires_grad_(False)
+    config = clips.runs.config(seed=seed)
+    learned = clips.runs.task(seed=seed)
+
+    def teach(folder):
+        clips.runs.learn(made, learned, config, out=folder, progress=False)
+
+    return kept(made, teach, "clip", seed, "apart")
 
 
 @functools.cache
-def pairs(seed):
+def pairs(seed, apart=False):
     """What priors learn from, and what judges them on the way."""
-    path = home(("pairs", seed)).with_suffix(".pt")
+    path = home(job("pairs", seed, apart)).with_suffix(".pt")
     if not path.exists():
-        eyes, among = clip(seed), scenes(2)
+        eyes, among = clip(seed, apart), scenes(2)
         learned = known(eyes, runs.PAIRS, among=among, seed=seed)
         judged = known(eyes, runs.JUDGED, among=among, split="test")
         found = [(k.texts, k.images) for k in (learned, judged)]
@@ -40,9 +59,9 @@ def pairs(seed):
     return [Known(*each, []) for each in torch.load(path)]
 
 
-def prior(name, seed):
+def prior(name, seed, apart=False):
     """A prior as its recipe makes it, and the CPU seconds of that."""
-    learned, judged = pairs(seed)
+    learned, judged = pairs(seed, apart)
     made = runs.untrained(name, learned, seed)
 
     def teach(folder):
@@ -52,18 +71,23 @@ def prior(name, seed):
 
     if name not in runs.RECIPES:
         return made.eval(), 0.0
-    return kept(made, teach, name, seed)
+    return kept(made, teach, *job(name, seed, apart))
 
 
-def decoder(seed):
+def decoder(seed, apart=False):
     """A decoder, and the CPU seconds of its training."""
-    eyes = clip(seed)
+    eyes = clip(seed, apart)
     made = runs.untrained_decoder(eyes.config.projection_dim, seed=seed)
 
     def teach(folder):
         runs.learn_decoder(made, eyes, seed=seed, out=folder, progress=False)
 
-    return kept(made, teach, "decoder", seed)
+    return kept(made, teach, *job("decoder", seed, apart))
+
+
+def job(name, seed, apart):
+    """What a model is kept by."""
+    return (name, seed, "apart") if apart else (name, seed)
 
 
 def kept(model, teach, *job):
