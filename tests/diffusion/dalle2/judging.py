@@ -27,6 +27,7 @@ from llmnotes.diffusion.dalle2 import (
     scaled,
     varied,
 )
+from llmnotes.diffusion.dalle2.codes import Codes
 from llmnotes.diffusion.dalle2.task import (
     Guessing,
     Known,
@@ -151,8 +152,12 @@ def drawn(way, held_out, apart, seed):
 
 def embeddings(way, clip, texts, wanted, seed, apart=False):
     """Two embeddings for each caption, and the seconds of their prior."""
-    if way == "real":
-        return [seen(wanted, clip, seed, i) for i in range(2)], 0.0
+    if way in ("real", "coded"):
+        said = [seen(wanted, clip, seed, i) for i in range(2)]
+        if way == "coded":
+            codes = Codes(models.pairs(seed, apart)[0].images)
+            said = [scaled(codes.decode(codes.encode(z))) for z in said]
+        return said, 0.0
     found, seconds = prior(way, seed, apart)
     said = [found.drawn(texts, generator(seed, i)) for i in range(2)]
     return said, seconds
