@@ -61,40 +61,6 @@ def bench_variations(record):
     )  # fmt: skip
 
 
-SHARES = (0.0, 0.25, 0.4, 0.5, 0.6, 0.75, 1.0)
-
-
-@pytest.mark.trained
-def bench_between_two_pictures(record):
-    jobs = [(w, s) for w in ("both halves", "one noise") for s in SHARES]
-    found = reports(judging.interpolated, jobs)
-    rows = []
-    for (way, share), said in found.items():
-        rows.append(
-            (way, share, mean(said, 0), mean(said, 1),
-             *spread_of([one[2] for one in said]))
-        )  # fmt: skip
-    record(
-        "between",
-        kind="trained",
-        seeds=SEEDS,
-        spread={"first": 0.15, "second": 0.15, "clear": 0.2, "lowest": None,
-                "highest": None},
-        example=NO_RANKING + "one decoder.",
-        title=f"{judging.FEW} pairs of pictures: what stands between them",
-        prediction=(
-            "Up to .4 the first scene, from .75 on the second; in between "
-            "neither, and half of the pictures cannot be read."
-        ),
-        columns={"way": "", "share": "", "first": "", "second": "",
-                 "clear": "", "lowest": "", "highest": ""},
-        labels={"way": "what turns", "share": "λ", "first": "first scene",
-                "second": "second scene", "clear": "any scene that is clear",
-                "lowest": "worst seed", "highest": "best seed"},
-        rows=rows,
-    )  # fmt: skip
-
-
 KEPT = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -126,39 +92,5 @@ def bench_what_the_first_axes_carry(record):
                 "lowest": "worst seed", "highest": "best seed",
                 "number": "number of things",
                 "variance": "share of the variance"},
-        rows=rows,
-    )  # fmt: skip
-
-
-TURNS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-
-
-@pytest.mark.trained
-def bench_edits_by_two_captions(record):
-    found = reports(judging.edits, [(share,) for share in TURNS])
-    rows = [
-        (share, *spread_of([one[0] for one in said]),
-         *spread_of([one[1] for one in said]))
-        for (share,), said in found.items()
-    ]  # fmt: skip
-    record(
-        "edits",
-        kind="trained",
-        seeds=SEEDS,
-        spread={"old": 0.15, "lowest": None, "highest": None, "new": 0.2,
-                "new_lowest": None, "new_highest": None},
-        example=NO_RANKING + "one decoder.",
-        title="Pictures turned towards another colour of one thing, by the "
-        "difference of two captions",
-        prediction=(
-            "At .3 the new caption is as often right as the old one, "
-            "and at .5 neither is."
-        ),
-        columns={"share": "", "old": "", "lowest": "", "highest": "",
-                 "new": "", "new_lowest": "", "new_highest": ""},
-        labels={"share": "λ", "old": "old caption right",
-                "lowest": "worst seed", "highest": "best seed",
-                "new": "new caption right", "new_lowest": "new: worst seed",
-                "new_highest": "new: best seed"},
         rows=rows,
     )  # fmt: skip
