@@ -3,7 +3,7 @@
 spelled = 768 of the digits 0 to f: red, green and blue, each row by row
 
 None is chosen for its looks: they are the first captions that every report
-asks for, drawn by the first seed.
+asks for, drawn by the first seed; CLIP's scale was held at 100.
 """
 
 from llmnotes.diffusion.dalle2 import draw
@@ -23,12 +23,12 @@ def ways(names, count):
     `names` holds a way and how many pictures of it are shown, at most two:
     the second has another noise, and another embedding if the way draws one.
     """
-    clip, (decoder, _) = models.clip(SEED), models.decoder(SEED)
+    clip, (decoder, _) = models.clip(SEED, True), models.decoder(SEED, True)
     captions, wanted = asked(count)
     texts = of_captions(clip, captions)
     rows = []
     for way, pictures in names:
-        said, _ = judging.embeddings(way, clip, texts, wanted, SEED)
+        said, _ = judging.embeddings(way, clip, texts, wanted, SEED, True)
         for i, z in enumerate(said[:pictures]):
             found = draw(
                 decoder, z, generator=generator(SEED, i),

@@ -15,6 +15,7 @@ DRAWN = "diffusion/dalle2:drawn"
 CODE = "diffusion.dalle2"
 WAYS = {  # as results call them: what is said of them, and their code
     "direct": ("caption's own", "priors:Direct"),
+    "mean gap": ("mean gap", "priors:MeanGap"),
     "regression": ("regression", "priors:Regression"),
     "diffusion": ("diffusion prior", "diffusion_prior:DiffusionPrior"),
     "real": ("real embedding", "task:of_pictures"),
