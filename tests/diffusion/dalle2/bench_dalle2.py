@@ -227,13 +227,8 @@ def bench_what_the_loss_of_a_prior_means(record):
     )  # fmt: skip
 
 
-SHOWN = (
-    ("direct", 1),
-    ("mean gap", 1),
-    ("regression", 1),
-    ("diffusion", 2),
-    ("real", 1),
-)
+SHOWN = {"direct": 1, "mean gap": 1, "regression": 1, "diffusion": 2,
+         "real": 1}  # fmt: skip
 
 
 @pytest.mark.trained
@@ -245,15 +240,15 @@ def bench_pictures(record):
         spread={"draw": None},
         example=NO_RANKING + "pictures to look at.",
         title="The first three captions of a report, drawn from six "
-        "embeddings each, CLIP's scale held at 100: 768 levels from 0 to f, red, green and blue, row "
-        "by row",
+        "embeddings each, CLIP's scale held at 100: 768 levels from 0 to f, "
+        "red, green and blue, row by row",
         prediction=(
             "The caption's own embedding is drawn wrongly, the others "
             "rightly."
         ),
         columns={"way": "", "draw": "", "caption": "", "verdict": "",
                  "picture": ""},
-        rows=exhibits.ways(SHOWN, 3),
+        rows=exhibits.ways(SHOWN.items(), 3),
     )  # fmt: skip
 
 
