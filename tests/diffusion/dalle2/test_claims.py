@@ -116,8 +116,8 @@ def test_the_diffusion_prior_is_nearer_than_two_real_pictures():
 def test_pictures_of_a_scene_are_near_and_of_others_far_or_not():
     table = claimed(
         FLOORS,
-        "They are nearer than that, .97 and .99, and the mean errs by a "
-        "little more than half.",
+        "They are nearer than that, .97 and .99; the mean errs half as much, "
+        "as expected.",
         "With the first CLIP it is nothing",
         "there all pictures lie on one side of the sphere.",
     )
