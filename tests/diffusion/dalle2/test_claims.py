@@ -188,10 +188,14 @@ def test_one_prior_asked_in_other_ways_says_no_more():
         "its cosine.",
         "Guidance does not help",
         "neither does the nearer one of two.",
+        "Guided draws even lie farther from the caption's embedding than "
+        "plain ones.",
     )
     plain = dict(way="as it was trained")
+    guided = dict(way="guided at scale 2")
+    assert table("text_cosine", **guided) < table("text_cosine", **plain)
     right, cosine = table("right", **plain), table("cosine", **plain)
-    assert table("right", way="guided at scale 2") < right
+    assert table("right", **guided) < right
     assert abs(table("right", way="the nearer one of 2") - right) < 0.02
     first = claimed(PRIORS, "with its cosine.")
     for way in ("the mean of 8", "in one step"):
