@@ -19,10 +19,12 @@ def test_with_the_first_clip_little_is_to_be_mended():
         PRIORS,
         "With the first CLIP there is not much to mend",
         "where seeds differ widely in what the caption's own gives",
-        "The gain is .12 and not .15.",
+        "The gain is .13 and not .15, and coding costs .14.",
     )
     gain = table("right", way="diffusion prior") - table("right", way=OWN)
-    assert 0.115 < gain < 0.125
+    assert 0.125 < gain < 0.135
+    coding = table("right", way=REAL) - table("right", way=CODED)
+    assert 0.135 < coding < 0.145
     assert table("highest", way=OWN) - table("lowest", way=OWN) > 0.15
     assert table("right", way=GAP) - table("right", way=OWN) > 0.25 * gain
 
@@ -170,13 +172,16 @@ def test_a_picture_comes_back_and_things_stay_in_part():
 def test_all_comes_together_between_eight_and_sixteen_axes():
     table = claimed(
         COMPONENTS,
-        "Not so. Two things are there from the first axis on, and all else "
-        "comes together, between 8 and 16 axes; these 16 give all there is.",
+        "In part. 32 axes give all there is. But nothing comes first except "
+        "that there are two things; all else comes together, most of it "
+        "between 8 and 16 axes.",
         "We had thought that attributes come one after the other, and they "
         "come together.",
     )
-    assert table("number", axes=1) > 0.6 and table("right", axes=8) < 0.1
-    assert table("right", axes=16) > 0.95 * table("right", axes=64)
+    assert table("number", axes=1) > 0.6
+    right = {n: table("right", axes=n) for n in (4, 8, 16, 32, 64)}
+    assert right[32] >= right[64]
+    assert right[8] < 0.1 and right[16] > 0.75 * right[64]
     for name in ("sizes", "colours", "shapes", "relation"):
         assert table(name, axes=8) < 0.65 * table(name, axes=16)
 
@@ -215,11 +220,11 @@ def test_clipping_costs_a_fifth_and_unit_vectors_nothing():
         "fifth and not half, and learning from unit vectors next to nothing.",
     )
     right = table("right", way="as it was trained")
-    assert 0.14 < 1 - table("right", way="clipped to 1") / right < 0.26
+    assert 0.14 < 1 - table("right", way="guesses clipped to 1") / right < 0.26
     unit = dict(way="learned from unit vectors")
     assert abs(table("right", **unit) - right) < 0.03
     cosines = sorted(table.every("cosine"))
     assert cosines[:2] == [
-        table("cosine", way="clipped to 1"),
+        table("cosine", way="guesses clipped to 1"),
         table("cosine", **unit),
     ]
