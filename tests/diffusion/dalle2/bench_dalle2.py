@@ -37,7 +37,6 @@ ASKED = {
 }
 
 
-HELD = 0, 1  # seeds of the CLIP whose scale was held
 COSINE, TEXT, APART, TOOK, DECODER = range(6, 11)
 LABELS = {
     "way": "the decoder is told",
@@ -113,7 +112,7 @@ def bench_clouds_that_stay_apart(record):
         for words, way in WAYS.items()
         if way not in ("autoregressive", "coded")
     }
-    found = reports(judging.drawn, list(jobs.values()), HELD)
+    found = reports(judging.drawn, list(jobs.values()))
     rows = []
     for words, job in jobs.items():
         said = found[job]
@@ -125,7 +124,7 @@ def bench_clouds_that_stay_apart(record):
     record(
         "apart",
         kind="trained",
-        seeds=HELD,
+        seeds=SEEDS,
         spread={"right": 0.12, "lowest": None, "highest": None,
                 **dict.fromkeys(ATTRIBUTES, 0.12), "cosine": 0.05,
                 "text_cosine": 0.06, "apart": 0.4},
@@ -191,7 +190,7 @@ GUESSES = (
 
 @pytest.mark.trained
 def bench_what_the_loss_of_a_prior_means(record):
-    found = reports(judging.floors, [(False,), (True,)], HELD)
+    found = reports(judging.floors, [(False,), (True,)])
     rows = []
     for words, said in zip(CLIPS, found.values(), strict=True):
         for i, guess in enumerate(GUESSES):
@@ -205,7 +204,7 @@ def bench_what_the_loss_of_a_prior_means(record):
     record(
         "floors",
         kind="trained",
-        seeds=HELD,
+        seeds=SEEDS,
         spread={"loss": 0.1, "lowest": None, "highest": None, "cosine": 0.06,
                 "cosine_lowest": None, "cosine_highest": None},
         example=NO_RANKING + "nothing is trained but CLIP.",

@@ -20,8 +20,8 @@ def mean(reports, at):
     return statistics.mean(one[at] for one in reports)
 
 
-def reports(function, jobs, seeds=SEEDS):
+def reports(function, jobs):
     """{job without seed: what its seeds said}."""
-    every = [(*job, seed) for job in jobs for seed in seeds]
+    every = [(*job, seed) for job in jobs for seed in SEEDS]
     found = contests.runs(function, every)
-    return {job: [found[*job, seed] for seed in seeds] for job in jobs}
+    return {job: [found[*job, seed] for seed in SEEDS] for job in jobs}
