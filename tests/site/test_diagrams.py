@@ -73,6 +73,8 @@ DIAGRAMS = {
     "glide_pictures:samples": "diffusion/glide.md",
     "glide_pictures:misled": "diffusion/glide.md",
     "glide_pictures:filled": "diffusion/glide.md",
+    "dalle2:unclip": "diffusion/dalle2.md",
+    "dalle2_pictures:ways": "diffusion/dalle2.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
