@@ -73,6 +73,9 @@ DIAGRAMS = {
     "glide_pictures:samples": "diffusion/glide.md",
     "glide_pictures:misled": "diffusion/glide.md",
     "glide_pictures:filled": "diffusion/glide.md",
+    "latent_diffusion:stages": "diffusion/latent_diffusion.md",
+    "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
+    "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }
