@@ -143,7 +143,7 @@ def _transformer(pen, page, x, y, width, height) -> None:
 
 def _words(pen, page, x, y, across) -> None:
     """The words of the caption, `across` in a row."""
-    with signs.linked(pen, page, "diffusion.glide.encoders:Captions"):
+    with signs.linked(pen, page, "diffusion.glide.tower:Tower"):
         pen.text(x, y - 12, "caption", "small go", "start")
     for i, word in enumerate(CAPTION.split()):
         at = x + (i % across) * WORD, y + (i // across) * 30
