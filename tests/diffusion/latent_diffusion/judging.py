@@ -1,7 +1,7 @@
 """What a program says of pictures that were drawn, rebuilt or changed.
 
 Every function takes plain values and returns plain numbers, as
-`contests.runs` wants.
+`contests.runs` wants; SAID names those that reports of a space begin with.
 """
 
 import torch
@@ -13,12 +13,19 @@ from llmnotes.diffusion.latent_diffusion import runs
 from tests.diffusion.latent_diffusion import networks
 
 COUNT = 256  # captions of a report
+SAID = "all", "sizes", "colours", "shapes"
 STEPS = 20
+
+
+def right(images, wanted):
+    """Shares of right attributes, in the order of SAID."""
+    found = scenes.share_right(images, wanted)
+    return [found[name] for name in SAID]
 
 
 def share(images, wanted):
     """Share of pictures that show all of their scenes."""
-    return scenes.share_right(images, wanted)["all"]
+    return right(images, wanted)[0]
 
 
 def rebuilt(seed):
@@ -53,14 +60,14 @@ def asked(held_out=False, count=COUNT):
 
 
 def latents(target, scale, held_out, seed):
-    """Share right of what is drawn in latents; CPU seconds of both stages."""
+    """What is right of pictures from latents; last both stages' seconds."""
     denoiser, encoder, seconds = networks.of_latents(seed, target)
     drawn = asked(held_out)
     images = runs.draw(
         denoiser, encoder, drawn.captions, generator=generator(seed),
         scale=scale, steps=STEPS,
     )  # fmt: skip
-    return [share(images, drawn.scenes), seconds]
+    return [*right(images, drawn.scenes), seconds]
 
 
 def pixels(target, scale, held_out, seed):
@@ -71,7 +78,7 @@ def pixels(target, scale, held_out, seed):
         denoiser, drawn.captions, generator=generator(seed), scale=scale,
         steps=STEPS,
     )  # fmt: skip
-    return [share(images, drawn.scenes), seconds]
+    return [*right(images, drawn.scenes), seconds]
 
 
 def changed(strength, scale, seed):
