@@ -92,8 +92,8 @@ def bench_latents_beside_pixels(record):
         kind="trained",
         seeds=SEEDS,
         spread={"right": 0.06, "lowest": None, "highest": None,
-                **dict.fromkeys(ATTRIBUTES, 0.06), "held_out": 0.12, "held_lowest": None, "held_highest": None,
-                "seconds": None},
+                **dict.fromkeys(ATTRIBUTES, 0.06), "held_out": 0.12,
+                "held_lowest": None, "held_highest": None, "seconds": None},
         example=ONE_RATE,
         title=f"Of {judging.COUNT} captions of two things, the share drawn "
         f"right at scale {BEST:g}, by where noise is taken away",
