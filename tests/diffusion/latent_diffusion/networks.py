@@ -20,7 +20,7 @@ from llmnotes.train_config import TrainConfig
 from tests import contests
 from tests.diffusion.clip import models
 
-PIXEL_STEPS = 1070  # as many as both stages of latents take the time of
+PIXEL_STEPS = 1010  # as many as both stages of latents take the time of
 
 
 def autoencoder(seed=0, weight=runs.WEIGHT, steps=runs.AUTOENCODER_STEPS):
