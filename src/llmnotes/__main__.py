@@ -50,6 +50,9 @@ EXAMPLES = """examples:
   llmnotes draw digits 7 --scale 2 --steps 20 --out seven.png
   llmnotes train glide --out shapes
   llmnotes draw shapes "a small red circle" --scale 2 --out circle.png
+  llmnotes train latent --out latents
+  llmnotes draw latents "a small red circle over a large blue square" \\
+    --out two.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
 """
 

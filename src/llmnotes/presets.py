@@ -135,7 +135,7 @@ FOLDERS = {
     "phi3": f"{PHI}:from_pretrained",
 }
 SHAPES = TrainConfig(
-    steps=700,
+    steps=400,
     batch_size=64,
     learning_rate=6e-3,
     min_learning_rate=0.0,
@@ -143,7 +143,7 @@ SHAPES = TrainConfig(
     warmup=50,
     weight_decay=0.0,
     clip=0.0,
-    eval_every=70,
+    eval_every=40,
 )
 # Models of pictures; no torch in here, so a recipe is given by its numbers.
 PICTURES = {
@@ -166,6 +166,22 @@ PICTURES = {
             )
         },
     ),
+    "clip": Pictures(
+        about="which caption belongs to which picture of shapes",
+        studio="llmnotes.diffusion.clip.studio",
+        presets={
+            "shapes": Preset(
+                "llmnotes.diffusion.clip.task:LAPTOP",
+                replace(
+                    SHAPES,
+                    steps=850,
+                    learning_rate=2e-3,
+                    warmup=30,
+                    eval_every=85,
+                ),
+            )
+        },
+    ),
     "glide": Pictures(
         about="coloured shapes that a sentence asks for",
         studio="llmnotes.diffusion.glide.studio",
@@ -174,6 +190,16 @@ PICTURES = {
             "two_things": Preset(
                 "llmnotes.diffusion.glide.runs:TWO",
                 replace(SHAPES, steps=1200, eval_every=120),
+            ),
+        },
+    ),
+    "latent": Pictures(
+        about="the same in the latents of an autoencoder",
+        studio="llmnotes.diffusion.latent_diffusion.studio",
+        presets={
+            "two_things": Preset(
+                "llmnotes.diffusion.latent_diffusion.runs:LATENTS",
+                replace(SHAPES, steps=850, eval_every=85),
             ),
         },
     ),

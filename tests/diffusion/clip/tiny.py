@@ -1,8 +1,11 @@
 """Tiny CLIPs of random numbers, theirs and ours."""
 
+from dataclasses import replace
+
 import torch
 import transformers as hf
 
+from llmnotes import presets
 from llmnotes.diffusion.clip import CLIP, CLIPConfig, TextConfig, VisionConfig
 
 VOCAB, LONGEST, END = 23, 9, 21
@@ -86,3 +89,15 @@ def some_images(images=5, channels=3, side=12, seed=2, dtype=torch.float64):
     draw = torch.Generator().manual_seed(seed)
     shape = images, channels, side, side
     return torch.randn(shape, generator=draw, dtype=dtype)
+
+
+def shorten(monkeypatch) -> None:
+    """Let `llmnotes train clip` take two steps of eight pictures."""
+    entry = presets.PICTURES["clip"]
+    preset = entry.preset(None)
+    training = replace(
+        preset.training, steps=2, warmup=0, batch_size=8, eval_every=2
+    )
+    found = {"shapes": replace(preset, training=training)}
+    short = replace(entry, presets=found)
+    monkeypatch.setitem(presets.PICTURES, "clip", short)

@@ -8,7 +8,6 @@ Each is trained once, in minutes, and read again afterwards.
 import hashlib
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,25 +16,36 @@ from llmnotes import checkpoint
 from llmnotes.diffusion.ddpm import Denoiser
 from llmnotes.diffusion.glide import runs
 from tests import contests
+from tests.diffusion.clip import models
 
 
-def trained(objects=2, seed=0, target="data", places=1.0) -> Denoiser:
+def trained(objects=2, seed=0, reads="itself", target="data") -> Denoiser:
     """A denoiser that has learned scenes of so many things; frozen."""
-    denoiser, _ = with_seconds(objects, seed, target, places)
+    denoiser, _ = with_seconds(objects, seed, reads, target)
     return denoiser.requires_grad_(False).eval()
 
 
-def with_seconds(objects=2, seed=0, target="data", places=1.0):
-    """The same, and the CPU seconds that its training took."""
-    job = objects, seed, target, places
+def with_seconds(objects=2, seed=0, reads="itself", target="data"):
+    """The same, and the CPU seconds that its training took.
+
+    `reads` says who reads captions: the network "itself", or "CLIP".
+    """
+    job = objects, seed, reads, target
     folder, noted = home(job), home(job).with_suffix(".seconds")
-    shape = replace(runs.SHAPES[objects], places=places)
-    denoiser = runs.untrained(shape, target, seed)
+    denoiser = untrained(*job)
     if noted.exists():
         checkpoint.load(folder, denoiser)
     else:
         noted.write_text(str(teach(denoiser, job, folder)), "utf-8")
     return denoiser, float(noted.read_text("utf-8"))
+
+
+def untrained(objects, seed, reads, target) -> Denoiser:
+    """The same, before it learns."""
+    shape = runs.SHAPES[objects]
+    if reads == "itself":
+        return runs.untrained(shape, target, seed)
+    return runs.reading(models.trained(seed), shape, target, seed)
 
 
 def teach(denoiser, job, folder) -> float:

@@ -29,8 +29,8 @@ def spelled(picture) -> str:
 
 def drawn(count, held_out=False):
     """(caption, verdict, picture) of the first captions of a report."""
-    denoiser = denoisers.trained(judging.ONE, SEED)
-    captions, _ = runs.asked(count, judging.ONE, held_out)
+    denoiser = denoisers.trained(2, SEED, "CLIP")
+    captions, _ = runs.asked(count, 2, held_out)
     images = runs.draw(
         denoiser, captions, generator=generator(SEED), scale=2.0,
         steps=judging.STEPS,

@@ -34,10 +34,10 @@ def right(images, wanted):
     return [found[name] for name in SAID]
 
 
-def drawn(objects, target, places, held_out, scale, seed):
+def drawn(objects, reads, held_out, scale, seed):
     """What a denoiser draws right; last the CPU seconds of its training."""
     torch.set_num_threads(1)
-    denoiser, seconds = denoisers.with_seconds(objects, seed, target, places)
+    denoiser, seconds = denoisers.with_seconds(objects, seed, reads)
     captions, wanted = runs.asked(COUNT, objects, bool(held_out))
     images = runs.draw(
         denoiser, captions, generator=generator(seed), scale=scale,

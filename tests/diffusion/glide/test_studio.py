@@ -5,10 +5,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from llmnotes import scenes
+from llmnotes import checkpoint, scenes
+from llmnotes.diffusion.clip import studio as clip_studio
 from llmnotes.diffusion.glide import runs, studio
 from llmnotes.diffusion.glide.model import DiTConfig
 from llmnotes.draw import Studio
+from tests.diffusion.clip import tiny
 
 TINY = asdict(DiTConfig(width=16, heads=2, depth=1))
 
@@ -17,7 +19,13 @@ def test_it_is_what_the_command_line_asks_for():
     assert isinstance(studio, Studio)
 
 
-def test_it_trains_and_draws_in_the_form_of_a_picture(tmp_path):
+@pytest.fixture
+def short(monkeypatch):
+    """A CLIP of two steps."""
+    tiny.shorten(monkeypatch)
+
+
+def test_it_trains_and_draws_in_the_form_of_a_picture(short):
     model = studio.model(TINY, 0)
     history = studio.learn(model, runs.config(steps=1), progress=False)
     assert len(history) == 1
@@ -27,6 +35,18 @@ def test_it_trains_and_draws_in_the_form_of_a_picture(tmp_path):
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert picture.shape == (3, 16, 16)
+
+
+def test_of_two_things_clip_learns_to_read_first(short, tmp_path):
+    model = studio.model(TINY, 5)
+    config = runs.config(steps=1, seed=5)
+    studio.learn(model, config, out=str(tmp_path), progress=False)
+    clip = clip_studio.learned(tmp_path / "clip", 5, progress=False)
+    again = studio.model(TINY, 0)
+    checkpoint.load(tmp_path, again)
+    reads = again.network.encoder.tower.state_dict()
+    for name, weight in clip.text_model.state_dict().items():
+        assert torch.equal(weight, reads[name]), name
 
 
 def test_verdicts_name_what_is_wrong():

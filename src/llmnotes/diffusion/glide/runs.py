@@ -37,7 +37,7 @@ ONE = DiTConfig(depth=4)
 TWO = DiTConfig(depth=5)
 SHAPES = {1: ONE, 2: TWO}  # of networks for so many things
 RATE, SIZE = 6e-3, 64
-STEPS = {1: 700, 2: 1200}  # of scenes with so many things
+STEPS = {1: 400, 2: 1200}  # of scenes with so many things
 
 
 def untrained(

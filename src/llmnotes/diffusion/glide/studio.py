@@ -1,6 +1,7 @@
 """What `llmnotes train glide` and `llmnotes draw` ask: see `llmnotes.draw`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,23 +9,40 @@ from jaxtyping import Float
 from torch import Tensor
 
 from llmnotes import scenes
+from llmnotes.diffusion.clip import studio as clip
 from llmnotes.diffusion.ddpm import Denoiser
 from llmnotes.diffusion.glide import runs
 from llmnotes.diffusion.glide.model import DiTConfig
+from llmnotes.diffusion.glide.tower import Tower
 from llmnotes.scenes import parse
 from llmnotes.train import History
 from llmnotes.train_config import TrainConfig
 
 
 def model(shape: Mapping[str, Any], seed: int) -> Denoiser:
-    """The untrained denoiser of a shape."""
-    return runs.untrained(DiTConfig(**shape), seed=seed)
+    """The untrained denoiser of a shape; of two things, CLIP will read."""
+    config = DiTConfig(**shape)
+    if config == runs.ONE:
+        return runs.untrained(config, seed=seed)
+    return runs.reading(clip.runs.untrained(seed=seed), config, seed=seed)
 
 
 def learn(model: Denoiser, config: TrainConfig, **options) -> History:
     """Train in place: scenes that it is for, `config.batch_size` a step."""
+    if isinstance(model.network.encoder, Tower):
+        learn_to_read(model.network.encoder, config.seed, **options)
     learned = runs.task(model, things(model), config.seed, config.batch_size)
     return runs.learn(model, learned, config, **options)
+
+
+def learn_to_read(
+    tower: Tower, seed: int, out: str | None = None, progress: bool = True,
+    **others,
+) -> None:  # fmt: skip
+    """Give it the text tower of a CLIP, trained first, in `out`/clip."""
+    folder = None if out is None else Path(out) / "clip"
+    trained = clip.learned(folder, seed, progress)
+    tower.tower.load_state_dict(trained.text_model.state_dict())
 
 
 def things(model: Denoiser) -> int:
