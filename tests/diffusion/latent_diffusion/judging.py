@@ -12,7 +12,7 @@ from llmnotes.diffusion.glide import runs as glide
 from llmnotes.diffusion.latent_diffusion import runs
 from tests.diffusion.latent_diffusion import networks
 
-COUNT = 256  # captions of a report
+COUNT = 128  # captions of a report
 SAID = "all", "sizes", "colours", "shapes"
 STEPS = 20
 
