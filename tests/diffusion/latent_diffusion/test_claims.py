@@ -14,8 +14,8 @@ def test_one_picture_in_twenty_is_lost_there_and_back():
     table = claimed(
         REBUILT,
         "About one picture in twenty is not read rightly any more.",
-        "The ceiling is not what holds latents down: the autoencoder gives "
-        "back about .95.",
+        "The ceiling is not all that holds latents down, for the autoencoder "
+        "gives back about .95.",
         "learns for about a minute on one core",
     )
     right = table.every("right")
@@ -40,7 +40,7 @@ def test_pixels_are_ahead_and_latents_lose_shapes_and_colours():
         "No. It is pixels that are ahead.",
         "We had expected latents ahead by a tenth, and it is the other way "
         "round.",
-        "What latents lose is detail: shapes most, and colours, which pixels "
+        "What they lose is detail: shapes most, and colours, which pixels "
         "hardly ever get wrong.",
     )
     latents, pixels = (dict(space=one) for one in BOTH)
