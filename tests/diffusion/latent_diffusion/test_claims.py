@@ -10,16 +10,19 @@ EXHIBITS = "diffusion/latent_diffusion:exhibits"
 BOTH = "latents", "pixels"
 
 
-def test_one_picture_in_twenty_is_lost_there_and_back():
+def test_a_few_pictures_are_lost_there_and_back():
     table = claimed(
         REBUILT,
-        "About one picture in twenty is not read rightly any more.",
-        "The ceiling is not all that holds latents down, for the autoencoder "
-        "gives back about .95.",
+        "Two of three seeds lose five or six of the 128 pictures, the third "
+        "none. PCA with as many numbers has a smaller error",
+        "for every autoencoder gives back .95 or more.",
         "learns for about a minute on one core",
+        "Yes, and a little better.",
     )
-    right = table.every("right")
-    assert 0.93 < sum(right) / len(right) < 0.97
+    lost = [round(128 * (1 - right), 6) for right in table.every("right")]
+    assert sorted(lost) == [0, 5, 6]
+    assert 0.03 < min(table.every("error"))
+    assert max(table.every("error")) < 0.04
     assert 60 < min(table.every("seconds"))
     assert max(table.every("seconds")) < 80
 
@@ -27,11 +30,11 @@ def test_one_picture_in_twenty_is_lost_there_and_back():
 def test_random_latents_show_nothing():
     table = claimed(
         REBUILT,
-        "Of 128 random latents, scaled as its own are, not one decodes to "
-        "two things.",
-        "Nearly, and of random latents none shows two things.",
+        "Of 384 random latents, scaled as its own are, two decode to two "
+        "things.",
+        "Random latents show two things far more seldom than we thought.",
     )
-    assert max(table.every("nothing")) == 0
+    assert sum(128 * share for share in table.every("nothing")) == 2
 
 
 def test_pixels_are_ahead_and_latents_lose_shapes_and_colours():
@@ -40,6 +43,7 @@ def test_pixels_are_ahead_and_latents_lose_shapes_and_colours():
         "No. It is pixels that are ahead.",
         "We had expected latents ahead by a tenth, and it is the other way "
         "round.",
+        "for every autoencoder gives back .95 or more. "
         "What they lose is detail: shapes most, and colours, which pixels "
         "hardly ever get wrong.",
     )
