@@ -52,6 +52,7 @@ def bench_there_and_back(record):
         seeds=SEEDS,
         spread={"error": 0.01, "right": 0.02, "nothing": 0.05, "factor": 0.1,
                 "nats": 50.0, "seconds": None},
+        example=NO_RANKING + "one autoencoder, trained three times.",
         title=f"{judging.COUNT} pictures of two things, there and back "
         "through 128 numbers",
         prediction=(
@@ -180,6 +181,7 @@ def bench_pictures(record):
         "exhibits",
         kind="trained",
         seeds=SEEDS[:1],
+        spread={"verdict": None, "picture": None},
         example=NO_RANKING + "pictures to look at.",
         title="The first pictures of a report, there and back, beside random "
         "latents, and changed: 768 levels from 0 to f, red, green and blue, "
