@@ -69,8 +69,8 @@ def test_both_spaces_are_best_at_two_and_lose_at_five():
     table = claimed(
         SCALES,
         "Both spaces are best at 2.",
-        "That nothing is cut did not help latents here.",
-        "No. Both lose, and latents no less.",
+        "That nothing is cut helped latents little, if at all.",
+        "Hardly. Both lose about a fifth of all pictures.",
         "Both rise to 2 and fall to 5; that of pixels lies above that of "
         "latents throughout.",
     )
@@ -81,7 +81,7 @@ def test_both_spaces_are_best_at_two_and_lose_at_five():
     for one in right.values():
         assert max(one) == one[1]
     lost = {space: one[1] - one[2] for space, one in right.items()}
-    assert lost["latents"] >= lost["pixels"] - 0.03
+    assert all(0.17 < one < 0.23 for one in lost.values())
     assert all(
         p > q for q, p in zip(right["latents"], right["pixels"], strict=True)
     )
