@@ -16,7 +16,7 @@ def test_a_few_pictures_are_lost_there_and_back():
         "Two of three seeds lose five or six of the 128 pictures, the third "
         "none. PCA with as many numbers has a smaller error",
         "for every autoencoder gives back .95 or more.",
-        "learns for about a minute on one core",
+        "learns for some seventy seconds on one core",
         "Yes, and a little better.",
     )
     lost = [round(128 * (1 - right), 6) for right in table.every("right")]
