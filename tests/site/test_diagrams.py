@@ -75,6 +75,9 @@ DIAGRAMS = {
     "glide_pictures:filled": "diffusion/glide.md",
     "dalle2:unclip": "diffusion/dalle2.md",
     "dalle2_pictures:ways": "diffusion/dalle2.md",
+    "latent_diffusion:stages": "diffusion/latent_diffusion.md",
+    "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
+    "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
 }

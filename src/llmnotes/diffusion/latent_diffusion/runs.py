@@ -45,8 +45,8 @@ from llmnotes.scenes import VOCABULARY, Scene
 
 LATENTS = DiTConfig(channels=8, rows=4, columns=4, patch=1, depth=5)
 AUTOENCODER_STEPS, AUTOENCODER_RATE, AUTOENCODER_SIZE = 500, 6e-3, 32
-WEIGHT = 1e-3  # of KL
-STEPS, SIZE = 650, 64
+WEIGHT = 2e-3  # of KL
+STEPS, SIZE = 850, 64
 MEASURED = 512  # pictures whose latents say the scaling factor
 learn, config = glide.learn, glide.config  # of the second stage
 
