@@ -77,11 +77,15 @@ ATTRIBUTES = judging.SAID[1:]
 def bench_latents_beside_pixels(record):
     """At equal CPU seconds, the autoencoder's included."""
     rows = []
-    for function in (judging.latents, judging.pixels):
+    for space, function in (
+        ("latents", judging.latents),
+        ("pixels", judging.pixels),
+        ("pixels without convolutions", judging.squares),
+    ):
         jobs = [("data", BEST, held) for held in (False, True)]
         said, held = reports(function, jobs).values()
         rows.append(
-            (function.__name__, *spread_of([one[0] for one in said]),
+            (space, *spread_of([one[0] for one in said]),
              *(statistics.mean(one[i + 1] for one in said)
                for i in range(len(ATTRIBUTES))),
              *spread_of([one[0] for one in held]),

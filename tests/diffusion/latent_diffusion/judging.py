@@ -72,7 +72,18 @@ def latents(target, scale, held_out, seed):
 
 def pixels(target, scale, held_out, seed):
     """The same in pixels."""
-    denoiser, seconds = networks.of_pixels(seed, target)
+    drew = networks.of_pixels(seed, target)
+    return drawn_by(*drew, scale, held_out, seed)
+
+
+def squares(target, scale, held_out, seed):
+    """The same in pixels without convolutions."""
+    drew = networks.of_squares(seed, target)
+    return drawn_by(*drew, scale, held_out, seed)
+
+
+def drawn_by(denoiser, seconds, scale, held_out, seed):
+    """What is right of pictures that a denoiser of pixels draws."""
     drawn = asked(held_out)
     images = glide.draw(
         denoiser, drawn.captions, generator=generator(seed), scale=scale,

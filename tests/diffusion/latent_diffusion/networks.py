@@ -14,8 +14,10 @@ from pathlib import Path
 import torch
 
 from llmnotes import checkpoint
-from llmnotes.diffusion.latent_diffusion import runs
-from llmnotes.train_config import TrainConfig
+from llmnotes.diffusion.glide import Tower
+from llmnotes.diffusion.glide import runs as glide
+from llmnotes.diffusion.glide.task import EMPTY
+from llmnotes.diffusion.latent_diffusion import runs, studio
 from tests import contests
 from tests.diffusion.clip import models
 from tests.diffusion.glide import denoisers
@@ -28,27 +30,11 @@ def autoencoder(seed=0, weight=runs.WEIGHT, steps=runs.AUTOENCODER_STEPS):
     learned = runs.encoding(model, seed=seed, weight=weight)
     teach = functools.partial(
         runs.learn_autoencoder, model, learned,
-        first_stage(steps, seed), progress=False,
+        studio.first_stage(steps, seed, every=steps), progress=False,
     )  # fmt: skip
     seconds = once(("autoencoder", seed, weight, steps), model, teach)
     runs.rescale(model, runs.measured(learned.among))
     return model.requires_grad_(False).eval(), seconds
-
-
-def first_stage(steps, seed, rate=runs.AUTOENCODER_RATE):
-    """A short rise and a long fall, as for the denoiser."""
-    return TrainConfig(
-        steps=steps,
-        batch_size=1,  # the task makes its own batches
-        learning_rate=rate,
-        min_learning_rate=0.0,
-        schedule="linear",
-        warmup=min(50, steps // 10),
-        betas=(0.9, 0.99),
-        weight_decay=0.0,
-        eval_every=steps,
-        seed=seed,
-    )
 
 
 def of_latents(seed=0, target="data", steps=runs.STEPS):
@@ -66,6 +52,15 @@ def of_pixels(seed=0, target="data"):
     Its 1,200 steps take as long as both stages of latents.
     """
     denoiser, seconds = denoisers.with_seconds(2, seed, "CLIP", target)
+    return denoiser.requires_grad_(False).eval(), seconds
+
+
+def of_squares(seed=0, target="data"):
+    """The same without convolutions: squares of 4 × 4 pixels are tokens."""
+    tower = Tower(models.trained(seed), EMPTY)
+    denoiser = runs.untrained(glide.TWO, target, seed, tower)
+    learned, steps = glide.task(denoiser, 2, seed), glide.STEPS[2]
+    seconds = second_stage("squares", denoiser, learned, target, steps, seed)
     return denoiser.requires_grad_(False).eval(), seconds
 
 

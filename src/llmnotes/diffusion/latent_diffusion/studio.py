@@ -60,13 +60,27 @@ def learn_to_shrink(
     """Train it, in `out`/autoencoder."""
     folder = None if out is None else Path(out) / "autoencoder"
     steps = runs.AUTOENCODER_STEPS
-    config = runs.config(
-        steps, runs.AUTOENCODER_RATE, seed, every=max(1, steps // 10)
-    )
+    config = first_stage(steps, seed, every=max(1, steps // 10))
     runs.learn_autoencoder(
         autoencoder, runs.encoding(autoencoder, THINGS, seed), config,
         out=folder, resume=folder is not None, progress=progress,
     )  # fmt: skip
+
+
+def first_stage(steps: int, seed: int, every: int) -> TrainConfig:
+    """A short rise and a long fall, as for the denoiser; by AdamW."""
+    return TrainConfig(
+        steps=steps,
+        batch_size=1,  # the task makes its own batches
+        learning_rate=runs.AUTOENCODER_RATE,
+        min_learning_rate=0.0,
+        schedule="linear",
+        warmup=min(50, steps // 10),
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
+        eval_every=every,
+        seed=seed,
+    )
 
 
 def check(caption: str) -> None:
