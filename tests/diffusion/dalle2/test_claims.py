@@ -34,17 +34,18 @@ def test_with_the_second_a_prior_mends_all_of_it():
         APART,
         "A prior mends all of it",
         "Far more than .15. The mean gap brings back about half, and with a "
-        "prior the second CLIP serves as well as the first.",
-        "a shift is half of the way.",
+        "prior the second CLIP serves no worse than the first, here somewhat "
+        "better.",
+        "with the second a shift is half of the way",
     )
     own, gap = table("right", way=OWN), table("right", way=GAP)
     for way in LEARNED:
         assert table("lowest", way=way) > table("highest", way=OWN) + 0.15
         assert table("right", way=way) > 0.75 * table("right", way=REAL)
         assert 0.4 < (gap - own) / (table("right", way=way) - own) < 0.65
-    first = claimed(PRIORS, "serves as well as the first.")
+    first = claimed(PRIORS, "serves no worse than the first")
     for way in LEARNED:
-        assert table("right", way=way) > first("right", way=way) - 0.03
+        assert table("right", way=way) > first("right", way=way)
 
 
 def test_a_regression_is_as_often_right_and_no_ceiling_is_one():
@@ -69,7 +70,8 @@ def test_codes_are_a_part_of_what_the_autoregressive_prior_loses():
         PRIORS,
         "The autoregressive prior is behind all others, and part of the "
         "reason is its codes",
-        "The rest is the model's own.",
+        "What causes the rest we did not test; it also has a sixth of the "
+        "numbers.",
     )
     ways = [w for w in table.every("way") if not w.startswith("auto")]
     behind = table("right", way="autoregressive prior")
@@ -102,7 +104,8 @@ def test_the_diffusion_prior_is_nearer_than_two_real_pictures():
         "Our regression has",
         "which is less than it could.",
         "And a draw of the diffusion prior is as near to the truth as the "
-        "regression's guess, where the law had it farther.",
+        "regression's guess; by the squared cosine of the next section it "
+        "should be farther.",
     )
     floors = claimed(FLOORS, "So the two numbers to compare a prior with are")
     of = dict(clip="scale learned")
@@ -158,7 +161,7 @@ def test_a_picture_comes_back_and_things_stay_in_part():
         "The picture comes back as expected. Things move farther than we "
         "thought, and another picture of the scene lies nearer than we "
         "thought.",
-        "So CLIP's embedding tells a part of where they are, though no "
+        "So the embedding seems to tell a part of where they are, though no "
         "caption does.",
     )
     assert table("error", way="the same halves") < 0.03
@@ -210,12 +213,13 @@ def test_one_prior_asked_in_other_ways_says_no_more():
     assert abs(cosine - first("cosine", way="diffusion prior")) < 1e-6
 
 
-def test_clipping_costs_a_fifth_and_unit_vectors_nothing():
+def test_clipping_costs_a_fifth_and_unit_vectors_little():
     table = claimed(
         ASKED,
         "To clip costs a fifth",
-        "Learned from unit vectors, the prior is as often right as before",
-        "is the lowest but that of the clipped one.",
+        "Learned from unit vectors, the prior loses little",
+        "is the lowest but that of the clipped one, and below that of two "
+        "real pictures.",
         "In half of it. Guidance takes something away. Clipping loses a "
         "fifth and not half, and learning from unit vectors next to nothing.",
     )
