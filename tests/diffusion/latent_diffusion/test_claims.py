@@ -40,11 +40,11 @@ def test_random_latents_show_nothing():
 def test_pixels_are_ahead_and_latents_lose_shapes_and_colours():
     table = claimed(
         SPACES,
-        "No. It is pixels that are ahead; half of that by their convolutions.",
+        "No. It is pixels that are ahead; a third of that by their convolutions.",
         "We had expected latents ahead by a tenth, and it is the other way "
         "round.",
-        "that is half of the difference, and what is left is little more "
-        "than seeds differ by.",
+        "that is a third of the difference, and the worst of these seeds "
+        "lies below the best from latents.",
         "What latents lose is detail: shapes most, and colours, which pixels "
         "hardly ever get wrong, with convolutions or without.",
     )
@@ -54,7 +54,7 @@ def test_pixels_are_ahead_and_latents_lose_shapes_and_colours():
     bare = dict(space="pixels without convolutions")
     gap = table("right", **pixels) - table("right", **latents)
     taken = table("right", **pixels) - table("right", **bare)
-    assert 0.4 < taken / gap < 0.6
+    assert 0.3 < taken / gap < 0.4
     assert table("lowest", **bare) < table("highest", **latents)
     colours = [table("colours", **one) for one in (pixels, bare)]
     assert min(colours) > 0.98 > table("colours", **latents)
