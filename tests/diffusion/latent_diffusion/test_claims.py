@@ -40,7 +40,8 @@ def test_random_latents_show_nothing():
 def test_pixels_are_ahead_and_latents_lose_shapes_and_colours():
     table = claimed(
         SPACES,
-        "No. It is pixels that are ahead; a third of that by their convolutions.",
+        "No. It is pixels that are ahead; a third of that by their "
+        "convolutions.",
         "We had expected latents ahead by a tenth, and it is the other way "
         "round.",
         "that is a third of the difference, and the worst of these seeds "
