@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from llmnotes import presets
+from llmnotes import checkpoint, presets
 from llmnotes.diffusion.clip import runs, studio
 from llmnotes.diffusion.clip.task import LAPTOP
 from llmnotes.draw import Studio
@@ -39,6 +39,8 @@ def test_what_has_learned_is_found_again(tmp_path, monkeypatch, short):
     for name, weight in first.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name])
     assert not again.training
+    about = checkpoint.read(tmp_path / "clip")["about"]
+    assert about == {"model": "clip", "shape": asdict(LAPTOP)}
     untrained = runs.untrained(seed=1).text_projection.weight
     assert not torch.equal(first.text_projection.weight, untrained)
 

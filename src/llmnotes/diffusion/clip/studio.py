@@ -5,7 +5,7 @@ train one in a folder `clip` of theirs, or find it there.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,8 +45,9 @@ def learned(folder: str | Path | None, seed: int, progress=True) -> CLIP:
     model = runs.untrained(seed=seed)
     preset = PICTURES["clip"].preset(None)
     config = replace(preset.training, seed=seed)
+    about = {"model": "clip", "shape": asdict(model.config)}
     options = {"progress": progress, "resume": folder is not None}
-    learn(model, config, out=folder, **options)
+    learn(model, config, out=folder, about=about, **options)
     return model.requires_grad_(False).eval()
 
 
