@@ -45,9 +45,11 @@ def test_it_is_a_copy_that_does_not_learn_and_clip_still_could(clip):
     denoiser = runs.reading(clip, TINY)
     before = copy.deepcopy(denoiser.network.encoder.state_dict())
     learned = runs.task(denoiser, objects=2, size=8)
-    runs.learn(denoiser, learned, runs.config(4, seed=0), progress=False)
+    runs.learn(denoiser, learned, runs.config(8, seed=0), progress=False)
     after = denoiser.network.encoder.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
+    frozen = denoiser.network.encoder.parameters()
+    assert not any(p.requires_grad for p in frozen)
     assert all(p.requires_grad for p in clip.parameters())
     assert denoiser.network.dit.write.weight.abs().max() > 0
 

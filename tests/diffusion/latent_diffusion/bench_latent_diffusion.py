@@ -63,7 +63,7 @@ def bench_there_and_back(record):
         columns={"seed": "", "error": "", "right": "", "nothing": "",
                  "factor": "", "nats": "", "seconds": "s"},
         labels={"right": "right in everything",
-                "nothing": "random latents that show two things",
+                "nothing": "random latents read as two things",
                 "factor": "scaling factor", "nats": "KL of a picture, nats",
                 "seconds": "CPU time of training"},
         rows=[(seed, *one) for seed, one in zip(SEEDS, said, strict=True)],
