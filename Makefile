@@ -47,8 +47,9 @@ $(READY): pyproject.toml constraints.txt
 serve: site ## build the site and read it at http://127.0.0.1:8000
 	$(BIN)/mkdocs serve --dev-addr 127.0.0.1:$(PORT)
 
+# Not --quiet: it hides warnings from --strict, too.
 site: $(READY) ## build the site into site/, strictly
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 
 # Two processes; tests/sharing.py says which tests stay together. One chapter
 # needs no site.

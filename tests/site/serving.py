@@ -80,7 +80,7 @@ def build_if_older() -> Path:
     newest = max(f.stat().st_mtime for f in files)
     if not built.exists() or built.stat().st_mtime < newest:
         subprocess.run(
-            [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"],
+            [sys.executable, "-m", "mkdocs", "build", "--strict"],
             cwd=ROOT,
             check=True,
         )

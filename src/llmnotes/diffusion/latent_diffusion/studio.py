@@ -47,7 +47,6 @@ def learn(model: Painter, config: TrainConfig, **options) -> History:
     """Train in place, first to read, then to make small, then to draw."""
     glide.learn_to_read(model.network.encoder, config.seed, **options)
     learn_to_shrink(model.autoencoder, config.seed, **options)
-    model.autoencoder.requires_grad_(False)
     size = config.batch_size
     learned = runs.task(model, model.autoencoder, THINGS, config.seed, size)
     return runs.learn(model, learned, config, **options)
