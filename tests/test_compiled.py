@@ -156,3 +156,51 @@ def test_the_kernels_of_attention_are_kept():
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert found.stdout.split() == ["1", "1"]
+
+
+TWINS = """
+import sys
+from numba import njit
+from llmnotes.compiled import keep
+
+def made(factor):
+    @njit
+    def inner(x):
+{lines}
+        return factor * x
+    return inner
+
+one, two = made(1), made(2)
+
+@njit
+def first(x):
+    return one(x)
+
+@njit
+def second(x):
+    return two(x)
+
+loops = dict(first=keep(first), second=keep(second))
+print([loops[name](0.0) for name in sys.argv[1:]])
+"""
+
+
+def test_loops_kept_by_two_processes_do_not_lend_each_other_functions(
+    tmp_path,
+):
+    """The fault: what one called `inner` ran in place of the other's."""
+    long = ["        x = x + abs(x - 1)"] * 99  # too long to be inlined
+    twins = tmp_path / "twins.py"
+    twins.write_text(TWINS.format(lines="\n".join(long)))
+
+    def run(*names):
+        env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+        words = [sys.executable, "-B", str(twins), *names]
+        found = subprocess.run(
+            words, capture_output=True, text=True, check=True, env=env
+        )
+        return eval(found.stdout)
+
+    (one,), (two,) = run("first"), run("second")
+    assert two == 2 * one
+    assert run("first", "second") == [one, two]

@@ -8,18 +8,30 @@ numba's cache watches the file of a loop, not those of what the loop calls,
 nor the numbers it takes from elsewhere. So `keep` looks for them. Compiled
 loops lie in __pycache__ beside their file, or in the folder that the
 environment variable NUMBA_CACHE_DIR names; `make clean` removes the first.
+
+Machine code has names, and numba tells functions of one name apart by how
+many it had compiled before, a count that every process starts at 1. Two loops
+kept by two processes may so hold two functions under one name; where both are
+loaded, the second gets the first one's (numba issue 10486). So `NUMBERS`
+stands for that count here: drawn at random, no two are alike.
 """
 
 import contextlib
 import hashlib
 import inspect
+import secrets
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.bytecode import FunctionIdentity
+
+NUMBERS = iter(partial(secrets.randbits, 62), None)
+FunctionIdentity._unique_ids = NUMBERS
 
 one = np.float32(1)
 
@@ -46,7 +58,7 @@ def keep(loop, *files: str):
 
 def stamp(loop, files: tuple[str, ...]) -> str:
     """A digest of the files and the numbers that a loop depends on."""
-    paths, numbers = {Path(file) for file in files}, []
+    paths, numbers = {Path(file) for file in (__file__, *files)}, []
     for name, value in needed(loop.py_func, set()):
         if isinstance(value, Path):
             paths.add(value)
@@ -110,7 +122,7 @@ def jit(function):
     Under pytest, jaxtyping wraps every function of the package; numba could
     not store such a wrapper, and there is nothing in it to check.
     """
-    return keep(compile_loop(inspect.unwrap(function)), __file__)
+    return keep(compile_loop(inspect.unwrap(function)))
 
 
 @jit
