@@ -14,12 +14,16 @@ import pytest
 LOADED = [
     "torch",
     "torch._dynamo",
+    "torch.distributed._functional_collectives",
+    "torch.distributed.fsdp",
+    "torch.distributed.pipelining",
+    "torch.distributed.tensor.parallel",
     "pytest",
     "hypothesis",
     "tests.forked",
     "llmnotes.train",
     "llmnotes.models.moe.ranks",
-    "llmnotes.parallel.data_parallel.cores",
+    "llmnotes.parallel.data_parallel",
     "llmnotes.transformer.training_step.fused_recipe",
     "llmnotes.transformer.pretraining.muon",
 ]
