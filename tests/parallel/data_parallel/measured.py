@@ -48,7 +48,7 @@ def in_buckets(size):
     return len(traffic.calls), float(traffic.sent), early[0] / numbers
 
 
-def small():
+def small(seed=0):
     """A GPT of the laptop's size and the language reference, by letters."""
     text = corpora.text("python_reference")
     letters = data.CharVocabulary(text)
@@ -57,17 +57,14 @@ def small():
         steps=STEPS, batch_size=16, block=32, warmup=40, eval_every=STEPS,
         learning_rate=2e-3, min_learning_rate=2e-4, eval_batches=40,
     )  # fmt: skip
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     shape = GPTConfig(letters.size, 32, n_embd=64, n_layer=2, n_head=4)
     return GPT(shape), train.LanguageModelling(*parts, config), config
 
 
 def diloco(every, seed):
     """Loss after so many steps with a round now and then; numbers sent."""
-    model, task, config = small()
-    torch.manual_seed(seed)
-    model.apply(model._init_weights if hasattr(model, "_init_weights")
-                else lambda _: None)  # fmt: skip
+    model, task, config = small(seed)
     optimizer = train.adamw(model, config)
     rank, ranks = dist.get_rank(), dist.get_world_size()
     outer = Outer(model) if every > 1 else None

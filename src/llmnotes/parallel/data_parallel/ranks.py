@@ -157,13 +157,15 @@ def worst(found: dict[int, tuple]) -> RankError:
     order = "died", "failed", "blames"
     bad = {r: x for r, x in found.items() if x[0] != "found"}
     first = min(bad, key=lambda rank: (order.index(bad[rank][0]), rank))
-    _, what, trace = bad.pop(first)
-    lines = [f"rank {first} {what}"]
-    lines += [
-        what if kind == "blames" else f"rank {rank} {what}"
-        for rank, (kind, what, _) in bad.items()
-    ]
+    trace = bad[first][2]
+    lines = [said(rank, *bad[rank][:2]) for rank in [first, *bad]]
+    lines = list(dict.fromkeys(lines))
     return RankError("\n".join([*lines, trace]).rstrip())
+
+
+def said(rank: int, kind: str, what: str) -> str:
+    """What is known of a rank, in one line that names it."""
+    return what if kind == "blames" else f"rank {rank} {what}"
 
 
 def started_by_torchrun() -> bool:
