@@ -52,7 +52,7 @@ def quiet_at_the_wrong_end(wrong):
     """Gradients of 1 to 4 on two ranks, two pieces, by who is quiet."""
     rank = torch.distributed.get_rank()
     model = DistributedDataParallel(nn.Linear(1, 1, bias=False))
-    for step in range(2):  # the first one is DDP's own
+    for _ in range(2):  # the first one is DDP's own
         model.zero_grad()
         for i, number in enumerate(([1.0, 3.0], [2.0, 5.0])[rank]):
             loud = i == (0 if wrong else 1)
