@@ -24,6 +24,8 @@ LOADED = [
     "llmnotes.train",
     "llmnotes.models.moe.ranks",
     "llmnotes.parallel.data_parallel",
+    "llmnotes.parallel.zero",
+    "tests.parallel.zero.ranks",
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
     "tests.parallel.data_parallel.traps",
