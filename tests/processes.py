@@ -12,6 +12,7 @@ import pytest
 
 # What a child would wait for: libraries, and the modules under test.
 LOADED = [
+    "tests.ranked_runs",
     "torch",
     "torch._dynamo",
     "torch.distributed._functional_collectives",

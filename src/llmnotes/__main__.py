@@ -312,8 +312,18 @@ def goodbye(stop, options: argparse.Namespace, arguments: list[str]) -> str:
     said = getattr(stop, "saved", "stopped")
     if "out" not in options or not saved(options.out):
         return said
+    if os.environ.get("RANK", "0") != "0":
+        return said  # rank 0 of torchrun says the rest
     resume = [a for a in arguments if a != "--resume"] + ["--resume"]
-    return f"{said}; go on with: llmnotes {shlex.join(resume)}"
+    return f"{said}; go on with: {command()} {shlex.join(resume)}"
+
+
+def command() -> str:
+    """How this program was started."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return "llmnotes"
+    here = os.environ["LOCAL_WORLD_SIZE"]
+    return f"torchrun --nproc-per-node {here} -m llmnotes"
 
 
 def warn(message: Warning, *place) -> None:
