@@ -1,14 +1,16 @@
 """What ranks do in the tests of this chapter."""
 
+import contextlib
 from functools import partial
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import fully_shard
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from llmnotes.parallel.data_parallel import Living, Traffic
+from llmnotes.parallel.data_parallel import Living, Traffic, held
 from llmnotes.parallel.zero import (
     Fetched,
     Link,
@@ -20,6 +22,7 @@ from llmnotes.parallel.zero import (
     measured,
 )
 from llmnotes.train import adamw
+from llmnotes.train import loss as train_loss
 from tests.parallel.zero import toy
 
 STAGES = {1: ShardedOptimizer, 2: ShardedGradients, 3: ShardedParameters}
@@ -53,9 +56,7 @@ def sharded(stage, dtype=torch.float64):
 def trained(stage, pieces=1, steps=4):
     """Train the toy; returns weights, norms, state, and if it is tied."""
     model, optimizer = sharded(stage)
-    norms = [
-        one_step(model, optimizer, step, pieces) for step in range(steps)
-    ]
+    norms = [one_step(model, optimizer, step, pieces) for step in range(steps)]
     tied = model.head.weight is model.embed.weight
     return optimizer.weights(), norms, optimizer.gathered(), tied
 
@@ -163,7 +164,34 @@ def all_counted():
     """Every stage, with 1 and 3 micro-batches, and in mixed precision."""
     whole = {"whole": counted(3, modules=[])}
     low = {("bfloat16", s): counted(s, dtype=torch.bfloat16) for s in STAGES}
-    return {(s, k): counted(s, k) for s in STAGES for k in (1, 3)} | whole | low
+    ours = {(s, k): counted(s, k) for s in STAGES for k in (1, 3)}
+    return ours | whole | low | {(0, k): ddp_counted(k) for k in (1, 3)}
+
+
+def ddp_counted(pieces):
+    """The same of PyTorch's DistributedDataParallel, which cuts nothing."""
+    model = square()
+    copy = DistributedDataParallel(model, gradient_as_bucket_view=True)
+    optimizer = ADAM(list(model.parameters()))
+    x = torch.ones(1, SIDE)
+    for _ in range(3):  # the first two also agree on buckets
+        optimizer.zero_grad(set_to_none=False)
+        with Traffic() as traffic:
+            for i in range(pieces):
+                last = i == pieces - 1
+                with contextlib.nullcontext() if last else copy.no_sync():
+                    copy(x).sum().backward()
+        optimizer.step()
+    weights = list(model.parameters())
+    states = [
+        x for s in optimizer.state.values() for x in s.values() if x.ndim
+    ]
+    kept = {
+        "weights": held(weights),
+        "gradients": held([p.grad for p in weights]),
+        "states": held(states),
+    }
+    return {"kept": kept, "sent": traffic.sent}
 
 
 def fsdp_counted(pieces, keep):
@@ -264,6 +292,18 @@ def facts(optimizer, link):
         **{way: link.moved[way] for way in ("down", "up")},
         "weights": weights,
     }
+
+
+def gpt():
+    """A step of a small GPT, cut in three, and its logits before."""
+    model = toy.gpt()
+    optimizer = ShardedParameters(model, toy.make(model))
+    ids = toy.gpt_ids()
+    logits = model(ids[:, :-1]).detach()
+    loss = train_loss(model, ids[:, :-1], ids[:, 1:])
+    (loss / dist.get_world_size()).backward()
+    optimizer.step()
+    return logits, optimizer.weights()
 
 
 def with_another_model():

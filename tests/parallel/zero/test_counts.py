@@ -16,7 +16,7 @@ def counted(request, processes):
     return count, run(ranks.all_counted, count, processes=processes)[0]
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_what_is_kept_in_float32_is_the_formula(stage, counted):
     count, found = counted
     kept = found[stage, 1]["kept"]
@@ -38,7 +38,7 @@ def test_no_other_memory_lives_but_stand_ins(stage, counted):
 
 
 @pytest.mark.parametrize("pieces", [1, 3])
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_what_is_sent_is_the_formula(stage, pieces, counted):
     count, found = counted
     assert found[stage, pieces]["sent"] == traffic(SIZE, count, stage, pieces)

@@ -66,11 +66,17 @@ def test_the_two_sixteens_differ_as_soon_as_something_is_cut():
 
 def test_others_count_other_bytes():
     """DeepSpeed's 4 + 16/N at stage 2, Megatron's 6 + 12/N at stage 1."""
-    for ranks, deepspeed, megatron in ((1, 20, 18), (8, 6, 7.5), (64, 4.25, 6.1875)):
+    for ranks, deepspeed, megatron in (
+        (1, 20, 18),
+        (8, 6, 7.5),
+        (64, 4.25, 6.1875),
+    ):
         whole = dict(weights=2, gradients=2)
         found = memory(1, ranks, 1, **whole, states=16)
         assert found == deepspeed
-        assert memory(1, ranks, 1, weights=2, gradients=4, states=12) == megatron
+        assert (
+            memory(1, ranks, 1, weights=2, gradients=4, states=12) == megatron
+        )
 
 
 @pytest.mark.parametrize(

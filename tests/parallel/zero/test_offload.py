@@ -34,7 +34,10 @@ def test_bytes_of_each_number_that_cross_in_a_step(dtype, way, each, found):
 
 
 def test_states_are_far_and_nothing_else(found):
-    in_float32, mixed = found["float32", "Offloaded"], found["bfloat16", "Offloaded"]
+    in_float32, mixed = (
+        found["float32", "Offloaded"],
+        found["bfloat16", "Offloaded"],
+    )
     assert in_float32["far"] == mixed["far"] == SHARD * 12
     near = memory(SIZE, COUNT, 2, **(FLOAT32 | {"states": 0}))
     assert in_float32["kept"] - in_float32["far"] == near

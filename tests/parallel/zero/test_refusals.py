@@ -25,7 +25,7 @@ def group():
     [
         (
             lambda _: SGD(nn.Linear(2, 3).parameters()),
-            r"make: got a parameter of shape \(3, 2\) that is not this model's",
+            r"make: got a parameter of shape \(3, 2\) that is not this",
         ),
         (lambda p: SGD(p[:1]), "make: got an optimizer without bias"),
         (
@@ -72,7 +72,9 @@ def test_states_and_weights_of_another_model():
 
 
 def test_a_model_that_is_another_one_on_another_rank(processes):
-    message = r"ValueError: model: got weight \(2, 4\) of torch.float32 on rank 1"
+    message = (
+        r"ValueError: model: got weight \(2, 4\) of torch.float32 on rank 1"
+    )
     with pytest.raises(RankError, match=message):
         run(ranks.with_another_model, 2, processes=processes)
 

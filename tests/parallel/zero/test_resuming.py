@@ -26,7 +26,9 @@ def same_bits(one, other):
 
 def test_every_rank_gathers_the_same(written):
     same_bits(written[0][1], written[1][1])
-    assert all(torch.equal(x, written[1][0][n]) for n, x in written[0][0].items())
+    assert all(
+        torch.equal(x, written[1][0][n]) for n, x in written[0][0].items()
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

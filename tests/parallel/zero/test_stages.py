@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from llmnotes import train
 from llmnotes.parallel.data_parallel import run
 from llmnotes.train import adamw
 from tests.parallel.zero import ranks, toy
@@ -72,7 +73,9 @@ def test_a_weight_that_one_rank_uses_moves_on_all(processes):
         optimizer.zero_grad()
         rows = toy.batch(step).tensor_split(2)
         for rank, part in enumerate(rows):
-            for loss in toy.losses(model, part, 1, toy.used(step) and not rank):
+            for loss in toy.losses(
+                model, part, 1, toy.used(step) and not rank
+            ):
                 loss.backward()
         torch.nn.utils.clip_grad_norm_(trained_list(model), ranks.CLIP)
         optimizer.step()
@@ -101,3 +104,14 @@ def test_a_master_copy_keeps_steps_that_bfloat16_loses(processes):
         assert torch.equal(low, weights.bfloat16())
         assert low[0] == 0.9921875
     assert torch.tensor(1.0).bfloat16() - 6e-4 == 1
+
+
+def test_a_gpt_whose_layers_come_and_go_is_that_of_one_process(processes):
+    model, ids = toy.gpt(), toy.gpt_ids()
+    optimizer = adamw(model, toy.CONFIG)
+    logits = model(ids[:, :-1]).detach()
+    train.loss(model, ids[:, :-1], ids[:, 1:]).backward()
+    optimizer.step()
+    for found, weights in run(ranks.gpt, 3, processes=processes):
+        assert torch.equal(found, logits)
+        assert_close(weights, trained(model))

@@ -225,7 +225,9 @@ class ShardedOptimizer:
             dtype=torch.uint8, device=self.units[0].device,
         )  # fmt: skip
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        return {n for n, flag in zip(names, flags.tolist(), strict=True) if flag}
+        return {
+            n for n, flag in zip(names, flags.tolist(), strict=True) if flag
+        }
 
     def share(self) -> None:
         """Give all ranks the weights that this one has moved."""
