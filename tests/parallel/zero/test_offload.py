@@ -6,7 +6,7 @@ import torch
 from llmnotes.parallel.data_parallel import run
 from llmnotes.parallel.zero import FLOAT32, Link, memory
 from tests.parallel.zero import ranks
-from tests.parallel.zero.test_counts import SIZE
+from tests.parallel.zero.test_kept import SIZE
 
 COUNT = 2
 SHARD = SIZE // COUNT

@@ -7,7 +7,7 @@ from llmnotes import optimizer_state
 from llmnotes.parallel.data_parallel import run
 from llmnotes.train import adamw
 from tests.parallel.zero import ranks, toy
-from tests.parallel.zero.test_stages import assert_close, trained
+from tests.parallel.zero.test_zero import assert_close, trained
 
 
 @pytest.fixture(scope="module")
