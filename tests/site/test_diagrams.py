@@ -82,6 +82,8 @@ DIAGRAMS = {
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "data_parallel:step": "parallel/data_parallel.md",
     "data_parallel:ring": "parallel/data_parallel.md",
+    "zero:stages": "parallel/zero.md",
+    "zero:cut": "parallel/zero.md",
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",
