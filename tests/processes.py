@@ -25,6 +25,7 @@ LOADED = [
     "llmnotes.models.moe.ranks",
     "llmnotes.parallel.data_parallel",
     "llmnotes.transformer.training_step.fused_recipe",
+    "tests.parallel.tensor_parallel.split",
     "llmnotes.transformer.pretraining.muon",
 ]
 

@@ -1,0 +1,160 @@
+"""Split over 1 to 4 ranks: output and every gradient of the dense model."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from llmnotes import train
+from llmnotes.parallel.data_parallel import run
+from llmnotes.parallel.tensor_parallel import parameters, traffic
+from llmnotes.transformer import gpt
+from tests.parallel.tensor_parallel import dense, split
+
+RANKS, WAYS = (1, 2, 3, 4), tuple(split.WAYS)
+
+
+def equal(ours, right, **tolerance):
+    """Every array is the tensor of its name."""
+    assert ours.keys() == right.keys()
+    for name, x in right.items():
+        assert_close(torch.from_numpy(ours[name]), x, msg=name, **tolerance)
+
+
+def whole_step(made):
+    """The dense model's loss, logits, parameters and gradients."""
+    inputs, targets = dense.text(made.config.vocab_size)
+    logits = made(inputs)
+    loss = train.loss(made, inputs, targets)
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in made.parameters()])
+    said = {"loss": loss.detach(), "norm": norm, "logits": logits.detach()}
+    named = dict(made.named_parameters())
+    said |= {f"{name}.grad": p.grad for name, p in named.items()}
+    return said | {name: p.detach() for name, p in named.items()}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("name", split.PARTS)
+def test_parts_equal_the_dense_ones(processes, name, ranks, way):
+    right = dense.through(split.PARTS[name][0]())
+    for said, _, _ in run(split.part, ranks, name, way, processes=processes):
+        equal(said, right)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_gpt_has_loss_logits_and_gradients_of_the_dense_one(
+    processes, ranks, way
+):
+    right = whole_step(dense.model())
+    for said, _, _ in run(split.model, ranks, way, processes=processes):
+        equal(said, right, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_in_float32_it_is_as_exact_as_the_dense_model(processes, way):
+    right = whole_step(dense.model())
+    plain = whole_step(dense.model().float())
+    said = run(
+        split.model, 3, way, dense.LENGTH, torch.float32, processes=processes
+    )[0][0]
+    for name in ("loss", "logits", "transformer.h.0.attn.c_attn.weight.grad"):
+        ours = (torch.from_numpy(said[name]) - right[name]).abs().max()
+        theirs = (plain[name] - right[name]).abs().max()
+        assert ours <= 3 * theirs + 1e-6
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_training_stays_equal_for_20_steps(processes, way):
+    made = dense.model()
+    losses = split.steps_of(made, lambda *b: train.loss(made, *b), 20)
+    ours, weights = run(split.trained, 2, way, processes=processes)[1]
+    assert_close(ours, losses, rtol=1e-11, atol=0)
+    assert losses[-1] < losses[0]
+    state = {name: p.detach() for name, p in made.named_parameters()}
+    equal(weights, state, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_every_rank_holds_stays_the_same_on_all(processes, way):
+    for apart in run(split.same_everywhere, 2, way, processes=processes):
+        assert "transformer.ln_f.weight" in apart
+        assert "transformer.h.0.mlp.c_proj.bias" in apart
+        assert "transformer.wpe.weight" in apart
+        assert max(apart.values()) < 1e-15
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("ranks", "heads", "kv_heads"),
+    [(1, 6, 2), (2, 6, 2), (3, 6, 3), (4, 4, 2), (4, 12, 1), (3, 6, 1)],
+)
+def test_fewer_keys_than_ranks_are_repeated_with_gradients_of_all(
+    processes, ranks, heads, kv_heads, way
+):
+    right = dense.through(dense.grouped(heads, kv_heads), split.still)
+    job = heads, kv_heads, way
+    for said, _, _ in run(split.grouped, ranks, *job, processes=processes):
+        equal(said, right)
+
+
+@pytest.mark.parametrize("ranks", (2, 3, 4))
+def test_a_layer_asks_for_two_all_reduces_each_way(processes, ranks):
+    found = run(split.part, ranks, "block", "replicated", processes=processes)
+    for _, (forward, out), (backward, back) in found:
+        assert forward == backward == {"all-reduce": 2}
+        sent = traffic(dense.BATCH, dense.LENGTH, 24, ranks)
+        assert out == back == sent / 2
+
+
+def test_by_hand_a_layer_sends_8bsh_times_t_minus_1_over_t():
+    assert [traffic(1, 4, 6, t) for t in (1, 2, 3, 4)] == [0, 96, 128, 144]
+    assert traffic(1, 2048, 12288, 8) == 176_160_768
+
+
+@pytest.mark.parametrize("ranks", (2, 3, 4))
+def test_sequence_parallelism_sends_as_much_in_twice_as_many_calls(
+    processes, ranks
+):
+    found = run(split.part, ranks, "block", "pieces", processes=processes)
+    for _, (forward, out), (backward, back) in found:
+        assert forward == {"all-gather": 2, "reduce-scatter": 2}
+        assert out == traffic(dense.BATCH, dense.LENGTH, 24, ranks) / 2
+        # and the gradients of two norms and two biases
+        assert backward == {**forward, "all-reduce": 6}
+        assert back == out + 2 * (ranks - 1) * 6 * 24 / ranks
+
+
+def test_a_step_of_a_gpt_adds_embedding_head_and_loss(processes):
+    layers = dense.CONFIG.n_layer
+    for _, forward, backward in run(
+        split.model, 2, "replicated", processes=processes
+    ):
+        # One of the embedding; the largest logit; sum and target.
+        assert forward[0] == {"all-reduce": 2 * layers + 3}
+        assert backward[0] == {"all-reduce": 2 * layers + 1}  # the head
+        tokens, width = dense.BATCH * dense.LENGTH, 24
+        sent = traffic(dense.BATCH, dense.LENGTH, width, 2, layers)
+        more = 2 * tokens * width + 3 * tokens  # 2n(t − 1)/t = n
+        assert forward[1] + backward[1] == sent + more
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_uneven_vocabulary_needs_no_padding(processes, way):
+    assert dense.CONFIG.vocab_size % 4 and dense.CONFIG.vocab_size % 3
+    right = dense.model().transformer.wte
+    ids, _ = dense.text()
+    out = right(ids)
+    (out * dense.rows()[1]).sum().backward()
+    for ranks in (3, 4):
+        for said in run(split.embedded, ranks, way, processes=processes):
+            equal(said, {"output": out.detach(), "weight": right.weight.grad})
+
+
+def test_parameters_are_those_of_the_models_that_the_papers_print():
+    with torch.device("meta"):
+        for layers, hidden, heads in ((24, 1024, 16), (3, 10, 5), (1, 7, 1)):
+            config = gpt.GPTConfig(99, 31, hidden, layers, heads)
+            count = gpt.parameters(gpt.GPT(config))
+            assert parameters(layers, hidden, 99, 31) == count
