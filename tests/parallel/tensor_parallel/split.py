@@ -300,3 +300,49 @@ REFUSED = {
 def impossible():
     """An error that nobody catches."""
     REFUSED["heads"]()
+
+
+GROUPED = {  # ranks: heads, and key heads
+    1: [(6, 2)],
+    2: [(6, 2)],
+    3: [(6, 3), (6, 1)],
+    4: [(4, 2), (12, 1)],
+}
+SCALES = (1.0, 300.0)
+EDGES = [0, 2, 3, 4, 5, 6, -100, 1]  # first and last of every share
+
+
+def everything(ranks):
+    """All comparisons at one number of ranks, in one go."""
+    said = {}
+    for way in WAYS:
+        for name in PARTS:
+            said[name, way] = part(name, way)
+        said["model", way] = model(way)
+        said["embedding", way] = embedded(way)
+        for job in GROUPED[ranks]:
+            said["grouped", *job, way] = grouped(*job, way)
+    for scale in SCALES:
+        said["vocabulary", scale] = vocabulary(7, EDGES, scale)
+    return said
+
+
+def steps():
+    """What training for some steps comes to, on two ranks."""
+    said = {}
+    for way in WAYS:
+        said["apart", way] = same_everywhere(way)
+        said["trained", way] = trained(way)
+        said["float32", way] = model(way, dtype=torch.float32)[0]
+        said["dropout", way] = with_dropout(way)
+        for seed in (5, 6):
+            said["dropped", way, seed] = dropped(way, seed)
+    said["nan"] = vocabulary(5, [-100] * 3, 1.0)
+    said["norm"] = norm_by_hand()
+    said["operators"] = operators()
+    return said
+
+
+def refusals():
+    """All messages."""
+    return {what: refused(what) for what in REFUSED}

@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 
-from llmnotes.parallel.data_parallel import run
 from tests.parallel.tensor_parallel import split
 
 EQUAL = pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(4000))
 
 
 @pytest.fixture(scope="module")
-def masks(processes):
+def masks(steps):
     """Two seeds, two ranks, both ways."""
     return {
-        (way, seed): run(split.dropped, 2, way, seed, processes=processes)
+        (way, seed): [said["dropped", way, seed] for said in steps]
         for way in split.WAYS
         for seed in (5, 6)
     }
@@ -53,7 +52,7 @@ def test_draws_of_ones_own_leave_the_shared_generator_alone(masks):
         assert (said[0]["after"] == said[1]["after"]).all()
 
 
-def test_with_dropout_all_ranks_still_have_one_loss(processes):
+def test_with_dropout_all_ranks_still_have_one_loss(steps):
     for way in split.WAYS:
-        one, two = run(split.with_dropout, 2, way, processes=processes)
+        one, two = (said["dropout", way] for said in steps)
         assert one == two

@@ -5,9 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmnotes.parallel.data_parallel import run
 from llmnotes.parallel.tensor_parallel import Everywhere, Repeated, Split
-from tests.parallel.tensor_parallel import split
 
 
 def test_by_hand_a_rank_has_query_key_and_value_of_its_heads():
@@ -42,7 +40,7 @@ def test_the_whole_of_all_parts_is_what_was_cut(ranks, blocks, size, data):
             assert held == x.numel() * layout.copies(t)
 
 
-def test_by_hand_a_norm_counts_what_all_ranks_hold_once(processes):
+def test_by_hand_a_norm_counts_what_all_ranks_hold_once(steps):
     """√(3² + 4² + 12²) = 13; counted twice the last would make it 17.69."""
-    for norm in run(split.norm_by_hand, 2, processes=processes):
-        assert norm == pytest.approx(13.0)
+    for said in steps:
+        assert said["norm"] == pytest.approx(13.0)

@@ -1,28 +1,34 @@
 """Split over 1 to 4 ranks: output and every gradient of the dense model."""
 
+import functools
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from llmnotes import train
-from llmnotes.parallel.data_parallel import run
 from llmnotes.parallel.tensor_parallel import parameters, traffic
 from llmnotes.transformer import gpt
 from tests.parallel.tensor_parallel import dense, split
 
 RANKS, WAYS = (1, 2, 3, 4), tuple(split.WAYS)
+GROUPED = [(t, *job) for t, jobs in split.GROUPED.items() for job in jobs]
+LINEAR = functools.partial(traffic, dense.BATCH, dense.LENGTH, 24)
 
 
 def equal(ours, right, **tolerance):
     """Every array is the tensor of its name."""
     assert ours.keys() == right.keys()
     for name, x in right.items():
-        assert_close(torch.from_numpy(ours[name]), x, msg=name, **tolerance)
+        ours_x = torch.from_numpy(ours[name])
+        assert_close(ours_x, x, msg=lambda m, n=name: f"{n}: {m}", **tolerance)
 
 
-def whole_step(made):
+@functools.cache
+def whole_step(dtype=torch.float64):
     """The dense model's loss, logits, parameters and gradients."""
-    inputs, targets = dense.text(made.config.vocab_size)
+    made = dense.model().to(dtype)
+    inputs, targets = dense.text()
     logits = made(inputs)
     loss = train.loss(made, inputs, targets)
     loss.backward()
@@ -36,29 +42,47 @@ def whole_step(made):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("ranks", RANKS)
 @pytest.mark.parametrize("name", split.PARTS)
-def test_parts_equal_the_dense_ones(processes, name, ranks, way):
+def test_parts_equal_the_dense_ones(everything, name, ranks, way):
     right = dense.through(split.PARTS[name][0]())
-    for said, _, _ in run(split.part, ranks, name, way, processes=processes):
-        equal(said, right)
+    for said in everything[ranks]:
+        equal(said[name, way][0], right)
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("ranks", RANKS)
 def test_a_gpt_has_loss_logits_and_gradients_of_the_dense_one(
-    processes, ranks, way
+    everything, ranks, way
 ):
-    right = whole_step(dense.model())
-    for said, _, _ in run(split.model, ranks, way, processes=processes):
-        equal(said, right, rtol=1e-11, atol=1e-13)
+    for said in everything[ranks]:
+        equal(said["model", way][0], whole_step(), rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_in_float32_it_is_as_exact_as_the_dense_model(processes, way):
-    right = whole_step(dense.model())
-    plain = whole_step(dense.model().float())
-    said = run(
-        split.model, 3, way, dense.LENGTH, torch.float32, processes=processes
-    )[0][0]
+@pytest.mark.parametrize(("ranks", "heads", "kv_heads"), GROUPED)
+def test_fewer_keys_than_ranks_are_repeated_with_gradients_of_all(
+    everything, ranks, heads, kv_heads, way
+):
+    right = dense.through(dense.grouped(heads, kv_heads), split.still)
+    for said in everything[ranks]:
+        equal(said["grouped", heads, kv_heads, way][0], right)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ranks", RANKS)
+def test_an_uneven_vocabulary_needs_no_padding(everything, ranks, way):
+    assert dense.CONFIG.vocab_size % 4 and dense.CONFIG.vocab_size % 3
+    table = dense.model().transformer.wte
+    out = table(dense.text()[0])
+    (out * dense.rows()[1]).sum().backward()
+    right = {"output": out.detach(), "weight": table.weight.grad}
+    for said in everything[ranks]:
+        equal(said["embedding", way], right)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_in_float32_it_is_as_exact_as_the_dense_model(steps, way):
+    right, plain = whole_step(), whole_step(torch.float32)
+    said = steps[0]["float32", way]
     for name in ("loss", "logits", "transformer.h.0.attn.c_attn.weight.grad"):
         ours = (torch.from_numpy(said[name]) - right[name]).abs().max()
         theirs = (plain[name] - right[name]).abs().max()
@@ -66,10 +90,10 @@ def test_in_float32_it_is_as_exact_as_the_dense_model(processes, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_training_stays_equal_for_20_steps(processes, way):
+def test_training_stays_equal_for_20_steps(steps, way):
     made = dense.model()
     losses = split.steps_of(made, lambda *b: train.loss(made, *b), 20)
-    ours, weights = run(split.trained, 2, way, processes=processes)[1]
+    ours, weights = steps[1]["trained", way]
     assert_close(ours, losses, rtol=1e-11, atol=0)
     assert losses[-1] < losses[0]
     state = {name: p.detach() for name, p in made.named_parameters()}
@@ -77,35 +101,21 @@ def test_training_stays_equal_for_20_steps(processes, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_every_rank_holds_stays_the_same_on_all(processes, way):
-    for apart in run(split.same_everywhere, 2, way, processes=processes):
+def test_what_every_rank_holds_stays_the_same_on_all(steps, way):
+    for said in steps:
+        apart = said["apart", way]
         assert "transformer.ln_f.weight" in apart
         assert "transformer.h.0.mlp.c_proj.bias" in apart
         assert "transformer.wpe.weight" in apart
         assert max(apart.values()) < 1e-15
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    ("ranks", "heads", "kv_heads"),
-    [(1, 6, 2), (2, 6, 2), (3, 6, 3), (4, 4, 2), (4, 12, 1), (3, 6, 1)],
-)
-def test_fewer_keys_than_ranks_are_repeated_with_gradients_of_all(
-    processes, ranks, heads, kv_heads, way
-):
-    right = dense.through(dense.grouped(heads, kv_heads), split.still)
-    job = heads, kv_heads, way
-    for said, _, _ in run(split.grouped, ranks, *job, processes=processes):
-        equal(said, right)
-
-
-@pytest.mark.parametrize("ranks", (2, 3, 4))
-def test_a_layer_asks_for_two_all_reduces_each_way(processes, ranks):
-    found = run(split.part, ranks, "block", "replicated", processes=processes)
-    for _, (forward, out), (backward, back) in found:
+@pytest.mark.parametrize("ranks", RANKS)
+def test_a_layer_asks_for_two_all_reduces_each_way(everything, ranks):
+    for said in everything[ranks]:
+        _, (forward, out), (backward, back) = said["block", "replicated"]
         assert forward == backward == {"all-reduce": 2}
-        sent = traffic(dense.BATCH, dense.LENGTH, 24, ranks)
-        assert out == back == sent / 2
+        assert out == back == LINEAR(ranks) / 2
 
 
 def test_by_hand_a_layer_sends_8bsh_times_t_minus_1_over_t():
@@ -113,43 +123,29 @@ def test_by_hand_a_layer_sends_8bsh_times_t_minus_1_over_t():
     assert traffic(1, 2048, 12288, 8) == 176_160_768
 
 
-@pytest.mark.parametrize("ranks", (2, 3, 4))
+@pytest.mark.parametrize("ranks", RANKS)
 def test_sequence_parallelism_sends_as_much_in_twice_as_many_calls(
-    processes, ranks
+    everything, ranks
 ):
-    found = run(split.part, ranks, "block", "pieces", processes=processes)
-    for _, (forward, out), (backward, back) in found:
+    for said in everything[ranks]:
+        _, (forward, out), (backward, back) = said["block", "pieces"]
         assert forward == {"all-gather": 2, "reduce-scatter": 2}
-        assert out == traffic(dense.BATCH, dense.LENGTH, 24, ranks) / 2
+        assert out == LINEAR(ranks) / 2
         # and the gradients of two norms and two biases
         assert backward == {**forward, "all-reduce": 6}
-        assert back == out + 2 * (ranks - 1) * 6 * 24 / ranks
+        assert back * ranks == out * ranks + 2 * (ranks - 1) * 6 * 24
 
 
-def test_a_step_of_a_gpt_adds_embedding_head_and_loss(processes):
+def test_a_step_of_a_gpt_adds_embedding_head_and_loss(everything):
     layers = dense.CONFIG.n_layer
-    for _, forward, backward in run(
-        split.model, 2, "replicated", processes=processes
-    ):
+    for said in everything[2]:
+        _, forward, backward = said["model", "replicated"]
         # One of the embedding; the largest logit; sum and target.
         assert forward[0] == {"all-reduce": 2 * layers + 3}
         assert backward[0] == {"all-reduce": 2 * layers + 1}  # the head
         tokens, width = dense.BATCH * dense.LENGTH, 24
-        sent = traffic(dense.BATCH, dense.LENGTH, width, 2, layers)
         more = 2 * tokens * width + 3 * tokens  # 2n(t − 1)/t = n
-        assert forward[1] + backward[1] == sent + more
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_an_uneven_vocabulary_needs_no_padding(processes, way):
-    assert dense.CONFIG.vocab_size % 4 and dense.CONFIG.vocab_size % 3
-    right = dense.model().transformer.wte
-    ids, _ = dense.text()
-    out = right(ids)
-    (out * dense.rows()[1]).sum().backward()
-    for ranks in (3, 4):
-        for said in run(split.embedded, ranks, way, processes=processes):
-            equal(said, {"output": out.detach(), "weight": right.weight.grad})
+        assert forward[1] + backward[1] == LINEAR(2, layers) + more
 
 
 def test_parameters_are_those_of_the_models_that_the_papers_print():

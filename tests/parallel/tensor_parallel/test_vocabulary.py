@@ -6,33 +6,27 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from llmnotes.parallel.data_parallel import run
 from llmnotes.parallel.tensor_parallel import tokens_of
 from tests.parallel.tensor_parallel import split
 
-EDGES = [0, 2, 3, 4, 5, 6, -100, 1]  # first and last of every share
 
-
-@pytest.mark.parametrize("scale", (1.0, 300.0))
+@pytest.mark.parametrize("scale", split.SCALES)
 @pytest.mark.parametrize("ranks", (1, 2, 3, 4))
-def test_loss_and_gradient_are_those_of_all_logits(processes, ranks, scale):
-    logits = split.logits_for(7, len(EDGES), scale).requires_grad_()
-    right = F.cross_entropy(logits, torch.tensor(EDGES))
+def test_loss_and_gradient_are_those_of_all_logits(everything, ranks, scale):
+    logits = split.logits_for(7, len(split.EDGES), scale).requires_grad_()
+    right = F.cross_entropy(logits, torch.tensor(split.EDGES))
     right.backward()
-    for said, forward, backward in run(
-        split.vocabulary, ranks, 7, EDGES, scale, processes=processes
-    ):
+    for each in everything[ranks]:
+        said, forward, backward = each["vocabulary", scale]
         assert said["loss"] == pytest.approx(right.item(), rel=1e-14)
         grad = torch.from_numpy(said["gradient"])
         assert (grad - logits.grad).abs().max() < 1e-15
         assert forward == {"all-reduce": 2} and backward == {}
 
 
-def test_without_a_target_it_is_nan_as_pytorchs(processes):
-    for said, *_ in run(
-        split.vocabulary, 2, 5, [-100] * 3, 1.0, processes=processes
-    ):
-        assert math.isnan(said["loss"])
+def test_without_a_target_it_is_nan_as_pytorchs(steps):
+    for said in steps:
+        assert math.isnan(said["nan"][0]["loss"])
 
 
 def test_by_hand_the_first_ranks_hold_one_token_more():

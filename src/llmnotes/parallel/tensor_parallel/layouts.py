@@ -112,19 +112,27 @@ def layouts(model: nn.Module) -> dict[str, Layout]:
     }
 
 
-def parts_of_all(part: Tensor, group=None) -> list[Tensor]:
+def parts_of_all(
+    part: Tensor, group=None, shapes: list[tuple] | None = None
+) -> list[Tensor]:
     """Every rank's part, whatever its shape, by rank."""
-    shapes = [None] * dist.get_world_size(group)
-    dist.all_gather_object(shapes, tuple(part.shape), group=group)
-    most = max(torch.Size(shape).numel() for shape in shapes)
-    padded = part.new_zeros(most)
+    shapes = shapes or told(tuple(part.shape), group)
+    sizes = [torch.Size(shape).numel() for shape in shapes]
+    padded = part.new_zeros(max(sizes))
     padded[: part.numel()] = part.flatten()
     found = [torch.empty_like(padded) for _ in shapes]
     dist.all_gather(found, padded, group=group)
     return [
-        x[: torch.Size(shape).numel()].view(shape)
-        for x, shape in zip(found, shapes, strict=True)
+        x[:size].view(shape)
+        for x, size, shape in zip(found, sizes, shapes, strict=True)
     ]
+
+
+def told(said, group=None) -> list:
+    """What every rank says, by rank."""
+    heard = [None] * dist.get_world_size(group)
+    dist.all_gather_object(heard, said, group=group)
+    return heard
 
 
 def whole(
@@ -132,17 +140,20 @@ def whole(
 ) -> dict[str, Float[Tensor, "..."]]:
     """All parameters as the dense model has them; a state dict for it.
 
-    With `gradients`, these in their place. All ranks of the group call it.
+    With `gradients`, these in their place. All ranks of the group call it;
+    no more than one parameter travels at a time.
     """
-    cut, found = layouts(model), {}
-    for name, parameter in model.named_parameters():
-        x = parameter.grad if gradients else parameter.detach()
-        if x is None:
-            continue
-        if isinstance(cut[name], Everywhere):
-            found[name] = x
-        else:
-            found[name] = cut[name].whole(parts_of_all(x, group))
+    cut = layouts(model)
+    found = {
+        name: p.grad if gradients else p.detach()
+        for name, p in model.named_parameters()
+        if not gradients or p.grad is not None
+    }
+    shapes = told({name: tuple(x.shape) for name, x in found.items()}, group)
+    for name, x in found.items():
+        if not isinstance(cut[name], Everywhere):
+            parts = parts_of_all(x, group, [each[name] for each in shapes])
+            found[name] = cut[name].whole(parts)
     return found
 
 
