@@ -21,6 +21,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
+# Their names since PyTorch 2.13, or those before.
+all_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
+reduce_scatter = getattr(
+    dist, "reduce_scatter_single", dist.reduce_scatter_tensor
+)
+
 
 class Copied(Function):
     """f: every rank uses x for a part of its own."""
@@ -120,7 +126,7 @@ def joined(x: Tensor, dim: int, group) -> Tensor:
     piece = x.movedim(dim, 0).contiguous()
     ranks = dist.get_world_size(group)
     out = piece.new_empty(ranks * len(piece), *piece.shape[1:])
-    dist.all_gather_into_tensor(out, piece, group=group)
+    all_gather(out, piece, group=group)
     return out.movedim(0, dim)
 
 
@@ -134,5 +140,5 @@ def piece_of_sum(x: Tensor, dim: int, group) -> Tensor:
             f"multiple of the {ranks} ranks"
         )
     out = whole.new_empty(len(whole) // ranks, *whole.shape[1:])
-    dist.reduce_scatter_tensor(out, whole, group=group)
+    reduce_scatter(out, whole, group=group)
     return out.movedim(0, dim)
