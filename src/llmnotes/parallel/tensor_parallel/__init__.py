@@ -29,6 +29,7 @@ from llmnotes.parallel.tensor_parallel.model import (
     Row,
     TensorGPT,
     loss,
+    step,
 )
 from llmnotes.parallel.tensor_parallel.operators import (
     copied,

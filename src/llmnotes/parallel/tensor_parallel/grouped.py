@@ -57,7 +57,7 @@ class Out(Linear):
 
     def forward(
         self, x: Float[Tensor, "batch length part"]
-    ) -> Float[Tensor, "batch tokens output"]:
+    ) -> Float[Tensor, "batch piece output"]:
         """Sum over the ranks."""
         return self.ways.leave(super().forward(x))
 
@@ -89,11 +89,11 @@ class GroupedAttention(llama.Attention):
 
     def forward(
         self,
-        x: Float[Tensor, "batch tokens d_model"],
+        x: Float[Tensor, "batch piece d_model"],
         turn,
         visible: Bool[Tensor, "... length key"] | None = None,
         past=None,
-    ) -> Float[Tensor, "batch tokens d_model"]:
+    ) -> Float[Tensor, "batch piece d_model"]:
         """What the dense one says, of all ranks."""
         return super().forward(self.ways.enter(x), turn, visible, past)
 

@@ -24,7 +24,11 @@ from llmnotes.checks import (
     check_within,
     checked,
 )
-from llmnotes.parallel.tensor_parallel.layouts import Split, take
+from llmnotes.parallel.tensor_parallel.layouts import (
+    Split,
+    gradient_norm,
+    take,
+)
 from llmnotes.parallel.tensor_parallel.vocabulary import (
     Embedding,
     cross_entropy,
@@ -64,7 +68,7 @@ class Row(nn.Module):
 
     def forward(
         self, y: Float[Tensor, "batch length part"]
-    ) -> Float[Tensor, "batch tokens output"]:
+    ) -> Float[Tensor, "batch piece output"]:
         """Sum over the ranks, then the bias."""
         z = self.ways.leave(F.linear(y, self.weight.T))
         return z + self.ways.shared(self.bias)
@@ -88,8 +92,8 @@ class MLP(gpt.MLP):
         )
 
     def forward(
-        self, x: Float[Tensor, "batch tokens d_model"]
-    ) -> Float[Tensor, "batch tokens d_model"]:
+        self, x: Float[Tensor, "batch piece d_model"]
+    ) -> Float[Tensor, "batch piece d_model"]:
         """What the dense one says, of all ranks."""
         return super().forward(self.ways.enter(x))
 
@@ -110,10 +114,10 @@ class Attention(gpt.Attention):
 
     def forward(
         self,
-        x: Float[Tensor, "batch tokens d_model"],
+        x: Float[Tensor, "batch piece d_model"],
         visible: Bool[Tensor, "... length total"] | None = None,
         extend=None,
-    ) -> Float[Tensor, "batch tokens d_model"]:
+    ) -> Float[Tensor, "batch piece d_model"]:
         """What the dense one says, of all ranks."""
         x = self.ways.enter(x)
         with self.ways.inside():
@@ -129,8 +133,8 @@ class LayerNorm(nn.Module):
         take(self, dense, ways.rank, ways.ranks)
 
     def forward(
-        self, x: Float[Tensor, "batch tokens d_model"]
-    ) -> Float[Tensor, "batch tokens d_model"]:
+        self, x: Float[Tensor, "batch piece d_model"]
+    ) -> Float[Tensor, "batch piece d_model"]:
         """Token by token, as the dense one."""
         gain, shift = map(self.ways.shared, (self.weight, self.bias))
         return F.layer_norm(x, x.shape[-1:], gain, shift, self.eps)
@@ -218,8 +222,8 @@ class Positions(nn.Module):
         take(self, dense, ways.rank, ways.ranks)
 
     def forward(
-        self, position: Int[Tensor, "tokens"]
-    ) -> Float[Tensor, "tokens d_model"]:
+        self, position: Int[Tensor, "piece"]
+    ) -> Float[Tensor, "piece d_model"]:
         """Rows of the positions that are here."""
         return F.embedding(position, self.ways.shared(self.weight))
 
@@ -235,3 +239,16 @@ def loss(
     """
     logits, vocab = model(inputs), model.config.vocab_size
     return cross_entropy(logits, targets, vocab, model.ways.group)
+
+
+def step(
+    dense: gpt.GPT,
+    inputs: Int[Tensor, "batch length"],
+    targets: Int[Tensor, "batch length"],
+) -> tuple[float, float]:
+    """Loss and gradient norm of a dense model, found by all ranks together."""
+    model = TensorGPT(dense)
+    found = loss(model, inputs, targets)
+    found.backward()
+    norm = gradient_norm(model, model.ways.group)
+    return found.item(), norm.item()

@@ -54,7 +54,7 @@ class Embedding(nn.Module):
 
     def forward(
         self, ids: Int[Tensor, "batch length"]
-    ) -> Float[Tensor, "batch tokens d_model"]:
+    ) -> Float[Tensor, "batch piece d_model"]:
         """Rows of the tokens, with `Pieces` those of this rank's tokens."""
         place, mine = places(ids, self.own)
         rows = self.weight[place].masked_fill(~mine[..., None], 0)

@@ -41,14 +41,15 @@ class Draws:
     """
 
     def __init__(self, seed: int, rank: int):
-        mixed = random.Random(f"{seed} of rank {rank}").getrandbits(63)
-        with torch.random.fork_rng():
-            torch.manual_seed(mixed)
-            self.own = states()
+        self.seed = random.Random(f"{seed} of rank {rank}").getrandbits(63)
+        self.own: list[Tensor] = []
 
     def __enter__(self):
         self.shared = states()
-        put(self.own)
+        if len(self.own) == len(self.shared):
+            put(self.own)
+        else:  # the first time, or the first with a GPU
+            torch.manual_seed(self.seed)
 
     def __exit__(self, *_):
         self.own = states()
@@ -57,8 +58,11 @@ class Draws:
 
 def states() -> list[Tensor]:
     """Where the generators of this process stand."""
-    gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
-    return [torch.get_rng_state(), *gpu]
+    gpu = torch.cuda.is_initialized()
+    return [
+        torch.get_rng_state(),
+        *([torch.cuda.get_rng_state()] if gpu else []),
+    ]
 
 
 def put(found: list[Tensor]) -> None:
