@@ -80,6 +80,8 @@ DIAGRAMS = {
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
+    "data_parallel:step": "parallel/data_parallel.md",
+    "data_parallel:ring": "parallel/data_parallel.md",
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",

@@ -8,6 +8,7 @@ makes a process that torchrun has started a member of its group.
 """
 
 import contextlib
+import io
 import os
 import tempfile
 import traceback
@@ -37,15 +38,15 @@ def run(
     """Call function(*args) on N ranks; returns what each returned, by rank.
 
     Inside, torch.distributed is ready (gloo, on the CPU, one thread a rank).
-    `processes` is a context of multiprocessing, by default "spawn", for which
-    the function and its arguments must be importable.
+    `processes` is a context of multiprocessing, by default `context()`, for
+    which the function must be importable: of a module, not typed at a prompt.
 
     Raises `ValueError` for less than one rank, and `RankError` that names the
     rank which failed or died, and why; then no process is left behind.
     """
     if ranks < 1:
         raise ValueError(f"ranks: got {ranks}, expected at least 1")
-    processes = processes or multiprocessing.get_context("spawn")
+    processes = processes or context()
     with tempfile.TemporaryDirectory() as folder:
         job = ranks, os.path.join(folder, "store"), patience, function, args
         pipes, others = [], []
@@ -66,6 +67,19 @@ def run(
                 process.join()
 
 
+def context() -> BaseContext:
+    """How ranks start: forked from a server that has imported torch already.
+
+    The first start takes seconds, the next ones a tenth of one. Windows has
+    no such server; there each rank imports torch itself.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([__name__])
+    return found
+
+
 def be(rank, pipe, ranks, path, patience, function, args) -> None:
     """What one process does: join, work, send what it found."""
     torch.set_num_threads(1)
@@ -73,11 +87,26 @@ def be(rank, pipe, ranks, path, patience, function, args) -> None:
         store = dist.FileStore(path, ranks)
         with Watch(dist.PrefixStore("watch", store), rank, ranks):
             with group("gloo", store, rank, ranks, patience):
-                pipe.send(("found", function(*args)))
+                tell(pipe, "found", function(*args))
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
-        kind = "blames" if isinstance(error, RankError) else "failed"
-        pipe.send((kind, f"{type(error).__name__}: {error}", text))
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, RankError):
+            tell(pipe, "blames", str(error), text)
+        else:
+            tell(pipe, "failed", f"failed with {what}", text)
+
+
+def tell(pipe, *what) -> None:
+    """Send tensors by value: as handles they would end with this process."""
+    pipe.send_bytes(pickled(what))
+
+
+def pickled(what: tuple) -> bytes:
+    """Anything, tensors included, as bytes."""
+    file = io.BytesIO()
+    torch.save(what, file)
+    return file.getvalue()
 
 
 @contextlib.contextmanager
@@ -115,7 +144,7 @@ def collect(pipes: list, others: list) -> list[Any]:
 def heard(pipe, process) -> tuple:
     """What a rank sent, or that it died."""
     try:
-        return pipe.recv()
+        return torch.load(io.BytesIO(pipe.recv_bytes()), weights_only=False)
     except EOFError:
         process.join(GRACE)
         code = process.exitcode
@@ -125,14 +154,18 @@ def heard(pipe, process) -> tuple:
 
 def worst(found: dict[int, tuple]) -> RankError:
     """The error that explains the others: a death, else a failure."""
-    for kind in ("died", "failed", "blames"):
-        for rank, heard in sorted(found.items()):
-            if heard[0] == kind:
-                _, what, trace = heard
-                verb = "" if kind == "died" else "failed with "
-                text = f"rank {rank} of {len(found)} {verb}{what}"
-                return RankError(f"{text}\n{trace}" if trace else text)
-    raise AssertionError(found)
+    order = "died", "failed", "blames"
+    bad = {r: x for r, x in found.items() if x[0] != "found"}
+    first = min(bad, key=lambda rank: (order.index(bad[rank][0]), rank))
+    trace = bad[first][2]
+    lines = [said(rank, *bad[rank][:2]) for rank in [first, *bad]]
+    lines = list(dict.fromkeys(lines))
+    return RankError("\n".join([*lines, trace]).rstrip())
+
+
+def said(rank: int, kind: str, what: str) -> str:
+    """What is known of a rank, in one line that names it."""
+    return what if kind == "blames" else f"rank {rank} {what}"
 
 
 def started_by_torchrun() -> bool:

@@ -21,11 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd import Function
 
-# Their names since PyTorch 2.13, or those before.
-all_gather = getattr(dist, "all_gather_single", dist.all_gather_into_tensor)
-reduce_scatter = getattr(
-    dist, "reduce_scatter_single", dist.reduce_scatter_tensor
-)
+from llmnotes.parallel.zero.flat import all_gather, reduce_scatter
 
 
 class Copied(Function):

@@ -1,0 +1,7 @@
+"""States, gradients and weights cut among ranks."""
+
+from llmnotes.parallel.zero.flat import Flat, Piece, blocks, units
+from llmnotes.parallel.zero.formulas import FLOAT32, fitting, memory, traffic
+from llmnotes.parallel.zero.gradients import ShardedGradients
+from llmnotes.parallel.zero.optimizer import ShardedOptimizer, Unit
+from llmnotes.parallel.zero.parameters import ShardedParameters
