@@ -1,7 +1,7 @@
 """The MLP on two ranks: columns of A, rows of B, and where ranks talk.
 
-A filled part of a matrix is what a rank holds. Every box of the upper lane
-stands on rank 0, every box of the lower one on rank 1.
+The tinted part of a matrix is what a rank holds. One lane is rank 0, the
+other one rank 1.
 """
 
 from llmnotes._site.figures import signs
@@ -15,7 +15,7 @@ RANKS = (QUERY, KEY)
 
 def mlp(page) -> Drawing:
     """From X to Z, on two ranks."""
-    wide, narrow = Pen(660, 252), Pen(343, 470)
+    wide, narrow = Pen(660, 252), Pen(343, 446)
     _wide(wide, page)
     _narrow(narrow, page)
     return Drawing(wide, narrow)
@@ -29,7 +29,7 @@ def _wide(pen, page) -> None:
     _sign(pen, page, 556, 126, "g", "Summed")
     for rank, y in enumerate((62, 190)):
         kind = RANKS[rank]
-        pen.text(102, y - 50, f"rank {rank}", f"small {kind}", "start")
+        pen.text(110, y - 46, f"rank {rank}", f"small {kind}", "start")
         pen.curve([(84, 126), (100, 126), (100, y), (128, y)], kind)
         _columns(pen, page, 132, y - 24, rank)
         pen.arrow(232, y, 262, y, kind)
@@ -65,17 +65,15 @@ def _narrow(pen, page) -> None:
     _sign(pen, page, 171, 406, "g", "Summed")
     pen.arrow(186, 406, 214, 406, STREAM)
     signs.plus(pen, 226, 406, STREAM)
-    pen.text(226, 380, "b", "italic")
+    pen.text(226, 430, "b", "italic")
     pen.arrow(238, 406, 262, 406, STREAM)
     pen.text(276, 406, "Z", "italic large")
-    pen.text(171, 448, "filled: what the rank holds", "small")
 
 
 def _sign(pen, page, x, y, word, symbol) -> None:
     """Where all ranks meet."""
     with signs.linked(pen, page, f"{CODE}.operators:{symbol}"):
-        pen.dot(x, y, 13, f"{MEMORY} tint")
-        pen.text(x, y, word, "italic go")
+        pen.box(x - 13, y - 13, 26, 26, word, f"{MEMORY} tint italic", rx=13)
 
 
 def _columns(pen, page, x, y, rank) -> None:
