@@ -13,17 +13,17 @@ from llmnotes.parallel.tensor_parallel import (
     parameters,
     traffic,
 )
-from tests.parallel.tensor_parallel import dense, held, mistakes, split
+from tests.parallel.tensor_parallel import dense, held, mistakes
 
 RANKS, NAMES = (1, 2, 3, 4), {"replicated": "tensor", "pieces": "+ sequence"}
 
 
-def bench_calls_of_a_layer(record, processes):
+def bench_calls_of_a_layer(record, everything):
     rows = []
     for way, name in NAMES.items():
         for ranks in RANKS:
-            found = run(split.part, ranks, "block", way, processes=processes)
-            _, (forward, out), (backward, back) = found[0]
+            found = everything[ranks][0]["block", way]
+            _, (forward, out), (backward, back) = found
             formula = traffic(dense.BATCH, dense.LENGTH, 24, ranks)
             rows.append(
                 (name, ranks, said(forward), said(backward), int(out + back),
@@ -56,7 +56,7 @@ def said(calls):
     )
 
 
-def bench_beside_the_dense_model(record, processes):
+def bench_beside_the_dense_model(record, everything):
     made = dense.model()
     inputs, targets = dense.text()
     loss = train.loss(made, inputs, targets)
@@ -68,7 +68,7 @@ def bench_beside_the_dense_model(record, processes):
     rows = []
     for way, name in NAMES.items():
         for ranks in RANKS:
-            ours, *_ = run(split.model, ranks, way, processes=processes)[0]
+            ours, *_ = everything[ranks][0]["model", way]
             far = {k: relative(ours[k], x) for k, x in right.items()}
             gradients = [x for k, x in far.items() if k.endswith(".grad")]
             rows.append(

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from llmnotes.models import llama
 from llmnotes.transformer import gpt
@@ -72,3 +73,11 @@ def through(module, *more) -> dict:
     loss = (out * weights).sum()
     loss.backward()
     return found(x, out, loss, module)
+
+
+def equal(ours, right, **tolerance):
+    """Every array is the tensor of its name."""
+    assert ours.keys() == right.keys()
+    for name, x in right.items():
+        ours_x = torch.from_numpy(ours[name])
+        assert_close(ours_x, x, msg=lambda m, n=name: f"{n}: {m}", **tolerance)

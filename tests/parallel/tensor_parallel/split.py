@@ -288,6 +288,12 @@ REFUSED = {
     "scattered": lambda: one_more(5),
     "model": lambda: tp.TensorGPT(gpt.GPT1(dense.CONFIG)),
     "ids": lambda: tp.TensorGPT(dense.model())(torch.tensor([[29]])),
+    "others": lambda: tp.TensorGPT(dense.model())(
+        torch.tensor([[3, 1 + (dist.get_rank() == 2)]])
+    ),
+    "longer": lambda: tp.TensorGPT(dense.model())(
+        torch.ones(1, 4 + dist.get_rank(), dtype=torch.int64)
+    ),
     "long": lambda: tp.TensorGPT(dense.model())(
         torch.zeros(1, 18, dtype=torch.int64)
     ),

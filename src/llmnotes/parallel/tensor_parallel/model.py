@@ -33,7 +33,7 @@ from llmnotes.parallel.tensor_parallel.vocabulary import (
     Embedding,
     cross_entropy,
 )
-from llmnotes.parallel.tensor_parallel.ways import Replicated
+from llmnotes.parallel.tensor_parallel.ways import Replicated, check_same
 from llmnotes.transformer import gpt
 
 
@@ -176,7 +176,8 @@ class TensorGPT(nn.Module):
 
     Raises `ValueError` for another model than GPT, for ranks that do not
     divide heads and width or are more than the tokens, and for ids that do
-    not fit; with `Pieces` also where ranks do not divide the length.
+    not fit or are not the same on all ranks; with `Pieces` also where ranks
+    do not divide the length.
     """
 
     def __init__(self, dense: gpt.GPT, ways: Replicated | None = None):
@@ -204,6 +205,7 @@ class TensorGPT(nn.Module):
         """Logits of this rank's tokens, for all positions."""
         check_length("n_positions", self.config.n_positions, ids=ids)
         check_within(0, self.config.vocab_size - 1, ids=ids)
+        check_same("ids", ids, self.ways.group)
         model = self.transformer
         position = torch.arange(ids.shape[1], device=ids.device)
         x = model.wpe(self.ways.tokens(position, 0)) + model.wte(ids)

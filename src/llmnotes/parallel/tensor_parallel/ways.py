@@ -21,10 +21,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from llmnotes.checks import check_divides
+from llmnotes.checks import check_divides, seen
 from llmnotes.parallel.tensor_parallel.operators import (
     copied,
     gathered,
@@ -135,3 +135,21 @@ class Pieces(Replicated):
     def between(self) -> AbstractContextManager:
         """Other tokens have another dropout."""
         return self.draws
+
+
+def check_same(name: str, x: Int[Tensor, "..."], group=None) -> None:
+    """Raise `ValueError` unless all ranks have the same numbers.
+
+    Two sums travel. Without the check, ranks with other texts add up what
+    does not belong together, and those with longer ones crash or hang.
+    """
+    place = torch.arange(1, x.numel() + 1, device=x.device)
+    mixed = (x.flatten().long() + 1) * (place * 2654435761 % 2**31)
+    found = mixed.sum() + hash(tuple(x.shape)) % 2**31
+    both = torch.stack([found, -found])
+    dist.all_reduce(both, dist.ReduceOp.MAX, group=group)
+    if seen(both) and both.sum() != 0:
+        raise ValueError(
+            f"{name}: got others than another rank has, expected the same "
+            f"on all {dist.get_world_size(group)} ranks"
+        )
