@@ -31,6 +31,7 @@ LOADED = [
     "tests.parallel.data_parallel.ranked",
     "tests.parallel.data_parallel.traps",
     "llmnotes.transformer.training_step.fused_recipe",
+    "tests.parallel.tensor_parallel.split",
     "llmnotes.transformer.pretraining.muon",
 ]
 
