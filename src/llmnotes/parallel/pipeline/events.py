@@ -20,6 +20,7 @@ Sources
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Schedule:
         """The last stage, whose output is the loss."""
         return self.ranks * self.chunks - 1
 
-    @property
+    @cached_property
     def backward(self) -> str:
         """The kind of event that a stage's gradient comes from: B or I."""
         kinds = {event.kind for order in self.orders for event in order}
@@ -94,7 +95,7 @@ def check_complete(schedule: Schedule) -> None:
             for micro in range(schedule.micro_batches)
             for kind in kinds
         }
-        for event in sorted(wanted | set(count), key=str):
+        for event in wanted | set(count):
             if count[event] != (event in wanted):
                 raise ValueError(
                     f"schedule: got {event} {count[event]} times on rank "

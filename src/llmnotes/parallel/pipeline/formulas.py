@@ -17,8 +17,8 @@ from fractions import Fraction
 def bubble(stages: int, micro_batches: int, chunks: int = 1) -> Fraction:
     """(p − 1)/(vm): waiting over work, of GPipe, 1F1B and interleaved.
 
-    Exact for interleaved where m is a multiple of p; equal stages, messages
-    that take no time.
+    Exact for equal stages and messages that take no time; for interleaved
+    where m is at least p.
     """
     check(stages=stages, micro_batches=micro_batches, chunks=chunks)
     return Fraction(stages - 1, chunks * micro_batches)
@@ -49,13 +49,15 @@ def live(
 ) -> Fraction:
     """The most micro-batches that a rank holds at one time.
 
-    A schedule is "gpipe", "1f1b", "interleaved" (a rank's micro-batch is v
-    stages; m a multiple of p) or "zb-h1", where what waits for W counts.
+    A schedule is "gpipe", "1f1b", "interleaved" (a micro-batch is v stages;
+    the first group of them has p, or a few more) or "zb-h1", where what waits
+    for its W counts.
     """
     check(stages=stages, micro_batches=micro_batches, chunks=chunks)
     if not 0 <= stage < stages:
         raise ValueError(f"stage: got {stage}, expected 0 to {stages - 1}")
-    warm = 2 * (stages - stage - 1) + (chunks - 1) * stages + 1
+    group = -(-micro_batches // max(1, micro_batches // stages))
+    warm = 2 * (stages - stage - 1) + (chunks - 1) * group + 1
     most = {
         "gpipe": micro_batches,
         "1f1b": min(stages - stage, micro_batches),

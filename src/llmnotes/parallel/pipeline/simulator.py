@@ -20,7 +20,7 @@ from fractions import Fraction
 from numbers import Rational
 
 from llmnotes.parallel.pipeline.events import Event
-from llmnotes.parallel.pipeline.steps import Program, Step
+from llmnotes.parallel.pipeline.steps import Program, Step, bare
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,31 @@ class Posted:
 
     def __init__(self, program: Program, costs: Costs):
         self.schedule, self.steps = program.schedule, program.steps
-        self.costs = costs
-        self.bare = not any(s.act != "run" for x in program.steps for s in x)
+        self.costs, self.bare = costs, program == bare(program.schedule)
         self.at = [0] * self.schedule.ranks  # the next step of each rank
         self.clock = [0] * self.schedule.ranks
         self.spans = [[] for _ in self.steps]
         self.done: dict[Step, Rational] = {}
+        self.before = [
+            [self.conditions(rank, step) for step in steps]
+            for rank, steps in enumerate(self.steps)
+        ]
+
+    def conditions(self, rank: int, step: Step) -> list[tuple[Step, int]]:
+        """What must be done before a step, and by which rank."""
+        if step.act == "receive":
+            return []
+        if step.act == "send":
+            return [(Step("run", step.event), rank)]
+        found = []
+        for need in self.schedule.needs(step.event):
+            home = self.schedule.rank(need.stage)
+            if home == rank or self.bare:
+                found.append((Step("run", need), home))
+            else:
+                found.append((Step("receive", need), rank))
+                found.append((Step("send", need), home))
+        return found
 
     def next(self, rank: int) -> Step | None:
         """What a rank does next, if anything."""
@@ -96,43 +115,24 @@ class Posted:
 
     def blocker(self, rank: int) -> int | None:
         """The rank that this one waits for, perhaps itself; or nobody."""
-        step = self.next(rank)
-        if step.act != "run":
-            own = Step("run", step.event)
-            return rank if step.act == "send" and own not in self.done else None
-        for need in self.schedule.needs(step.event):
-            home = self.schedule.rank(need.stage)
-            if home == rank or self.bare:
-                if Step("run", need) not in self.done:
-                    return home
-            elif Step("receive", need) not in self.done:
-                return rank
-            elif Step("send", need) not in self.done:
-                return home
+        for step, whom in self.before[rank][self.at[rank]]:
+            if step not in self.done:
+                return whom
         return None
 
-    def arrival(self, rank: int, need: Event) -> Rational:
-        """When what an event needs is there."""
-        home = self.schedule.rank(need.stage)
-        if home == rank or self.bare:
-            return self.done[Step("run", need)]
-        ends = self.done[Step("send", need)], self.done[Step("receive", need)]
-        return max(ends) + self.costs.message
-
     def go(self, rank: int) -> None:
-        """Do a rank's next step."""
-        step = self.next(rank)
+        """Do a rank's next step; it begins when all it needs is there."""
+        step, start = self.next(rank), self.clock[rank]
         if step.act == "run":
-            self.run(rank, step.event)
+            for need, _ in self.before[rank][self.at[rank]]:
+                late = self.costs.message if need.act != "run" else 0
+                start = max(start, self.done[need] + late)
+            self.clock[rank] = start + self.costs.of(step.event)
+            self.spans[rank].append(
+                Span(step.event, start, self.clock[rank])
+            )
         self.done[step] = self.clock[rank]
         self.at[rank] += 1
-
-    def run(self, rank: int, event: Event) -> None:
-        """An event begins when its rank and all it needs are ready."""
-        ready = [self.arrival(rank, x) for x in self.schedule.needs(event)]
-        start = max([self.clock[rank], *ready])
-        self.clock[rank] = start + self.costs.of(event)
-        self.spans[rank].append(Span(event, start, self.clock[rank]))
 
 
 class Rendezvous(Posted):
@@ -140,21 +140,18 @@ class Rendezvous(Posted):
 
     def blocker(self, rank: int) -> int | None:
         """A message also waits for the rank at its other end."""
-        step = self.next(rank)
-        if step.act == "run" or super().blocker(rank) is not None:
-            return super().blocker(rank)
-        other = self.other(rank, step)
-        return None if self.next(other) == self.met(step) else other
+        whom, step = super().blocker(rank), self.next(rank)
+        if step.act == "run" or whom is not None:
+            return whom
+        other, met = self.other(rank, step)
+        return None if self.next(other) == met else other
 
-    def other(self, rank: int, step: Step) -> int:
-        """The rank at a message's other end."""
-        home = self.schedule.rank(step.event.stage)
-        return self.schedule.heir(step.event) if home == rank else home
-
-    def met(self, step: Step) -> Step:
-        """What the rank at the other end must be doing."""
-        acts = {"send": "receive", "receive": "send"}
-        return Step(acts[step.act], step.event)
+    def other(self, rank: int, step: Step) -> tuple[int, Step]:
+        """The rank at a message's other end, and what it must be doing."""
+        if step.act == "send":
+            heir = self.schedule.heir(step.event)
+            return heir, Step("receive", step.event)
+        return self.schedule.rank(step.event.stage), Step("send", step.event)
 
     def go(self, rank: int) -> None:
         """A message moves two ranks on, at one time."""
@@ -162,11 +159,12 @@ class Rendezvous(Posted):
         if step.act == "run":
             super().go(rank)
             return
-        both = rank, self.other(rank, step)
-        met = max(self.clock[r] for r in both) + self.costs.message
-        self.done[step] = self.done[self.met(step)] = met - self.costs.message
-        for r in both:
-            self.clock[r], self.at[r] = met, self.at[r] + 1
+        other, its = self.other(rank, step)
+        start = max(self.clock[rank], self.clock[other])
+        self.done[step] = self.done[its] = start
+        for r in (rank, other):
+            self.clock[r] = start + self.costs.message
+            self.at[r] += 1
 
 
 def simulate(
@@ -177,13 +175,20 @@ def simulate(
     Raises `ValueError` that names the ranks which wait for each other, and
     what for, if the program hangs.
     """
+    stages = program.schedule.last + 1
+    if costs.stages and len(costs.stages) != stages:
+        raise ValueError(
+            f"stages: got {len(costs.stages)} factors, expected {stages}"
+        )
     machine = messages(program, costs)
     ranks = range(program.schedule.ranks)
     while left := [r for r in ranks if machine.next(r)]:
-        free = [r for r in left if machine.blocker(r) is None]
-        if not free:
+        before = list(machine.at)
+        for rank in left:
+            while machine.next(rank) and machine.blocker(rank) is None:
+                machine.go(rank)
+        if machine.at == before:
             raise ValueError(f"program: {circle(machine, left[0])}")
-        machine.go(free[0])
     return Timeline(tuple(map(tuple, machine.spans)))
 
 
