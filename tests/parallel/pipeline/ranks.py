@@ -102,6 +102,11 @@ def timed(schedules):
     return found
 
 
+def peaks(schedules):
+    """The most stages that this rank held, of each schedule."""
+    return [one_step(s, max(4, s.last + 1))[3] for s in schedules]
+
+
 class Wide(torch.nn.Module):
     """A stage whose messages are as large as one likes."""
 

@@ -22,7 +22,10 @@ def alone(m, steps, accumulate):
         adam.zero_grad()
         tiny.backward(
             model,
-            [tiny.batches(m, accumulate * step + i) for i in range(accumulate)],
+            [
+                tiny.batches(m, accumulate * step + i)
+                for i in range(accumulate)
+            ],
         )
         norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
         for p in model.parameters():

@@ -15,7 +15,6 @@ from llmnotes.parallel.pipeline import (
     program,
     simulate,
     traffic,
-    zero_bubble,
 )
 from tests.parallel.pipeline import ranks, tiny
 
@@ -37,9 +36,7 @@ def all_of(p):
 def found(request, processes):
     """What p ranks found, for each schedule: a list over ranks."""
     schedules = all_of(request.param)
-    of_ranks = run(
-        ranks.steps, request.param, schedules, processes=processes
-    )
+    of_ranks = run(ranks.steps, request.param, schedules, processes=processes)
     return list(zip(schedules, zip(*of_ranks, strict=True), strict=True))
 
 
@@ -103,7 +100,9 @@ def test_a_real_run_has_the_simulators_times(on, p):
 def test_nothing_hangs_with_messages_of_a_megabyte(on, p, kind):
     schedules = [s for m in (1, 5) for s in tiny.schedules(p, m)]
     got = on(p, ranks.megabytes, schedules, kind)
-    for schedule, losses in zip(schedules, zip(*got, strict=True), strict=True):
+    for schedule, losses in zip(
+        schedules, zip(*got, strict=True), strict=True
+    ):
         stages = schedule.last + 1
         expected = schedule.micro_batches * 1.5**stages
         assert sum(losses) == pytest.approx(expected, rel=1e-5)

@@ -26,7 +26,9 @@ NUMBERS = 1, 3, 8
 
 def test_by_hand_two_ranks_and_two_micro_batches():
     made = simulate(program(one_f_one_b(2, 2)))
-    assert [[(str(s.event), s.start, s.end) for s in x] for x in made.spans] == [
+    assert [
+        [(str(s.event), s.start, s.end) for s in x] for x in made.spans
+    ] == [
         [("0F0", 0, 1), ("0F1", 1, 2), ("0B0", 4, 6), ("0B1", 7, 9)],
         [("1F0", 1, 2), ("1B0", 2, 4), ("1F1", 4, 5), ("1B1", 5, 7)],
     ]

@@ -18,6 +18,7 @@ from llmnotes.parallel.pipeline.orders import (
     one_f_one_b,
     zero_bubble,
 )
+from llmnotes.parallel.pipeline.runner import IGNORED, Runner, summed_loss
 from llmnotes.parallel.pipeline.simulator import (
     Costs,
     Posted,
@@ -27,4 +28,3 @@ from llmnotes.parallel.pipeline.simulator import (
     simulate,
 )
 from llmnotes.parallel.pipeline.steps import Program, Step
-from llmnotes.parallel.pipeline.runner import IGNORED, Runner, summed_loss

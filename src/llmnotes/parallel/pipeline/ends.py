@@ -56,10 +56,10 @@ def clip(
         raise ValueError(f"limit: got {limit}, expected a number above 0")
     found = [p for p in parameters if p.grad is not None]
     others = {id(p) for p in copies}
-    squares = [
-        p.grad.double().square().sum() for p in found if id(p) not in others
-    ]
-    norm = torch.stack(squares).sum().reshape(1)
+    norm = torch.zeros(1, dtype=torch.float64, device=found[0].device)
+    for p in found:
+        if id(p) not in others:
+            norm += p.grad.double().square().sum()
     dist.all_reduce(norm)
     norm = norm.sqrt()[0]
     for p in found:

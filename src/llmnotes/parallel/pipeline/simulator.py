@@ -128,9 +128,7 @@ class Posted:
                 late = self.costs.message if need.act != "run" else 0
                 start = max(start, self.done[need] + late)
             self.clock[rank] = start + self.costs.of(step.event)
-            self.spans[rank].append(
-                Span(step.event, start, self.clock[rank])
-            )
+            self.spans[rank].append(Span(step.event, start, self.clock[rank]))
         self.done[step] = self.clock[rank]
         self.at[rank] += 1
 

@@ -1,7 +1,7 @@
 """Steps: what a rank does one after the other, messages included.
 
-    run, send, receive = the three acts of a step
-    message            = what an event makes and another rank waits for
+run, send, receive = the three acts of a step
+message            = what an event makes and another rank waits for
 """
 
 from dataclasses import dataclass
