@@ -27,6 +27,7 @@ LOADED = [
     "llmnotes.parallel.data_parallel",
     "llmnotes.parallel.zero",
     "tests.parallel.zero.ranks",
+    "llmnotes.parallel.pipeline",
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
     "tests.parallel.data_parallel.traps",
