@@ -9,9 +9,9 @@ from llmnotes.transformer.gpt import GPT, GPTConfig
 VOCAB, LENGTH = 31, 13
 
 
-def gpt(dropout=0.0, layers=3, seed=0):
+def gpt(dropout=0.0, layers=2, seed=0):
     torch.manual_seed(seed)
-    return GPT(GPTConfig(VOCAB, LENGTH, 24, layers, 4, dropout=dropout))
+    return GPT(GPTConfig(VOCAB, LENGTH, 20, layers, 2, dropout=dropout))
 
 
 def ids(batch=3, length=LENGTH - 2, seed=1):

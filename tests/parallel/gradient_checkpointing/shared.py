@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
@@ -18,7 +19,10 @@ def gradients(batch, unused):
     model = cases.gpt(layers=2)
     each(model.transformer.h)
     whole = DistributedDataParallel(model, find_unused_parameters=unused)
-    rank, ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    rank, ranks = (
+        dist.get_rank(),
+        torch.distributed.get_world_size(),
+    )
     text = batch.tensor_split(ranks)[rank]
     for _ in range(3):  # DDP settles its buckets in the first two
         model.zero_grad()
@@ -40,17 +44,18 @@ class Twice(nn.Module):
         return self.again(self.layer, self.again(self.layer, x))
 
 
-def twice(kind):
+def twice(kind, unused=False):
     """The gradient of a weight in two regions, or what DDP says of it."""
     again = {
         "ours": checkpoint,
         "reentrant": partial(torch_checkpoint, use_reentrant=True),
     }[kind]
     model = Twice(again)
-    whole = DistributedDataParallel(model)
-    x = torch.ones(2, 3, requires_grad=True)
+    whole = DistributedDataParallel(model, find_unused_parameters=unused)
+    rank = dist.get_rank()
+    x = torch.full((2, 3), 1.0 + rank, requires_grad=True)
     try:
-        whole(x).sum().backward()
+        whole(x).square().sum().backward()
     except RuntimeError as error:
         return str(error)
     return model.layer.weight.grad

@@ -21,13 +21,27 @@ def test_ddp_with_tied_weights_equals_one_process(processes, unused):
         assert size <= reduced <= size + unused * len(grads)
 
 
-def test_a_weight_in_two_regions_is_reduced_once(processes):
+def expected():
+    """The mean of what two ranks find, by one process."""
     plain = shared.Twice(lambda layer, x: layer(x))
-    plain(torch.ones(2, 3)).sum().backward()
-    for found in run(shared.twice, 2, "ours", processes=processes):
-        torch.testing.assert_close(found, plain.layer.weight.grad)
+    for rank in range(2):
+        x = torch.full((2, 3), 1.0 + rank)
+        plain(x).square().sum().backward()
+    return plain.layer.weight.grad / 2
 
 
-def test_the_trap_of_torchs_reentrant_variant(processes):
-    for found in run(shared.twice, 2, "reentrant", processes=processes):
+@pytest.mark.parametrize("unused", [False, True])
+def test_a_weight_in_two_regions_is_reduced_once(processes, unused):
+    args = shared.twice, 2, "ours", unused
+    for found in run(*args, processes=processes):
+        torch.testing.assert_close(found, expected())
+
+
+def test_torchs_reentrant_variant_leaves_ranks_apart_or_complains(processes):
+    args = shared.twice, 2, "reentrant"
+    first, second = run(*args, False, processes=processes)
+    for found in first, second:  # no error
+        assert not torch.allclose(found, expected())
+    assert not torch.allclose(first, second)
+    for found in run(*args, True, processes=processes):
         assert "Expected to mark a variable ready only once" in found

@@ -76,7 +76,9 @@ def test_segments_that_grow_shorter_are_better():
     for layers in (16, 100):
         sizes = tapered(layers)
         assert sum(sizes) == layers
-        assert peak(sizes) == math.ceil((math.sqrt(8 * layers + 1) - 1) / 2) + 1
+        assert (
+            peak(sizes) == math.ceil((math.sqrt(8 * layers + 1) - 1) / 2) + 1
+        )
         assert lived(sizes) == peak(sizes)
 
 

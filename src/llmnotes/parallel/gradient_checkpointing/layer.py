@@ -62,7 +62,7 @@ class Layer(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch length hidden"]
     ) -> Float[Tensor, "batch length hidden"]:
-        """x + attention, then + MLP."""
+        """Add attention to x, then the MLP."""
         x = x + self.drop(self.attend(self.norm_1(x)))
         return x + self.drop(self.down(F.gelu(self.up(self.norm_2(x)))))
 

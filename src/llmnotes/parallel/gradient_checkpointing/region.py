@@ -208,8 +208,8 @@ def ask(
 def fingerprint(x: Tensor) -> tuple:
     """Numbers that differ if anything in a tensor does, almost surely."""
     bits = x.detach().contiguous().flatten().view(torch.uint8).long()
-    place = torch.arange(1, len(bits) + 1, device=x.device)
-    return bits.sum().item(), (bits * (place * 2654435761 % 2**31)).sum().item()
+    place = torch.arange(1, len(bits) + 1, device=x.device) * 2654435761
+    return bits.sum().item(), (bits * (place % 2**31)).sum().item()
 
 
 def said(looks: list[tuple]) -> str:

@@ -61,20 +61,22 @@ def timeline(sizes: Sequence[int]) -> list[tuple[str, int, set[int]]]:
     Each moment is (forward, again or backward; the layer; numbers of the
     tensors that live), where layer i reads tensor i and makes tensor i + 1.
     """
-    starts = [sum(sizes[:j]) for j in range(len(sizes))]
-    ends = [start + size for start, size in zip(starts, sizes, strict=True)]
     moments = []
-    for j, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        last = end == ends[-1]
-        for i in range(start, end):
-            made = range(start if last else i, i + 2)
-            moments.append(("forward", i, {*starts[: j + 1], *made}))
-    for j, (start, end) in reversed([*enumerate(zip(starts, ends))]):
-        kept = set(starts[: j + 1])
-        for i in range(start, end) if end < ends[-1] else ():
-            moments.append(("again", i, kept | {*range(start, i + 2)}))
-        for i in reversed(range(start, end)):
-            moments.append(("backward", i, kept | {*range(start, i + 2)}))
+    starts = [sum(sizes[:j]) for j in range(len(sizes))]
+    parts = [range(a, a + n) for a, n in zip(starts, sizes, strict=True)]
+    last = parts[-1]
+
+    def run(kind, part, kept, layers):
+        for i in layers:
+            start = i if kind == "forward" and part is not last else part[0]
+            moments.append((kind, i, {*kept, *range(start, i + 2)}))
+
+    for j, part in enumerate(parts):
+        run("forward", part, starts[: j + 1], part)
+    for j, part in reversed([*enumerate(parts)]):
+        kept = starts[: j + 1]
+        run("again", part, kept, () if part is last else part)
+        run("backward", part, kept, reversed(part))
     return moments
 
 
@@ -111,9 +113,7 @@ class Checkpointed(nn.Sequential):
         return nn.Sequential(*found) if isinstance(which, slice) else found
 
 
-def checkpointed(
-    layers: Iterable[nn.Module], segments: int
-) -> "Checkpointed":
+def checkpointed(layers: Iterable[nn.Module], segments: int) -> "Checkpointed":
     """A stack in so many segments of about equal size.
 
     Raises `ValueError` for more segments than layers, or less than one.
