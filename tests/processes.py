@@ -26,6 +26,7 @@ LOADED = [
     "llmnotes.parallel.data_parallel",
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
+    "tests.parallel.checkpointing.ranked",
     "llmnotes.transformer.training_step.fused_recipe",
     "llmnotes.transformer.pretraining.muon",
 ]
