@@ -25,7 +25,7 @@ from llmnotes.parallel.checkpointing import (
 SEED, LETTERS, BACK, HIDDEN = 0, 64, 6, 24
 EXAMPLES, BATCH, PIECES, DROP = 130, 24, 12, 0.2  # of an epoch, of a step
 STEPS, EVERY, WARMUP = 9, 3, 5
-BLOCK = 256
+BLOCK = 2**13
 
 
 class Guess(nn.Module):
