@@ -20,6 +20,7 @@ from llmnotes.parallel.checkpointing import (
     rows,
     whole,
 )
+from llmnotes.parallel.data_parallel import ring_all_reduce
 from tests.parallel.checkpointing import small
 from tests.parallel.checkpointing.small import place
 
@@ -237,7 +238,7 @@ def blind(folder):
     return where.newest(), facts
 
 
-def flipped(folder):
+def flipped():
     """Rank 1's memory has turned over a bit; who is named?"""
     rank, _ = place()
     meeting, x = Meeting("replicas"), tensors()
@@ -367,3 +368,37 @@ def fsdp_cuts_like_rows():
 def go_on(folders):
     """Finish the runs in these folders; each one's state at the end."""
     return [small.go(folder)[2] for folder in folders]
+
+
+def rows_of_ranks(count=12, numbers=501):
+    """The same rows on all ranks."""
+    draw = torch.Generator().manual_seed(5)
+    return torch.randn(count, numbers, generator=draw)
+
+
+def mine(rows):
+    """This rank's share of them."""
+    rank, ranks = place()
+    low, high = (len(rows) * r // ranks for r in (rank, rank + 1))
+    return rows[low:high]
+
+
+def ring_and_gloo():
+    """A ring of real ranks beside the order that is said to be its own."""
+    rank, ranks = place()
+    rows = rows_of_ranks(ranks)
+    x = rows[rank].clone()
+    ring_all_reduce(x)
+    return x.tolist(), ck.around_a_ring(rows).tolist()
+
+
+def in_order():
+    """All rows summed in one order."""
+    return ck.sum_in_order(mine(rows_of_ranks())).tolist()
+
+
+def all_reduced():
+    """Each rank sums its own, then all-reduce."""
+    x = mine(rows_of_ranks()).sum(0)
+    dist.all_reduce(x)
+    return x.tolist()

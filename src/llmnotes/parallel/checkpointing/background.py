@@ -40,8 +40,15 @@ class Background:
         self.wait()
         held = self.snapshot(parts)
         self.running = self.writer.submit(
-            self.checkpoints.save, step, held, deepcopy(facts)
+            self.write, step, held, deepcopy(facts)
         )
+
+    def write(self, step: int, held: list[Part], facts: dict | None) -> Path:
+        """What the thread does; the copies go as soon as it is done."""
+        try:
+            return self.checkpoints.save(step, held, facts)
+        finally:
+            held.clear()
 
     def snapshot(self, parts: list[Part]) -> list[Part]:
         """Copies on the CPU that no optimizer knows."""

@@ -42,11 +42,11 @@ def pairwise(
 def around_a_ring(
     rows: Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, " numbers"]:
-    """As rings sum: the numbers in N parts, each from another rank on."""
+    """As rings sum: the numbers in N parts, part i from row i + 1 on."""
     parts = zip(*(row.tensor_split(len(rows)) for row in rows), strict=True)
     return torch.cat([
-        reduce(torch.add, [*part[first:], *part[:first]])
-        for first, part in enumerate(parts)
+        reduce(torch.add, [*part[i:], *part[:i]])
+        for i, part in enumerate(parts, start=1)
     ])  # fmt: skip
 
 
