@@ -31,6 +31,7 @@ LOADED = [
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
     "tests.parallel.data_parallel.traps",
+    "tests.parallel.checkpointing.ranked",
     "llmnotes.transformer.training_step.fused_recipe",
     "tests.parallel.tensor_parallel.split",
     "llmnotes.transformer.pretraining.muon",
