@@ -21,6 +21,7 @@ from llmnotes import corpora
 from llmnotes.options import (
     DRAW,
     FINETUNE,
+    PLAN,
     QUANTIZE,
     SAMPLE,
     TEXT,
@@ -54,6 +55,8 @@ EXAMPLES = """examples:
   llmnotes draw latents "a small red circle over a large blue square" \\
     --out two.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
+  llmnotes plan --model llama-3-8b --gpus 8 --batch 64 --length 8192
+  torchrun --nproc-per-node 2 -m llmnotes train gpt --out run
 """
 
 
@@ -91,6 +94,8 @@ def parser() -> Parser:
          "Draw what a caption says, and let a program check it.", DRAW),
         ("quantize", run_quantize,
          "Write a trained model in few bits, in one file.", QUANTIZE),
+        ("plan", run_plan,
+         "Say what training a large model would take, by formula.", PLAN),
         ("tokenize", run_tokenize,
          "Show the pieces of a text and their ids.", TOKENIZE),
         ("data", run_data, "Show or fetch what to train on.", {}),
@@ -216,6 +221,13 @@ def run_quantize(options: argparse.Namespace) -> None:
     from llmnotes import commands  # not above: it imports torch
 
     commands.quantize(options)
+
+
+def run_plan(options: argparse.Namespace) -> None:
+    """`llmnotes plan`."""
+    from llmnotes import plan_table  # not above: it imports torch
+
+    plan_table.show(options)
 
 
 def run_tokenize(options: argparse.Namespace) -> None:
