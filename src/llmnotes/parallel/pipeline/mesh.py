@@ -69,7 +69,7 @@ class Mesh:
         return list(found.values())
 
     def join(self) -> dict[str, dist.ProcessGroup]:
-        """This rank's group of each kind.
+        """Return this rank's group of each kind.
 
         All ranks make all groups, in one order, also those that they are not
         in: else they wait for each other for ever.
