@@ -19,6 +19,7 @@ from llmnotes.parallel.pipeline.orders import (
     zero_bubble,
 )
 from llmnotes.parallel.pipeline.runner import IGNORED, Runner, summed_loss
+from llmnotes.parallel.pipeline.together import step
 from llmnotes.parallel.pipeline.simulator import (
     Costs,
     Posted,
