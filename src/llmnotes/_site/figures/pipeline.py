@@ -23,9 +23,8 @@ LONG = {"F": 1, "B": 2, "I": 1, "W": 1}  # units of an event
 COLOURS = {"F": QUERY, "B": KEY, "I": KEY, "W": VALUE}
 WORDS = {
     "F": "forward",
-    "B": "backward",
-    "I": "backward, inputs",
-    "W": "backward, weights",
+    "B": "backward; in ZB-H1 for inputs only",
+    "W": "backward for weights",
 }
 LEFT, ROW, PANEL = 14, 17, 104  # px
 RANKS = 4
@@ -37,7 +36,7 @@ def schedules(page) -> Drawing:
         name: list(group)
         for name, group in groupby(rows(page, RESULT), lambda r: r["schedule"])
     }
-    pens = Pen(656, 4 * PANEL + 24), Pen(343, 4 * PANEL + 46)
+    pens = Pen(656, 4 * PANEL + 24), Pen(343, 4 * PANEL + 64)
     for pen in pens:
         for i, (name, ranks) in enumerate(found.items()):
             _panel(pen, page, i * PANEL, name, ranks)
@@ -87,8 +86,8 @@ def _legend(pen, y) -> None:
     """Which colour is what."""
     wide = pen.width > 400
     for i, (kind, words) in enumerate(WORDS.items()):
-        x = LEFT + (i * 160 if wide else i % 2 * 165)
-        at = y if wide else y + 20 * (i // 2)
+        x = LEFT + ((0, 100, 360)[i] if wide else 0)
+        at = y if wide else y + 20 * i
         pen.put(
             "rect", f"box thin {COLOURS[kind]} tint", x=x, y=at,
             width=14, height=12, rx=1,

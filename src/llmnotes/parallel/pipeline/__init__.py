@@ -19,7 +19,6 @@ from llmnotes.parallel.pipeline.orders import (
     zero_bubble,
 )
 from llmnotes.parallel.pipeline.runner import IGNORED, Runner, summed_loss
-from llmnotes.parallel.pipeline.together import step
 from llmnotes.parallel.pipeline.simulator import (
     Costs,
     Posted,
@@ -29,3 +28,4 @@ from llmnotes.parallel.pipeline.simulator import (
     simulate,
 )
 from llmnotes.parallel.pipeline.steps import Program, Step
+from llmnotes.parallel.pipeline.together import step
