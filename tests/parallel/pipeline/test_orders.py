@@ -101,6 +101,34 @@ def test_pytorchs_own_list_of_1f1b_lacks_a_forward(four_of):
     assert theirs(order) == "3F1 3B0 3F2 3B1 3F3 3B2 3F4 3B3".split()
 
 
+@pytest.mark.parametrize("four_of", [4], indirect=True)
+def test_what_pytorch_refuses_runs_here(four_of):
+    device, linear = torch.device("cpu"), torch.nn.Linear(1, 1)
+    stage = pipelining.PipelineStage(linear, 0, 4, device)
+    message = r"\(1\) must be greater than or equal to .* stages \(4\)"
+    with pytest.raises(ValueError, match=message):
+        pipelining.Schedule1F1B(stage, 1, loss_fn=torch.sub)
+    stages = [pipelining.PipelineStage(linear, i, 8, device) for i in (0, 4)]
+    message = r"multiple of the number of rounds \(2\), but got 9"
+    with pytest.raises(ValueError, match=message):
+        pipelining.ScheduleInterleaved1F1B(stages, 9, loss_fn=torch.sub)
+    for schedule in (one_f_one_b(4, 1), interleaved(4, 9, 2)):
+        program(schedule)
+
+
+@pytest.mark.parametrize("four_of", [4], indirect=True)
+def test_pytorchs_interleaved_with_one_stage_holds_more(four_of):
+    stage = pipelining.PipelineStage(
+        torch.nn.Linear(1, 1), 0, 4, torch.device("cpu")
+    )
+    made = pipelining.ScheduleInterleaved1F1B([stage], 4, loss_fn=torch.sub)
+    peaks = []
+    for rank, order in sorted(made.pipeline_order.items()):
+        kinds = [x.lstrip("0123456789")[0] for x in theirs(order)]
+        peaks.append(peak(tuple(Event(kind, rank, 0) for kind in kinds)))
+    assert peaks == [4, 4, 3, 1]
+
+
 @pytest.mark.parametrize("p", range(1, 6))
 @pytest.mark.parametrize("m", [1, 2, 5, 8])
 def test_peaks_are_those_of_the_formula(p, m):

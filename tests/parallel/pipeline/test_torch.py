@@ -20,3 +20,8 @@ def test_loss_and_gradients_equal_pytorchs(on, kind, chunks, m):
         assert set(mine) == set(theirs)
         for name, value in mine.items():
             np.testing.assert_allclose(value, theirs[name], rtol=0, atol=1e-16)
+
+
+def test_pytorch_divides_gradients_again_at_every_step(on):
+    for ratio in on(2, ranks.twice_by_torch, 4):
+        assert ratio == pytest.approx(1.25)

@@ -28,3 +28,4 @@ from llmnotes.parallel.pipeline.simulator import (
     simulate,
 )
 from llmnotes.parallel.pipeline.steps import Program, Step
+from llmnotes.parallel.pipeline.together import step
