@@ -82,6 +82,7 @@ DIAGRAMS = {
     "pipeline:schedules": "parallel/pipeline.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
+    "which_parallelism:mesh": "which_parallelism.md",
     "data_parallel:step": "parallel/data_parallel.md",
     "data_parallel:ring": "parallel/data_parallel.md",
     "zero:stages": "parallel/zero.md",
