@@ -12,6 +12,8 @@ import pytest
 
 # What a child would wait for: libraries, and the modules under test.
 LOADED = [
+    "tests.ranked_runs",
+    "tests.parallel.pipeline.three_ranks",
     "torch",
     "torch._dynamo",
     "torch.distributed._functional_collectives",
@@ -26,9 +28,11 @@ LOADED = [
     "llmnotes.parallel.data_parallel",
     "llmnotes.parallel.zero",
     "tests.parallel.zero.ranks",
+    "llmnotes.parallel.pipeline",
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
     "tests.parallel.data_parallel.traps",
+    "tests.parallel.checkpointing.ranked",
     "llmnotes.transformer.training_step.fused_recipe",
     "tests.parallel.tensor_parallel.split",
     "llmnotes.transformer.pretraining.muon",

@@ -11,6 +11,7 @@ import codecs
 import hashlib
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -46,6 +47,8 @@ def train_model(
     from llmnotes import ranked  # and here, for torchrun is rare
     from llmnotes.parallel.data_parallel import join
 
+    if os.environ.get("RANK") != "0":
+        warnings.simplefilter("ignore")  # rank 0 says the same
     with join() as place:
         train_on(place, options, config, text, ranked.train)
 

@@ -22,7 +22,7 @@ from llmnotes.parallel.data_parallel import agree, seed_masks, share, weight
 from llmnotes.parallel.zero import ShardedOptimizer
 from llmnotes.progress import Meter
 from llmnotes.run import History, Run, as_json
-from llmnotes.stopping import hold, stop_on_ctrl_c
+from llmnotes.stopping import Stopped, hold, stop_on_ctrl_c
 from llmnotes.task import Task, a_loss, weighed
 from llmnotes.train import (
     LanguageModelling,
@@ -83,6 +83,11 @@ class RankedRun(Run):
             finally:
                 self.optimizer = sharded
         dist.barrier()
+
+    def stopped(self) -> Stopped:
+        """Save, and return what to raise."""
+        self.save()
+        return Stopped(f"stopped after step {self.step}, saved in {self.home}")
 
     def whole(self) -> torch.optim.Optimizer:
         """AdamW with all moments; every rank takes part."""

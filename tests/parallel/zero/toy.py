@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from llmnotes.train import adamw
 from llmnotes.train_config import TrainConfig
+from llmnotes.transformer.gpt import GPT, GPTConfig
 
 VOCAB, WIDTH, INNER, LENGTH, BATCH = 7, 5, 3, 4, 9
 CONFIG = TrainConfig(
@@ -58,6 +59,18 @@ def toy(dtype=torch.float64):
     """The same toy everywhere."""
     torch.manual_seed(3)
     return Toy().to(dtype)
+
+
+def gpt():
+    """A small GPT, its head tied to its embedding."""
+    torch.manual_seed(4)
+    return GPT(GPTConfig(11, 5, 6, n_layer=2, n_head=3)).double()
+
+
+def gpt_ids():
+    """Two texts of six tokens."""
+    draw = torch.Generator().manual_seed(1)
+    return torch.randint(11, (2, 6), generator=draw)
 
 
 def make(model):

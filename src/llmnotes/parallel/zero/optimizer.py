@@ -206,12 +206,16 @@ class ShardedOptimizer:
         self.sum_up()
         used = self.used_anywhere()
         for name, (unit, piece, part) in self.pieces.items():
-            grad = unit.gradient[piece.shard].to(part.dtype)
-            part.grad = grad if name in used else None
+            if name in used:
+                part.grad = self.bring(unit.gradient[piece.shard], part)
         self.optimizer.step()
         for _, _, part in self.pieces.values():
             part.grad = None
         self.share()
+
+    def bring(self, gradient: Tensor, part: Tensor) -> Tensor:
+        """A piece's gradient as the optimizer wants it."""
+        return gradient.to(part.dtype)
 
     def used_anywhere(self) -> set[str]:
         """Weights that had a gradient on some rank: the others stay."""
@@ -221,7 +225,9 @@ class ShardedOptimizer:
             dtype=torch.uint8, device=self.units[0].device,
         )  # fmt: skip
         dist.all_reduce(flags, op=dist.ReduceOp.MAX)
-        return {n for n, flag in zip(names, flags.tolist(), strict=True) if flag}
+        return {
+            n for n, flag in zip(names, flags.tolist(), strict=True) if flag
+        }
 
     def share(self) -> None:
         """Give all ranks the weights that this one has moved."""
@@ -232,7 +238,7 @@ class ShardedOptimizer:
     def narrow(self, unit: Unit) -> None:
         """Round the master copy to the weights' own bits, if there is one."""
         if unit.master is not unit.own:
-            unit.own.copy_(unit.master)
+            unit.own.copy_(unit.master.to(unit.own.dtype))
 
     def gathered(self) -> dict[str, dict[str, Any]]:
         """The optimizer's whole state: {weight: {moment: tensor}}.

@@ -67,7 +67,7 @@ class ShardedParameters(ShardedGradients):
         unit.master = wide(unit.own)
 
     def keep(self, unit: Unit) -> None:
-        """This rank's shard, in memory of its own."""
+        """Keep this rank's shard, in memory of its own."""
         whole = unit.new(unit.padded)
         for name, view in unit.views(whole).items():
             view.copy_(unit.weights[name].detach())
