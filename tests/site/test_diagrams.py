@@ -82,6 +82,7 @@ DIAGRAMS = {
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "tensor_parallel:mlp": "parallel/tensor_parallel.md",
     "pipeline:schedules": "parallel/pipeline.md",
+    "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",
