@@ -25,14 +25,14 @@ from torch import Tensor
 def one_after_another(
     rows: Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, " numbers"]:
-    """((x₀ + x₁) + x₂) + …"""
+    """Sum as ((x₀ + x₁) + x₂) + … does."""
     return reduce(torch.add, rows)
 
 
 def pairwise(
     rows: Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, " numbers"]:
-    """(x₀ + x₁) + (x₂ + x₃) …: a tree."""
+    """Sum as the tree (x₀ + x₁) + (x₂ + x₃) … does."""
     while len(rows) > 1:
         even = len(rows) // 2 * 2
         rows = torch.cat([rows[0:even:2] + rows[1:even:2], rows[even:]])
