@@ -87,8 +87,8 @@ def bench_what_is_left_out(record, tmp_path, monkeypatch):
         "left_out",
         kind="trained",
         seeds=SEEDS,
-        spread={"first": 0, "change": None, "lowest": None,
-                "highest": None, "again": 0},
+        spread={"first": 0.5, "change": None, "lowest": None,
+                "highest": None, "again": 0.5},
         example=NO_RANKING + "one run, stopped and resumed in six ways.",
         title="A run of 90 steps, stopped after 60 and resumed without",
         prediction="The loss jumps by a tenth or more for each state that is "
@@ -227,7 +227,7 @@ def bench_causes(record, processes):
         "causes",
         kind="trained",
         seeds=SEEDS[:1],
-        spread={"numbers": 0, "different": None, "largest": None},
+        spread={"numbers": 0.5, "different": None, "largest": None},
         example=NO_RANKING + "causes, one at a time.",
         title="Twice the same computation in float32, but for one thing",
         prediction="All change bits but those that are repeated as they "
