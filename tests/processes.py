@@ -12,6 +12,8 @@ import pytest
 
 # What a child would wait for: libraries, and the modules under test.
 LOADED = [
+    "tests.ranked_runs",
+    "tests.parallel.pipeline.three_ranks",
     "torch",
     "torch._dynamo",
     "torch.distributed._functional_collectives",
@@ -24,10 +26,15 @@ LOADED = [
     "llmnotes.train",
     "llmnotes.models.moe.ranks",
     "llmnotes.parallel.data_parallel",
+    "llmnotes.parallel.zero",
+    "tests.parallel.zero.ranks",
+    "llmnotes.parallel.pipeline",
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
+    "tests.parallel.data_parallel.traps",
     "tests.parallel.checkpointing.ranked",
     "llmnotes.transformer.training_step.fused_recipe",
+    "tests.parallel.tensor_parallel.split",
     "llmnotes.transformer.pretraining.muon",
 ]
 

@@ -21,6 +21,7 @@ from llmnotes import corpora
 from llmnotes.options import (
     DRAW,
     FINETUNE,
+    PLAN,
     QUANTIZE,
     SAMPLE,
     TEXT,
@@ -54,6 +55,8 @@ EXAMPLES = """examples:
   llmnotes draw latents "a small red circle over a large blue square" \\
     --out two.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
+  llmnotes plan --model llama-3-8b --gpus 8 --batch 64 --length 8192
+  torchrun --nproc-per-node 2 -m llmnotes train gpt --out run
 """
 
 
@@ -91,6 +94,8 @@ def parser() -> Parser:
          "Draw what a caption says, and let a program check it.", DRAW),
         ("quantize", run_quantize,
          "Write a trained model in few bits, in one file.", QUANTIZE),
+        ("plan", run_plan,
+         "Say what training a large model would take, by formula.", PLAN),
         ("tokenize", run_tokenize,
          "Show the pieces of a text and their ids.", TOKENIZE),
         ("data", run_data, "Show or fetch what to train on.", {}),
@@ -218,6 +223,13 @@ def run_quantize(options: argparse.Namespace) -> None:
     commands.quantize(options)
 
 
+def run_plan(options: argparse.Namespace) -> None:
+    """`llmnotes plan`."""
+    from llmnotes import plan_table  # not above: it imports torch
+
+    plan_table.show(options)
+
+
 def run_tokenize(options: argparse.Namespace) -> None:
     """`llmnotes tokenize`."""
     if not Path(options.tokenizer).exists():
@@ -312,8 +324,18 @@ def goodbye(stop, options: argparse.Namespace, arguments: list[str]) -> str:
     said = getattr(stop, "saved", "stopped")
     if "out" not in options or not saved(options.out):
         return said
+    if os.environ.get("RANK", "0") != "0":
+        return said  # rank 0 of torchrun says the rest
     resume = [a for a in arguments if a != "--resume"] + ["--resume"]
-    return f"{said}; go on with: llmnotes {shlex.join(resume)}"
+    return f"{said}; go on with: {command()} {shlex.join(resume)}"
+
+
+def command() -> str:
+    """How this program was started."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return "llmnotes"
+    here = os.environ["LOCAL_WORLD_SIZE"]
+    return f"torchrun --nproc-per-node {here} -m llmnotes"
 
 
 def warn(message: Warning, *place) -> None:

@@ -9,7 +9,9 @@ about = the model's name, its shape, and its characters or the digest of its
 import argparse
 import codecs
 import hashlib
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -39,7 +41,21 @@ def device() -> torch.device:
 def train_model(
     options: argparse.Namespace, config: TrainConfig, text: str
 ) -> None:
-    """`llmnotes train`."""
+    """`llmnotes train`; under torchrun, on all its ranks together."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return train_on(device(), options, config, text, train)
+    from llmnotes import ranked  # and here, for torchrun is rare
+    from llmnotes.parallel.data_parallel import join
+
+    if os.environ.get("RANK") != "0":
+        warnings.simplefilter("ignore")  # rank 0 says the same
+    with join() as place:
+        train_on(place, options, config, text, ranked.train)
+
+
+def train_on(place: torch.device, options, config, text, train) -> None:
+    """Train on a device; of several processes the first one writes."""
+    first = os.environ.get("RANK", "0") == "0"
     torch.set_num_threads(options.threads)
     entry = presets.MODELS[options.model]
     vocabulary = vocabulary_for(options, text)
@@ -50,11 +66,11 @@ def train_model(
     if options.resume and checkpoint.steps(options.out):
         check_same(options.out, about)
     parts = pieces(options.data, vocabulary.encode(text), config.block)
-    if isinstance(vocabulary, Pieces):
+    if isinstance(vocabulary, Pieces) and first:
         vocabulary.tokenizer.save(options.out)
     torch.manual_seed(config.seed)
     history = train(
-        model_for(entry, config)(shape).to(device()),
+        model_for(entry, config)(shape).to(place),
         *parts,
         config,
         task=resolve_name(entry.task),
@@ -62,10 +78,11 @@ def train_model(
         resume=options.resume,
         about=about,
     )
-    print(
-        f"final validation loss {history.final_loss:.4f}, checkpoint "
-        f"{checkpoint.latest(options.out)}"
-    )
+    if first:
+        print(
+            f"final validation loss {history.final_loss:.4f}, checkpoint "
+            f"{checkpoint.latest(options.out)}"
+        )
 
 
 class Pieces:

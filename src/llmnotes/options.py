@@ -5,6 +5,7 @@ number = a reader of numbers within bounds, whose complaint takes one line
 
 import argparse
 import math
+import re
 from collections import ChainMap
 
 from llmnotes.presets import MODELS, PICTURES
@@ -38,6 +39,16 @@ def learned(text: str) -> int:
             f"got {text}, expected bpe:N with N pieces, {BYTES} or more"
         )
     return int(count)
+
+
+def room(text: str) -> float:
+    """Bytes of `80GB` or `80GiB`."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(GB|GiB)", text)
+    if not found or not float(found[1]):
+        raise argparse.ArgumentTypeError(
+            f"got {text}, expected a size such as 80GB or 80GiB"
+        )
+    return float(found[1]) * (1e9 if found[2] == "GB" else 2**30)
 
 
 BYTES = 256  # which are pieces from the start
@@ -258,3 +269,27 @@ DRAW = {
         "%(default)s",
     },
 }
+PLANNED = (  # in `llmnotes.plan`, which imports torch
+    "gpt-2", "gpt-2-xl", "gpt-3", "llama-2-7b", "llama-2-70b", "llama-3-8b",
+    "llama-3-70b", "llama-3.1-405b", "mistral-7b",
+)  # fmt: skip
+PLAN = {
+    "--model": {"choices": PLANNED, "required": True, "help": "whose size"},
+    "--gpus": {"type": SOME, "metavar": "N", "required": True,
+               "help": "how many there are"},
+    "--memory": {"type": room, "metavar": "SIZE", "default": 80e9,
+                 "help": "of each, such as 80GB; default 80GB"},
+    "--batch": {"type": SOME, "metavar": "N", "required": True,
+                "help": "sequences of a step, on all GPUs together"},
+    "--length": {"type": SOME, "metavar": "N", "required": True,
+                 "help": "tokens of a sequence"},
+    "--peak": {"type": number(float, 0.001), "metavar": "X",
+               "default": 989.0,
+               "help": "TFLOP/s of a GPU; default 989, an H100 in 16 bits"},
+    "--mfu": {"type": number(float, 0.001, 1), "metavar": "X",
+              "default": 0.4,
+              "help": "share of these that is used, without waiting for "
+              "other stages; default 0.4, an assumption"},
+    "--all": {"action": "store_true",
+              "help": "all layouts, also those that do not fit"},
+}  # fmt: skip

@@ -161,8 +161,11 @@ def fit(
     return run.history
 
 
-def steps(run: Run, enough: float, final, asked, meter) -> None:
-    """The loop itself: from the step a run is at to the last one."""
+def steps(run: Run, enough: float, final, asked, meter, update=update) -> None:
+    """The loop itself: from the step a run is at to the last one.
+
+    Another `update` takes a step in another way, on several ranks for one.
+    """
     config, task, history = run.config, run.task, run.history
     forward = torch.compile(run.model) if config.compile else run.model
     run.model.train()

@@ -79,8 +79,15 @@ DIAGRAMS = {
     "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "checkpointing:ways": "parallel/checkpointing.md",
+    "tensor_parallel:mlp": "parallel/tensor_parallel.md",
+    "pipeline:schedules": "parallel/pipeline.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
+    "which_parallelism:mesh": "which_parallelism.md",
+    "data_parallel:step": "parallel/data_parallel.md",
+    "data_parallel:ring": "parallel/data_parallel.md",
+    "zero:stages": "parallel/zero.md",
+    "zero:cut": "parallel/zero.md",
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",

@@ -38,15 +38,15 @@ def run(
     """Call function(*args) on N ranks; returns what each returned, by rank.
 
     Inside, torch.distributed is ready (gloo, on the CPU, one thread a rank).
-    `processes` is a context of multiprocessing, by default "spawn", for which
-    the function and its arguments must be importable.
+    `processes` is a context of multiprocessing, by default `context()`, for
+    which the function must be importable: of a module, not typed at a prompt.
 
     Raises `ValueError` for less than one rank, and `RankError` that names the
     rank which failed or died, and why; then no process is left behind.
     """
     if ranks < 1:
         raise ValueError(f"ranks: got {ranks}, expected at least 1")
-    processes = processes or multiprocessing.get_context("spawn")
+    processes = processes or context()
     with tempfile.TemporaryDirectory() as folder:
         job = ranks, os.path.join(folder, "store"), patience, function, args
         pipes, others = [], []
@@ -67,6 +67,19 @@ def run(
                 process.join()
 
 
+def context() -> BaseContext:
+    """How ranks start: forked from a server that has imported torch already.
+
+    The first start takes seconds, the next ones a tenth of one. Windows has
+    no such server; there each rank imports torch itself.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload([__name__])
+    return found
+
+
 def be(rank, pipe, ranks, path, patience, function, args) -> None:
     """What one process does: join, work, send what it found."""
     torch.set_num_threads(1)
@@ -77,8 +90,11 @@ def be(rank, pipe, ranks, path, patience, function, args) -> None:
                 tell(pipe, "found", function(*args))
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
-        kind = "blames" if isinstance(error, RankError) else "failed"
-        tell(pipe, kind, f"{type(error).__name__}: {error}", text)
+        what = f"{type(error).__name__}: {error}"
+        if isinstance(error, RankError):
+            tell(pipe, "blames", str(error), text)
+        else:
+            tell(pipe, "failed", f"failed with {what}", text)
 
 
 def tell(pipe, *what) -> None:
@@ -141,11 +157,15 @@ def worst(found: dict[int, tuple]) -> RankError:
     order = "died", "failed", "blames"
     bad = {r: x for r, x in found.items() if x[0] != "found"}
     first = min(bad, key=lambda rank: (order.index(bad[rank][0]), rank))
-    kind, what, trace = bad.pop(first)
-    verb = "" if kind == "died" else "failed with "
-    lines = [f"rank {first} {verb}{what}"]
-    lines += [what for _, what, _ in bad.values()]
+    trace = bad[first][2]
+    lines = [said(rank, *bad[rank][:2]) for rank in [first, *bad]]
+    lines = list(dict.fromkeys(lines))
     return RankError("\n".join([*lines, trace]).rstrip())
+
+
+def said(rank: int, kind: str, what: str) -> str:
+    """What is known of a rank, in one line that names it."""
+    return what if kind == "blames" else f"rank {rank} {what}"
 
 
 def started_by_torchrun() -> bool:

@@ -1,0 +1,65 @@
+"""Backward in two halves: inputs now, weights later.
+
+    y  = x Wᵀ + b      dx = dy W      dW = dyᵀ x
+
+The rank before waits for dx; for dW nobody does. So backward computes dx
+alone and keeps (W, x, dy), of which dW can be made at any time. Biases, norms
+and embeddings get their gradients at once: they cost next to nothing.
+
+Sources
+- Qi et al. 2023, arXiv 2401.10241, §2 and figure 1.
+"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+
+class Later(TorchFunctionMode):
+    """Inside `with`, the backward of `F.linear` leaves out dW.
+
+    `weights()` adds it to the weights' gradients.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.left: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is F.linear:
+            return Linear.apply(self.left, *args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+    def weights(self) -> None:
+        """Compute what was left out, and let go of what it was made of."""
+        while self.left:
+            weight, x, dy = self.left.pop(0)
+            torch.autograd.backward(weight, dy.flatten(0, -2).T @ x)
+
+
+class Linear(torch.autograd.Function):
+    """y = xWᵀ + b, whose backward keeps what dW is made of."""
+
+    @staticmethod
+    def forward(
+        ctx,
+        left: list,
+        x: Float[Tensor, "*batch inputs"],
+        weight: Float[Tensor, "outputs inputs"],
+        bias: Float[Tensor, " outputs"] | None = None,
+    ) -> Float[Tensor, "*batch outputs"]:
+        """Return xWᵀ + b."""
+        ctx.left = left
+        ctx.save_for_backward(x, weight)
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx, dy: Float[Tensor, "*batch outputs"]) -> tuple:
+        """Return dx and db; put dW off."""
+        x, weight = ctx.saved_tensors
+        ctx.left.append((weight, x.flatten(0, -2), dy))
+        has_bias = len(ctx.needs_input_grad) > 3 and ctx.needs_input_grad[3]
+        db = dy.flatten(0, -2).sum(0) if has_bias else None
+        return None, dy @ weight, None, db

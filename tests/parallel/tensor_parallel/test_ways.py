@@ -1,0 +1,58 @@
+"""The same mask where activations are the same, another where not."""
+
+import numpy as np
+import pytest
+
+from tests.parallel.tensor_parallel import split
+
+EQUAL = pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(4000))
+
+
+@pytest.fixture(scope="module")
+def masks(steps):
+    """Two seeds, two ranks, both ways."""
+    return {
+        (way, seed): [said["dropped", way, seed] for said in steps]
+        for way in split.WAYS
+        for seed in (5, 6)
+    }
+
+
+def alike(a, b):
+    """The share of places where both drop or both keep."""
+    return ((a > 0) == (b > 0)).mean()
+
+
+def test_ranks_drop_the_same_from_the_same_tokens(masks):
+    one, two = masks["replicated", 5]
+    assert alike(one["between"], two["between"]) == 1
+
+
+def test_ranks_drop_otherwise_inside_the_split_region(masks):
+    for way in split.WAYS:
+        one, two = masks[way, 5]
+        assert alike(one["inside"], two["inside"]) == EQUAL
+
+
+def test_ranks_drop_otherwise_from_tokens_of_their_own(masks):
+    one, two = masks["pieces", 5]
+    assert alike(one["between"], two["between"]) == EQUAL
+
+
+def test_copies_of_the_model_drop_otherwise_everywhere(masks):
+    """Another seed is another replica; no two ranks of both agree."""
+    for i, one in enumerate(masks["replicated", 5]):
+        for k, two in enumerate(masks["replicated", 6]):
+            assert alike(one["between"], two["between"]) == EQUAL
+            assert alike(one["inside"], two["inside"]) == EQUAL, (i, k)
+
+
+def test_draws_of_ones_own_leave_the_shared_generator_alone(masks):
+    for said in masks.values():
+        assert (said[0]["after"] == said[1]["after"]).all()
+
+
+def test_with_dropout_all_ranks_still_have_one_loss(steps):
+    for way in split.WAYS:
+        one, two = (said["dropout", way] for said in steps)
+        assert one == two
