@@ -11,7 +11,8 @@ Sources
 - Higham 2002, "Accuracy and Stability of Numerical Algorithms", §4.2: the
   error of a sum in any order is at most (n − 1) u Σ|x|, to first order.
 - Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for
-  clusters of workstations", J. Parallel Distrib. Comput. 69: the ring.
+  clusters of workstations", Journal of Parallel and Distributed Computing 69:
+  the ring.
 """
 
 from functools import reduce
