@@ -80,6 +80,7 @@ DIAGRAMS = {
     "latent_diffusion:stages": "diffusion/latent_diffusion.md",
     "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
+    "checkpointing:ways": "parallel/checkpointing.md",
     "tensor_parallel:mlp": "parallel/tensor_parallel.md",
     "pipeline:schedules": "parallel/pipeline.md",
     "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
