@@ -24,6 +24,8 @@ LOADED = [
     "llmnotes.train",
     "llmnotes.models.moe.ranks",
     "llmnotes.parallel.data_parallel",
+    "tests.parallel.data_parallel.calls",
+    "tests.parallel.data_parallel.ranked",
     "llmnotes.transformer.training_step.fused_recipe",
     "llmnotes.transformer.pretraining.muon",
 ]

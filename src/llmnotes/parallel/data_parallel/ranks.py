@@ -8,6 +8,7 @@ makes a process that torchrun has started a member of its group.
 """
 
 import contextlib
+import io
 import os
 import tempfile
 import traceback
@@ -73,11 +74,23 @@ def be(rank, pipe, ranks, path, patience, function, args) -> None:
         store = dist.FileStore(path, ranks)
         with Watch(dist.PrefixStore("watch", store), rank, ranks):
             with group("gloo", store, rank, ranks, patience):
-                pipe.send(("found", function(*args)))
+                tell(pipe, "found", function(*args))
     except BaseException as error:
         text = "".join(traceback.format_exception(error))
         kind = "blames" if isinstance(error, RankError) else "failed"
-        pipe.send((kind, f"{type(error).__name__}: {error}", text))
+        tell(pipe, kind, f"{type(error).__name__}: {error}", text)
+
+
+def tell(pipe, *what) -> None:
+    """Send tensors by value: as handles they would end with this process."""
+    pipe.send_bytes(pickled(what))
+
+
+def pickled(what: tuple) -> bytes:
+    """Anything, tensors included, as bytes."""
+    file = io.BytesIO()
+    torch.save(what, file)
+    return file.getvalue()
 
 
 @contextlib.contextmanager
@@ -115,7 +128,7 @@ def collect(pipes: list, others: list) -> list[Any]:
 def heard(pipe, process) -> tuple:
     """What a rank sent, or that it died."""
     try:
-        return pipe.recv()
+        return torch.load(io.BytesIO(pipe.recv_bytes()), weights_only=False)
     except EOFError:
         process.join(GRACE)
         code = process.exitcode
@@ -125,14 +138,14 @@ def heard(pipe, process) -> tuple:
 
 def worst(found: dict[int, tuple]) -> RankError:
     """The error that explains the others: a death, else a failure."""
-    for kind in ("died", "failed", "blames"):
-        for rank, heard in sorted(found.items()):
-            if heard[0] == kind:
-                _, what, trace = heard
-                verb = "" if kind == "died" else "failed with "
-                text = f"rank {rank} of {len(found)} {verb}{what}"
-                return RankError(f"{text}\n{trace}" if trace else text)
-    raise AssertionError(found)
+    order = "died", "failed", "blames"
+    bad = {r: x for r, x in found.items() if x[0] != "found"}
+    first = min(bad, key=lambda rank: (order.index(bad[rank][0]), rank))
+    kind, what, trace = bad.pop(first)
+    verb = "" if kind == "died" else "failed with "
+    lines = [f"rank {first} {verb}{what}"]
+    lines += [what for _, what, _ in bad.values()]
+    return RankError("\n".join([*lines, trace]).rstrip())
 
 
 def started_by_torchrun() -> bool:
