@@ -6,11 +6,11 @@ from tests import contests
 from tests.parallel.data_efficiency import judging
 
 SEEDS = 0, 1, 2
-WIDTHS = 16, 24, 32, 48, 64
-READ = 960, 1920, 3840, 7680, 15360  # rows of 64 tokens
+WIDTHS = 16, 24, 32, 48
+READ = 960, 1920, 3840, 7680  # rows of 64 tokens
 RATES = 0.004, 0.008, 0.016, 0.032, 0.064
 MIDDLE = 3840  # rows that a rate is chosen for
-AGAIN, UNIQUE = 48, 960  # width and rows of the runs that read again
+AGAIN, UNIQUE = 32, 960  # width and rows of the runs that read again
 EPOCHS = 1, 2, 4, 8, 16
 
 
@@ -42,5 +42,5 @@ def repeated():
 
 
 if __name__ == "__main__":
-    for found in (repeated, fresh):
+    for found in (fresh, repeated):
         print(found(), file=sys.stderr)
