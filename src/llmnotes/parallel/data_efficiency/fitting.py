@@ -29,6 +29,7 @@ Points = Float[Tensor, "runs"]
 Thetas = Float[Tensor, "starts 5"]
 DELTA = 1e-3  # where the Huber loss turns from square to straight
 STEPS, HALVINGS = 1000, 30
+ENOUGH = 1e-10  # of the misfit: a step that gains less was the last
 STARTS = torch.tensor(
     [*product((-1, 0.5), (0, 5, 10), (0, 5, 10), (0.2, 0.6), (0.2, 0.6))],
     dtype=torch.float64,
@@ -36,70 +37,76 @@ STARTS = torch.tensor(
 
 
 def misfit(
-    theta: Thetas, parameters: Points, tokens: Points, loss: Points,
-    counts: Float[Tensor, "#starts runs"],
-) -> Float[Tensor, "starts"]:  # fmt: skip
+    theta: Thetas, counts: Float[Tensor, "starts runs"], *points: Points
+) -> Float[Tensor, "starts"]:
     """How far laws are from runs. A sum: a mean of them looks like zero.
 
     Source: Hoffmann et al. 2022, equation 3.
     """
+    log_n, log_d, log_loss = (one.log() for one in points)
     e, a, b, alpha, beta = theta.T[..., None]
-    terms = a - alpha * parameters.log(), b - beta * tokens.log()
+    terms = a - alpha * log_n, b - beta * log_d
     terms = torch.stack([*terms, e.expand_as(terms[0])])
-    apart = (torch.logsumexp(terms, dim=0) - loss.log()).abs()
-    huber = torch.where(
-        apart < DELTA, apart.square() / 2, DELTA * (apart - DELTA / 2)
-    )
-    return (huber * counts).sum(dim=1)
+    apart = (torch.logsumexp(terms, dim=0) - log_loss).abs()
+    near = apart.clamp(max=DELTA)  # ½x² up to δ, then a line
+    return (near * (apart - near / 2) * counts).sum(dim=1)
 
 
-def slope(theta: Thetas, *about: Tensor) -> tuple[Tensor, Tensor]:
+def slope(theta: Thetas, counts, *points) -> tuple[Tensor, Tensor]:
     """The misfit of each theta, and its gradient."""
     theta = theta.detach().requires_grad_()
-    value = misfit(theta, *about)
+    value = misfit(theta, counts, *points)
     (gradient,) = torch.autograd.grad(value.sum(), theta)
-    return value.detach().nan_to_num(nan=math.inf), gradient.nan_to_num()
+    return value.detach(), gradient
 
 
-def shorter(theta, step, value, gradient, about):
-    """Halve each step until it goes down enough: what to add."""
+def shorter(theta, step, value, gradient, *about):
+    """Halve each step until it goes down enough; to nothing if none does."""
     enough = 1e-4 * (step * gradient).sum(1)
     scale = torch.ones_like(value)
-    for halving in range(HALVINGS + 1):
+    for _ in range(HALVINGS):
         tried = misfit(theta + scale[:, None] * step, *about)
         bad = ~(tried <= value + scale * enough)
         if not bad.any():
-            break
-        scale[bad] = 0.0 if halving == HALVINGS else scale[bad] / 2
+            return scale[:, None] * step
+        scale[bad] /= 2
+    scale[bad] = 0
     return scale[:, None] * step
 
 
 def updated(inverse, step, change):
     """BFGS: the inverse Hessian after a step that changed the gradient."""
     along = (step * change).sum(1)
-    fits = along > 1e-14  # else the curve bends the other way: keep it
-    rho = torch.where(fits, 1 / along.where(fits, torch.ones(())), 0.0)
+    rho = torch.where(along > 1e-16, 1 / along, 0.0)  # else keep it
     eye = torch.eye(step.shape[1], dtype=step.dtype)
-    left = eye - torch.einsum("s,si,sj->sij", rho, step, change)
-    return left @ inverse @ left.mT + torch.einsum(
-        "s,si,sj->sij", rho, step, step
-    )
+    outer = "s,si,sj->sij"
+    left = eye - torch.einsum(outer, rho, step, change)
+    turned = left @ inverse @ left.mT
+    return turned + torch.einsum(outer, rho, step, step)
 
 
-def descend(starts: Thetas, *about: Tensor) -> tuple[Tensor, Thetas]:
-    """BFGS from every start: the misfits that were reached, and where."""
-    theta = starts.clone()
+def descend(
+    starts: Thetas, counts: Float[Tensor, "starts runs"], *points: Points
+) -> tuple[Float[Tensor, "starts"], Thetas]:
+    """BFGS from every start: the misfits that were reached, and where.
+
+    A start that has arrived, or cannot go down, takes no more part.
+    """
+    theta, (value, gradient) = starts.clone(), slope(starts, counts, *points)
     inverse = torch.eye(5, dtype=theta.dtype).repeat(len(theta), 1, 1)
-    value, gradient = slope(theta, *about)
+    on = torch.arange(len(theta))
     for _ in range(STEPS):
-        step = -torch.einsum("sij,sj->si", inverse, gradient)
-        with torch.no_grad():
-            step = shorter(theta, step, value, gradient, about)
-        if not step.any():
+        step = -torch.einsum("sij,sj->si", inverse[on], gradient[on])
+        about = counts[on], *points
+        step = shorter(theta[on], step, value[on], gradient[on], *about)
+        new, slopes = slope(theta[on] + step, *about)
+        inverse[on] = updated(inverse[on], step, slopes - gradient[on])
+        moves = value[on] - new > ENOUGH * new
+        theta[on] += step
+        value[on], gradient[on] = new, slopes
+        on = on[moves]
+        if not len(on):
             break
-        theta, before = theta + step, gradient
-        value, gradient = slope(theta, *about)
-        inverse = updated(inverse, step, gradient - before)
     return value, theta
 
 
@@ -112,7 +119,8 @@ def fit(
     numbers, for different lengths, and for what is not above 0.
     """
     points = as_runs(parameters, tokens, loss)
-    value, theta = descend(starts, *points, torch.ones_like(points[0])[None])
+    counts = torch.ones(len(starts), len(points[0]), dtype=torch.float64)
+    value, theta = descend(starts, counts, *points)
     return law_of(theta[value.argmin()])
 
 
@@ -161,8 +169,8 @@ def bootstrap(
     starts = torch.cat([theta_of(law)[None], STARTS[:: len(STARTS) // 8]])
     value, theta = descend(
         starts.repeat(draws, 1),
-        *points,
         counts.repeat_interleave(len(starts), dim=0),
+        *points,
     )
     best = value.view(draws, -1).argmin(1)
     found = theta.view(draws, -1, 5)[torch.arange(draws), best]
