@@ -42,7 +42,7 @@ def chosen(texts, way, seed):
     if way == "best":
         numbers = quality.best(texts, CHARACTERS)
     else:
-        order = runs.shuffled(len(texts), seed, 0)
+        order = runs.shuffled(len(texts), seed, 0).tolist()
         numbers = quality.up_to(texts, order, CHARACTERS)
     return [texts[numbers[i]] for i in runs.shuffled(len(numbers), seed, 1)]
 
@@ -83,7 +83,7 @@ def ordered(way, rate, seed, held=0):
     rest = data.split(data.split(known.encode(text))[1], 0.5)[held]
     texts = documents("tiny_shakespeare")
     texts = texts[: int(0.85 * len(texts))]  # no speech of the rest
-    order = runs.shuffled(len(texts), seed, 0)
+    order = runs.shuffled(len(texts), seed, 0).tolist()
     speeches = [texts[i] for i in quality.up_to(texts, order, CHARACTERS)]
     if way != "mixed":
         speeches.sort(key=len, reverse=way == "long first")

@@ -8,7 +8,7 @@ from tests.parallel.data_efficiency import judging
 SEEDS = 0, 1, 2
 WIDTHS = 16, 24, 32, 48
 READ = 960, 1920, 3840, 7680  # rows of 64 tokens
-RATES = 0.004, 0.008, 0.016, 0.032, 0.064
+RATES = 0.0025, 0.005, 0.01, 0.02
 MIDDLE = 3840  # rows that a rate is chosen for
 AGAIN, UNIQUE = 32, 960  # width and rows of the runs that read again
 EPOCHS = 1, 2, 4, 8, 16

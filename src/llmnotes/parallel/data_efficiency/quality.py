@@ -11,7 +11,7 @@ Sources
   from Training Gopher", arXiv 2112.11446, appendix A.1.1 (the eight words).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def passes(text: str) -> bool:
 
 
 def up_to(
-    texts: Sequence[str], order: Sequence[int], characters: int
+    texts: Sequence[str], order: Iterable[int], characters: int
 ) -> list[int]:
     """Texts in this order, until they hold so many characters.
 
@@ -55,4 +55,5 @@ def up_to(
 def best(texts: Sequence[str], characters: int) -> list[int]:
     """The texts of the highest scores, up to so many characters."""
     scores = np.array([common_share(text) for text in texts])
-    return up_to(texts, (-scores).argsort(kind="stable"), characters)
+    order = (-scores).argsort(kind="stable").tolist()
+    return up_to(texts, order, characters)

@@ -5,12 +5,14 @@
     order  = numbers of rows, one after another: all that training reads
     unique = rows among them, epochs = how often each is read
 
-The rate rises for a tenth of the steps, at most 50, and falls in a line to
+Muon moves the matrices of the blocks, AdamW the rest. The rate rises for a tenth of the steps, at most 50, and falls in a line to
 nothing at the last one: each number of tokens has a schedule of its own.
 
 Sources
 - Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models",
   arXiv 2203.15556, §3.1 (the schedule must be as long as the run).
+- Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural
+  networks", kellerjordan.github.io/posts/muon.
 - Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3" (Philox).
 """
 
@@ -26,6 +28,7 @@ from torch import Tensor
 from llmnotes import train
 from llmnotes.checks import check_sizes
 from llmnotes.transformer.gpt import GPT, GPTConfig
+from llmnotes.transformer.pretraining.muon import MuonAdamW
 
 BLOCK, ROWS = 64, 8  # tokens in a row, rows in a step
 HEAD, LAYERS = 8, 2
@@ -111,5 +114,6 @@ def learn(
     model = untrained(width, vocab, seed)
     plan = config(len(order), rate, seed)
     task = Reading(train_ids, validation_ids, plan, order)
-    history = train.fit(model, task, plan, progress=False)
+    optimizer = MuonAdamW(model.transformer, lr=rate)
+    history = train.fit(model, task, plan, optimizer=optimizer, progress=False)
     return model, history[-1].validation_loss
