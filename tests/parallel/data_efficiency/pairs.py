@@ -10,7 +10,7 @@ from llmnotes.parallel.data_efficiency.duplicates import PRIME, MinHash
 CHAIN = range(50)
 
 
-def similar_sets(similarity, rng, size=100):
+def similar_sets(similarity, rng, size=40):
     """Two sets of random numbers whose Jaccard similarity is exact.
 
     Of `size` numbers in both together, so many are shared.

@@ -80,7 +80,9 @@ def test_a_second_document_has_the_logits_that_it_has_alone():
     row = one_row(documents, 12)
     seen = packing.visible(row.segments)
     together = packing.logits(model, row.ids, row.places, seen)[0]
-    for document, said in zip(documents, together.split([5, 4, 3])):
+    for document, said in zip(
+        documents, together.split([5, 4, 3]), strict=True
+    ):
         torch.testing.assert_close(
             said, model(document[None])[0], rtol=0, atol=1e-12
         )
@@ -115,7 +117,7 @@ def test_only_a_mask_hides_the_first_document(way):
         return packing.logits(model, row.ids, places, seen)[0, 5:]
 
     moved = (said(first) - said(other)).abs().max()
-    assert moved == 0 if way == "mask" else moved > 0.1
+    assert moved == 0 if way == "mask" else moved > 0.01
 
 
 def test_without_a_mask_it_is_the_model_itself():

@@ -17,14 +17,16 @@ from llmnotes.parallel.data_efficiency.scaling import (
 )
 
 TRUE = Law(1.3, 60.0, 150.0, 0.45, 0.4)
-FEW = fitting.STARTS[::5]
+FEW = fitting.STARTS[::15]
 
 
 def runs_of(law, noise=0.0, seed=0):
     n = torch.tensor([1e4, 3e4, 1e5, 3e5], dtype=torch.float64)
     d = torch.tensor([6e4, 2e5, 6e5], dtype=torch.float64)
     n, d = (x.flatten() for x in torch.meshgrid(n, d, indexing="ij"))
-    loss = torch.tensor([law(*p) for p in zip(n.tolist(), d.tolist())])
+    loss = torch.tensor(
+        [law(*p) for p in zip(n.tolist(), d.tolist(), strict=True)]
+    )
     generator = torch.Generator().manual_seed(seed)
     off = noise * torch.randn(len(n), generator=generator)
     return n, d, loss.double() * off.double().exp()
@@ -101,7 +103,7 @@ def test_with_noise_it_is_the_fit_of_scipys_l_bfgs():
             scaled, start, jac=True, method="L-BFGS-B",
             options=dict(maxiter=3000, ftol=1e-15, gtol=1e-9),
         )
-        for start in FEW[1::3].tolist()
+        for start in FEW.tolist()
     ]  # fmt: skip
     theirs = min(tries, key=lambda one: one.fun)
     ours = fitting.fit(*points, FEW)
@@ -134,10 +136,10 @@ def test_a_draw_counts_runs_as_often_as_it_has_them():
 def test_a_bootstrap_surrounds_the_fit_and_repeats_by_its_seed():
     points = runs_of(TRUE, noise=0.01)
     law = fitting.fit(*points, FEW)
-    laws = fitting.bootstrap(*points, law, draws=12)
+    laws = fitting.bootstrap(*points, law, draws=5)
     alphas = sorted(one.alpha for one in laws)
     assert alphas[0] < law.alpha < alphas[-1]
-    assert laws[:2] == fitting.bootstrap(*points, law, draws=12)[:2]
+    assert laws == fitting.bootstrap(*points, law, draws=5)
 
 
 @pytest.mark.parametrize(

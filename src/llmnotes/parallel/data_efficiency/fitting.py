@@ -28,8 +28,8 @@ from llmnotes.parallel.data_efficiency.scaling import Law
 Points = Float[Tensor, "runs"]
 Thetas = Float[Tensor, "starts 5"]
 DELTA = 1e-3  # where the Huber loss turns from square to straight
-STEPS, HALVINGS = 1000, 30
-ENOUGH = 1e-10  # of the misfit: a step that gains less was the last
+STEPS, HALVINGS = 300, 30
+ENOUGH = 1e-8  # of the misfit: a step that gains less was the last
 STARTS = torch.tensor(
     [*product((-1, 0.5), (0, 5, 10), (0, 5, 10), (0.2, 0.6), (0.2, 0.6))],
     dtype=torch.float64,
@@ -158,7 +158,7 @@ def bootstrap(
 ) -> list[Law]:  # fmt: skip
     """Laws of as many runs, drawn with replacement.
 
-    Each descends from `law` and from nine starts of the grid.
+    Each descends from `law` and from four starts of the grid.
     """
     points = as_runs(parameters, tokens, loss)
     count = len(points[0])
@@ -166,7 +166,7 @@ def bootstrap(
     drawn = torch.randint(count, (draws, count), generator=generator)
     counts = torch.zeros(draws, count, dtype=torch.float64)
     counts.scatter_add_(1, drawn, torch.ones_like(counts))
-    starts = torch.cat([theta_of(law)[None], STARTS[:: len(STARTS) // 8]])
+    starts = torch.cat([theta_of(law)[None], STARTS[:: len(STARTS) // 4]])
     value, theta = descend(
         starts.repeat(draws, 1),
         counts.repeat_interleave(len(starts), dim=0),

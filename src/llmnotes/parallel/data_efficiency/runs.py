@@ -5,8 +5,9 @@
     order  = numbers of rows, one after another: all that training reads
     unique = rows among them, epochs = how often each is read
 
-Muon moves the matrices of the blocks, AdamW the rest. The rate rises for a tenth of the steps, at most 50, and falls in a line to
-nothing at the last one: each number of tokens has a schedule of its own.
+Muon moves the matrices of the blocks, AdamW the rest. The rate rises for a
+tenth of the steps, at most 50, and falls in a line to nothing at the last
+one: each number of tokens has a schedule of its own.
 
 Sources
 - Hoffmann et al. 2022, "Training Compute-Optimal Large Language Models",
