@@ -6,7 +6,7 @@ from tests import contests
 from tests.parallel.data_efficiency import choices
 
 SEEDS = 0, 1, 2
-RATES = 0.005, 0.01, 0.02
+RATES = 0.0025, 0.005, 0.01, 0.02
 FILTERS = "best", "random"
 ORDERS = "short first", "mixed", "long first"
 

@@ -1,6 +1,6 @@
 """What is counted in our own texts: duplicates, rows, runs of words."""
 
-import statistics
+import numpy as np
 
 from llmnotes import data
 from llmnotes.parallel.data_efficiency import duplicates, packing
@@ -92,7 +92,13 @@ def agreements(cuts, whole=1000):
     body = data.text()
     texts = [body[i : i + whole] for i in range(0, len(body) - whole, whole)]
     scores = {c: [common_share(t[:c]) for t in texts] for c in (*cuts, whole)}
+    long = ranks(scores[whole])
     return [
-        (c, statistics.correlation(scores[c], scores[whole], method="ranked"))
-        for c in cuts
+        (c, float(np.corrcoef(ranks(scores[c]), long)[0, 1])) for c in cuts
     ]
+
+
+def ranks(values):
+    """The rank of each value; equal ones share the mean of theirs."""
+    _, which, many = np.unique(values, return_inverse=True, return_counts=True)
+    return (many.cumsum() - (many - 1) / 2)[which]
