@@ -86,6 +86,7 @@ def bench_duplicates_of_the_reference(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_packing(record):
     record(
         "packing",
@@ -169,6 +170,7 @@ def bench_two_laws_over_compute(record):
     )
 
 
+@pytest.mark.usefixtures("tiny_shakespeare")
 def bench_overlap(record):
     rows = [(n, *row) for n in (8, 13) for row in counts.overlaps(n)]
     record(
