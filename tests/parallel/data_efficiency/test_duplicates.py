@@ -141,6 +141,18 @@ def test_verified_candidates_are_pairs_of_all_against_all():
         verified(sets, candidates, 0)
 
 
+def test_candidates_agree_in_all_rows_of_a_band():
+    rng = random.Random(2)
+    sets = [s for _ in range(20) for s in similar_sets(0.5, rng)]
+    minhash = MinHash(bands=6, rows=3)
+    said = [minhash.signature(s) for s in sets]
+    assert minhash.candidates(sets) == {
+        (i, j)
+        for i, j in combinations(range(len(sets)), 2)
+        if (said[i] == said[j]).all(axis=1).any()
+    }
+
+
 def test_a_chain_is_one_cluster_or_every_other_text():
     sets = [np.arange(30 * i, 30 * i + 170, dtype=np.uint64) for i in CHAIN]
     similar = set(verified(sets, set(combinations(CHAIN, 2)), 0.6))
