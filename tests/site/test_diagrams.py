@@ -84,6 +84,7 @@ DIAGRAMS = {
     "tensor_parallel:mlp": "parallel/tensor_parallel.md",
     "pipeline:schedules": "parallel/pipeline.md",
     "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
+    "data_efficiency:rows": "parallel/data_efficiency.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",
