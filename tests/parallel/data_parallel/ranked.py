@@ -165,6 +165,26 @@ def backward_twice():
     buckets.finish()
 
 
+def quiet_too_late():
+    """A quiet piece after one that was sent."""
+    model = nn.Linear(2, 2)
+    buckets = Buckets(model)
+    model(torch.ones(2)).sum().backward()
+    with buckets.quiet():
+        model(torch.ones(2)).sum().backward()
+
+
+def begun():
+    """Weights of a model that each rank has drawn for itself."""
+    found = []
+    for way in (Buckets, Outer):
+        torch.manual_seed(dist.get_rank())
+        model = nn.Linear(3, 2)
+        way(model)
+        found.append(model.weight.detach().clone())
+    return found
+
+
 def other_models():
     Buckets(nn.Linear(2, 3 + dist.get_rank()))
 

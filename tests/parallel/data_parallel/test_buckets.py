@@ -94,8 +94,16 @@ def test_a_tied_weight_travels_once_and_one_that_is_unused_counts_as_zero(
 
 
 def test_a_second_backward_without_quiet_is_refused(processes):
-    with pytest.raises(RankError, match="got a second one before finish"):
-        run(ranked.backward_twice, 2, processes=processes)
+    for twice in (ranked.backward_twice, ranked.quiet_too_late):
+        with pytest.raises(RankError, match="got one more before finish"):
+            run(twice, 2, processes=processes)
+
+
+def test_all_ranks_begin_with_the_weights_of_rank_0(processes):
+    first, *others = run(ranked.begun, 3, processes=processes)
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            assert torch.equal(one, two)
 
 
 def test_models_that_differ_are_refused_by_name_on_every_rank(processes):
