@@ -306,6 +306,35 @@ def gpt():
     return logits, optimizer.weights()
 
 
+def seeded_by_rank():
+    """Models that are not alike, before the first step."""
+    found = []
+    for stage in STAGES.values():
+        torch.manual_seed(dist.get_rank())
+        model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+        first = {n: p.detach().clone() for n, p in model.named_parameters()}
+        found.append((first, stage(model, ADAM).weights()))
+    return found
+
+
+def around(model, x, rank):
+    """Rank 1 goes around the third layer."""
+    for i, layer in enumerate(model):
+        x = x if rank == 1 and i == 2 else layer(x)
+    return x.square().sum()
+
+
+def skipping():
+    """A step in which ranks use other layers, by stage 2."""
+    model, rank = square(dtype=torch.float64), dist.get_rank()
+    make = partial(torch.optim.SGD, lr=0.1)
+    optimizer = ShardedGradients(model, make)
+    x = torch.full((1, SIDE), 1.0 + rank, dtype=torch.float64)
+    around(model, x, rank).backward()
+    optimizer.step()
+    return optimizer.weights()
+
+
 def with_another_model():
     """Rank 1 has one more column."""
     ShardedOptimizer(nn.Linear(3 + dist.get_rank(), 2), ADAM)

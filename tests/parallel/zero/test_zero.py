@@ -85,6 +85,25 @@ def test_a_weight_that_one_rank_uses_moves_on_all(processes):
             assert state["sometimes"]["step"] == 1
 
 
+def test_a_layer_that_one_rank_skips_is_summed_in_its_turn(processes):
+    """Layers are of one size: in another turn they would be mixed up."""
+    model = ranks.square(dtype=torch.float64)
+    for rank in range(2):
+        x = torch.full((1, ranks.SIDE), 1.0 + rank, dtype=torch.float64)
+        ranks.around(model, x, rank).backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    for weights in run(ranks.skipping, 2, processes=processes):
+        assert_close(weights, trained(model))
+
+
+def test_all_ranks_begin_with_the_weights_of_rank_0(processes):
+    found = run(ranks.seeded_by_rank, 2, processes=processes)
+    for rank in found:
+        for (first, _), (_, weights) in zip(found[0], rank, strict=True):
+            for name, x in first.items():
+                assert torch.equal(weights[name], x)
+
+
 def trained_list(model):
     return [p for p in model.parameters() if p.requires_grad]
 
