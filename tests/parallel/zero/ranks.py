@@ -54,11 +54,19 @@ def sharded(stage, dtype=torch.float64):
 
 
 def trained(stage, pieces=1, steps=4):
-    """Train the toy; returns weights, norms, state, and if it is tied."""
+    """Train the toy; returns weights, norms, state, and if all is in place."""
     model, optimizer = sharded(stage)
     norms = [one_step(model, optimizer, step, pieces) for step in range(steps)]
-    tied = model.head.weight is model.embed.weight
-    return optimizer.weights(), norms, optimizer.gathered(), tied
+    weights = optimizer.weights()
+    return weights, norms, optimizer.gathered(), in_place(model, weights)
+
+
+def in_place(model, weights):
+    """Whether the model is tied, and has these weights or is away."""
+    own = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    return model.head.weight is model.embed.weight and all(
+        p.isnan().all() or torch.equal(p, weights[n]) for n, p in own.items()
+    )
 
 
 def fsdp(pieces=1, steps=4):
@@ -247,7 +255,9 @@ def by_hand():
         model(x[dist.get_rank()]).sum().backward()
         norm = optimizer.clip(1.0)
         optimizer.step()
-        found.append((norm, optimizer.weights()["row"].tolist()))
+        assert model.row.isnan().all() == (stage == 3)
+        whole = optimizer.weights() if stage == 3 else {"row": model.row}
+        found.append((norm, whole["row"].tolist()))
     return found
 
 
@@ -314,6 +324,21 @@ def seeded_by_rank():
         model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
         first = {n: p.detach().clone() for n, p in model.named_parameters()}
         found.append((first, stage(model, ADAM).weights()))
+    return found
+
+
+def one_number():
+    """More ranks than numbers: a step, and the state it leaves."""
+    found = []
+    for stage in STAGES.values():
+        model = Plain(1.0)
+        optimizer = stage(model, ADAM)
+        model(torch.ones(1)).sum().backward()
+        optimizer.clip(9.0)
+        optimizer.step()
+        optimizer.scatter(optimizer.gathered())
+        state = optimizer.gathered()["row"]
+        found.append((optimizer.weights()["row"], state["exp_avg"]))
     return found
 
 

@@ -43,10 +43,10 @@ def test_weights_norms_and_moments_are_those_of_one_process(
     model, optimizer, norms = alone
     own = dict(model.named_parameters())
     for rank in found:
-        weights, seen, state, tied = rank[stage, pieces]
+        weights, seen, state, in_place = rank[stage, pieces]
         assert_close(weights, trained(model))
         assert seen == pytest.approx(norms, rel=1e-11)
-        assert tied
+        assert in_place
         for name in trained(model):
             assert_close(state[name], optimizer.state[own[name]])
 
@@ -94,6 +94,14 @@ def test_a_layer_that_one_rank_skips_is_summed_in_its_turn(processes):
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     for weights in run(ranks.skipping, 2, processes=processes):
         assert_close(weights, trained(model))
+
+
+def test_there_may_be_more_ranks_than_numbers(processes):
+    """Adam's first step is its rate; the gradient is 1 on each of 3 ranks."""
+    for rank in run(ranks.one_number, 3, processes=processes):
+        for weight, moment in rank:
+            assert weight == pytest.approx(1 - 0.01 - 1e-4)  # and decay
+            assert moment == pytest.approx(0.3)
 
 
 def test_all_ranks_begin_with_the_weights_of_rank_0(processes):
