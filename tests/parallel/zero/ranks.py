@@ -36,10 +36,10 @@ def mine(rows):
     return rows.tensor_split(dist.get_world_size())[dist.get_rank()]
 
 
-def one_step(model, optimizer, step, pieces=1, first_only=False):
+def one_step(model, optimizer, step, pieces=1, last_only=False):
     """Backward in pieces, clip, step; returns the norm."""
     optimizer.zero_grad()
-    sometimes = toy.used(step) and (not first_only or dist.get_rank() == 0)
+    sometimes = toy.used(step) and (not last_only or dist.get_rank() == 1)
     for loss in toy.losses(model, mine(toy.batch(step)), pieces, sometimes):
         loss.backward()
     norm = optimizer.clip(CLIP)
@@ -98,13 +98,13 @@ def every_way():
     return found
 
 
-def by_the_first_only():
-    """A weight that rank 0 alone uses, in stages 1 and 2."""
+def by_the_last_only():
+    """A weight of rank 0's shard that rank 1 alone uses."""
     found = []
     for stage in (1, 2):
         model, optimizer = sharded(stage)
         for step in range(2):
-            one_step(model, optimizer, step, first_only=True)
+            one_step(model, optimizer, step, last_only=True)
         found.append((optimizer.weights(), optimizer.gathered()))
     return found
 
@@ -251,7 +251,7 @@ def by_hand():
     for stage in STAGES:
         model = Plain(1.0, 1.0, 1.0, 1.0)
         optimizer = STAGES[stage](model, partial(torch.optim.SGD, lr=1.0))
-        x = torch.tensor([[3.0, 0, 0, 0], [0, 0, 0, 4.0]])
+        x = torch.tensor([[2.0, 0, 0, 3], [1, 0, 0, 1]])
         model(x[dist.get_rank()]).sum().backward()
         norm = optimizer.clip(1.0)
         optimizer.step()

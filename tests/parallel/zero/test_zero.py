@@ -74,12 +74,12 @@ def test_a_weight_that_one_rank_uses_moves_on_all(processes):
         rows = toy.batch(step).tensor_split(2)
         for rank, part in enumerate(rows):
             for loss in toy.losses(
-                model, part, 1, toy.used(step) and not rank
+                model, part, 1, toy.used(step) and rank == 1
             ):
                 loss.backward()
         torch.nn.utils.clip_grad_norm_(trained_list(model), ranks.CLIP)
         optimizer.step()
-    for rank in run(ranks.by_the_first_only, 2, processes=processes):
+    for rank in run(ranks.by_the_last_only, 2, processes=processes):
         for weights, state in rank:
             assert_close(weights, trained(model))
             assert state["sometimes"]["step"] == 1
