@@ -5,6 +5,7 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from llmnotes.parallel.data_parallel import RankError, run
 from llmnotes.parallel.zero import ShardedGradients, ShardedOptimizer
@@ -94,3 +95,13 @@ def test_model_zero_grad_will_do():
             optimizer.step()
         results.append(optimizer.weights()["weight"])
     assert torch.equal(*results)
+
+
+def test_a_weight_whose_gradient_comes_in_two_parts():
+    """A reentrant checkpoint runs a backward of its own."""
+    model = nn.Sequential(*[nn.Linear(3, 3) for _ in range(3)])
+    ShardedGradients(model, SGD)
+    x = model[1](model[0](torch.ones(1, 3)))
+    again = checkpoint(model[1], x, use_reentrant=True)
+    with pytest.raises(RuntimeError, match="expected one; checkpoint with"):
+        model[2](again).sum().backward()
