@@ -20,7 +20,10 @@ PARTS = {
 
 def arrays(tree):
     """Tensors as arrays, which outlive the process."""
-    return {name: x.numpy().copy() for name, x in tree.items()}
+    return {
+        name: (x.float() if x.dtype == torch.bfloat16 else x).numpy().copy()
+        for name, x in tree.items()
+    }
 
 
 def counted(traffic):
@@ -379,7 +382,8 @@ def steps():
     for way in WAYS:
         said["apart", way] = same_everywhere(way)
         said["trained", way] = trained(way)
-        said["float32", way] = model(way, dtype=torch.float32)[0]
+        for dtype in (torch.float32, torch.bfloat16):
+            said[dtype, way] = model(way, dtype=dtype)[0]
         said["dropout", way] = with_dropout(way)
         for seed in (5, 6):
             said["dropped", way, seed] = dropped(way, seed)

@@ -72,13 +72,16 @@ def test_an_uneven_vocabulary_needs_no_padding(everything, ranks, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_in_float32_it_is_as_exact_as_the_dense_model(steps, way):
-    right, plain = whole_step(), whole_step(torch.float32)
-    said = steps[0]["float32", way]
-    for name in ("loss", "logits", "transformer.h.0.attn.c_attn.weight.grad"):
-        ours = (torch.from_numpy(said[name]) - right[name]).abs().max()
-        theirs = (plain[name] - right[name]).abs().max()
-        assert ours <= 3 * theirs + 1e-6
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16))
+def test_with_fewer_digits_it_is_as_exact_as_the_dense_model(
+    steps, dtype, way
+):
+    right, plain = whole_step(), whole_step(dtype)
+    said = steps[0][dtype, way]
+    for name in ("logits", "transformer.h.0.attn.c_attn.weight.grad"):
+        ours = (torch.from_numpy(said[name]) - right[name]).norm()
+        theirs = (plain[name] - right[name]).norm()
+        assert ours <= 2 * theirs, (name, ours / theirs)
 
 
 @pytest.mark.parametrize("way", WAYS)
