@@ -393,6 +393,26 @@ def steps():
     return said
 
 
+def meshed():
+    """Four ranks as two copies of two, each with a text of its own."""
+    groups = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+    copy = dist.get_rank() // 2
+    group, said = groups[copy], {}
+    for way, kind in WAYS.items():
+        split = tp.TensorGPT(dense.model(), kind(group))
+        loss = tp.loss(split, *dense.text(seed=10 + copy))
+        loss.backward()
+        found = {"loss": loss.detach()}
+        found["norm"] = tp.gradient_norm(split, group)
+        said[way] = arrays(found | tp.whole(split, group, gradients=True))
+    ways = tp.Replicated(group)
+    keys = tp.GroupedAttention(dense.grouped(4, 1), ways)
+    x, weights = dense.rows(seed=10 + copy)
+    (keys(x, still) * weights).sum().backward()
+    said["grouped"] = arrays(tp.whole(keys, group, gradients=True))
+    return said
+
+
 def refusals():
     """All messages."""
     return {what: refused(what) for what in REFUSED}

@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from llmnotes import train
+from llmnotes.parallel.data_parallel import run
 from llmnotes.parallel.tensor_parallel import parameters, traffic
 from llmnotes.transformer import gpt
 from tests.parallel.tensor_parallel import dense, split
@@ -47,6 +48,35 @@ def test_a_gpt_has_loss_logits_and_gradients_of_the_dense_one(
 ):
     for said in everything[ranks]:
         equal(said["model", way][0], whole_step(), rtol=1e-11, atol=1e-13)
+
+
+@pytest.fixture(scope="module")
+def meshed(processes):
+    """What four ranks found, two for each of two copies."""
+    return run(split.meshed, 4, processes=processes)
+
+
+@pytest.mark.parametrize("copy", (0, 1))
+def test_two_groups_of_ranks_are_two_models(meshed, copy):
+    made = dense.model()
+    loss = train.loss(made, *dense.text(seed=10 + copy))
+    loss.backward()
+    grads = {name: p.grad for name, p in made.named_parameters()}
+    norm = torch.nn.utils.get_total_norm(grads.values())
+    right = {"loss": loss.detach(), "norm": norm, **grads}
+    for said in meshed[2 * copy : 2 * copy + 2]:
+        for way in WAYS:
+            equal(said[way], right, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("copy", (0, 1))
+def test_keys_are_shared_within_a_group_of_ranks(meshed, copy):
+    made = dense.grouped(4, 1)
+    x, weights = dense.rows(seed=10 + copy)
+    (made(x, split.still) * weights).sum().backward()
+    right = {name: p.grad for name, p in made.named_parameters()}
+    for said in meshed[2 * copy : 2 * copy + 2]:
+        equal(said["grouped"], right)
 
 
 @pytest.mark.parametrize("way", WAYS)
