@@ -1,7 +1,7 @@
 """A GPT whose matrices are split over ranks, from a dense one's weights.
 
-    MLP        Y = gelu(XA + a), Z = YB + b; A by columns, B by rows:
-               Y_i = gelu(XA_i + a_i), Z = Σ Y_iB_i + b
+    MLP        Y = gelu(XA + a), Z = YB + c; A by columns, B by rows:
+               Y_i = gelu(XA_i + a_i), Z = Σ Y_iB_i + c
     attention  a rank has some of the heads: query, key and value of them
                are columns, and the projection behind them is rows
     ways       = how activations lie between: `Replicated` or `Pieces`
@@ -57,7 +57,7 @@ class Column(nn.Module):
 
 
 class Row(nn.Module):
-    """Σ Y_iB_i + b: a rank has rows of the weight, and a summand.
+    """Σ Y_iB_i + c: a rank has rows of the weight, and a summand.
 
     The bias is whole on every rank and is added once, to the sum.
     """
@@ -76,7 +76,7 @@ class Row(nn.Module):
 
 
 class MLP(gpt.MLP):
-    """Σ gelu(XA_i + a_i) B_i + b.
+    """Σ gelu(XA_i + a_i) B_i + c.
 
     Raises `ValueError` unless the ranks divide the width between A and B.
     """
