@@ -330,6 +330,9 @@ REFUSED = {
     "scattered": lambda: one_more(5),
     "model": lambda: tp.TensorGPT(gpt.GPT1(dense.CONFIG)),
     "ids": lambda: tp.TensorGPT(dense.model())(torch.tensor([[29]])),
+    "weights": lambda: tp.TensorGPT(
+        dense.stirred(dense.model(), seed=dist.get_rank())
+    ),
     "others": lambda: tp.TensorGPT(dense.model())(
         torch.tensor([[3, 1 + (dist.get_rank() == 2)]])
     ),

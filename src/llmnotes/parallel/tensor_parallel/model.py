@@ -33,7 +33,11 @@ from llmnotes.parallel.tensor_parallel.vocabulary import (
     Embedding,
     cross_entropy,
 )
-from llmnotes.parallel.tensor_parallel.ways import Replicated, check_same
+from llmnotes.parallel.tensor_parallel.ways import (
+    Replicated,
+    bits,
+    check_same,
+)
 from llmnotes.transformer import gpt
 from llmnotes.transformer.attention import merge_heads
 
@@ -185,10 +189,10 @@ class TensorGPT(nn.Module):
     All ranks make it of equal dense models, and call it with equal ids.
     Parameters have the dense model's names: `whole` puts them together.
 
-    Raises `ValueError` for another model than GPT, for ranks that do not
-    divide heads and width or are more than the tokens, and for ids that do
-    not fit or are not the same on all ranks; with `Pieces` also where ranks
-    do not divide the length.
+    Raises `ValueError` for another model than GPT, for weights or ids that
+    are not the same on all ranks, for ranks that do not divide heads and
+    width or are more than the tokens, and for ids that do not fit; with
+    `Pieces` also where ranks do not divide the length.
     """
 
     def __init__(self, dense: gpt.GPT, ways: Replicated | None = None):
@@ -198,6 +202,7 @@ class TensorGPT(nn.Module):
                 f"dense: got {type(dense).__name__}, expected a GPT"
             )
         self.config, self.ways = dense.config, ways or Replicated()
+        check_same("dense", bits(dense), self.ways.group)
         parts, ways = dense.transformer, self.ways
         self.transformer = nn.ModuleDict(
             {
