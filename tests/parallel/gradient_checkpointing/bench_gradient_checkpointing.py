@@ -25,7 +25,7 @@ from llmnotes.parallel.gradient_checkpointing import (
     tensor,
 )
 from tests.parallel.gradient_checkpointing import test_flops, whole
-from tests.parallel.gradient_checkpointing.test_memory import (
+from tests.parallel.gradient_checkpointing.test_formula import (
     ScaledOutside,
     counted,
 )

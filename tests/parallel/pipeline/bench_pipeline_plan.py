@@ -7,13 +7,13 @@ from tests.parallel.pipeline import three_ranks
 
 MODEL, GPUS, BATCH, LENGTH = "llama-3-8b", 8, 64, 8192
 LAYOUTS = {
-    "data, nothing cut": (8, 1, 1, 0),
-    "data, ZeRO-1": (8, 1, 1, 1),
-    "data, ZeRO-3": (8, 1, 1, 3),
+    "data": (8, 1, 1, 0),
+    "data with ZeRO-1": (8, 1, 1, 1),
+    "data with ZeRO-3": (8, 1, 1, 3),
     "tensor": (1, 8, 1, 0),
     "stages": (1, 1, 8, 0),
-    "data 4, tensor 2, ZeRO-1": (4, 2, 1, 1),
-    "2, 2 and 2, ZeRO-1": (2, 2, 2, 1),
+    "4 data · 2 tensor with ZeRO-1": (4, 2, 1, 1),
+    "2 · 2 · 2 with ZeRO-1": (2, 2, 2, 1),
 }
 
 
@@ -46,6 +46,24 @@ def bench_layouts(record):
                 "bubble": "waiting over work",
                 "sent": "sent by a GPU in a step",
                 "day": "tokens a day, if sending takes no time"},
+        rows=rows,
+    )  # fmt: skip
+
+
+def bench_what_fits(record):
+    made = plan.plans(plan.SHAPES[MODEL], GPUS, BATCH, LENGTH)
+    rows = [
+        (room, len(made), sum(one.memory <= room * 1e9 for one in made))
+        for room in (24, 40, 80, 141)
+    ]
+    record(
+        "fitting",
+        kind="exact",
+        title=f"Of all ways to train {MODEL} on {GPUS} GPUs, those that fit",
+        prediction="Half of them fit into 80 GB.",
+        columns={"room": "GB", "layouts": "", "fits": ""},
+        labels={"room": "memory of a GPU", "layouts": "ways to use them",
+                "fits": "that fit"},
         rows=rows,
     )  # fmt: skip
 

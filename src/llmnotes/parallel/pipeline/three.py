@@ -116,7 +116,7 @@ class Three:
 
 
 def between_ends(mesh: Mesh) -> dist.ProcessGroup | None:
-    """Return this rank's group of first and last stage, which share a table."""
+    """Return this rank's group of two stages that share a table."""
     mine = None
     for first, last in pairs(mesh):
         made = dist.new_group([first, last])
