@@ -20,7 +20,10 @@ PARTS = {
 
 def arrays(tree):
     """Tensors as arrays, which outlive the process."""
-    return {name: x.numpy().copy() for name, x in tree.items()}
+    return {
+        name: (x.float() if x.dtype == torch.bfloat16 else x).numpy().copy()
+        for name, x in tree.items()
+    }
 
 
 def counted(traffic):
@@ -327,6 +330,9 @@ REFUSED = {
     "scattered": lambda: one_more(5),
     "model": lambda: tp.TensorGPT(gpt.GPT1(dense.CONFIG)),
     "ids": lambda: tp.TensorGPT(dense.model())(torch.tensor([[29]])),
+    "weights": lambda: tp.TensorGPT(
+        dense.stirred(dense.model(), seed=dist.get_rank())
+    ),
     "others": lambda: tp.TensorGPT(dense.model())(
         torch.tensor([[3, 1 + (dist.get_rank() == 2)]])
     ),
@@ -379,13 +385,34 @@ def steps():
     for way in WAYS:
         said["apart", way] = same_everywhere(way)
         said["trained", way] = trained(way)
-        said["float32", way] = model(way, dtype=torch.float32)[0]
+        for dtype in (torch.float32, torch.bfloat16):
+            said[dtype, way] = model(way, dtype=dtype)[0]
         said["dropout", way] = with_dropout(way)
         for seed in (5, 6):
             said["dropped", way, seed] = dropped(way, seed)
     said["nan"] = vocabulary(5, [-100] * 3, 1.0)
     said["norm"] = norm_by_hand()
     said["operators"] = operators()
+    return said
+
+
+def meshed():
+    """Four ranks as two copies of two, each with a text of its own."""
+    groups = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+    copy = dist.get_rank() // 2
+    group, said = groups[copy], {}
+    for way, kind in WAYS.items():
+        split = tp.TensorGPT(dense.model(), kind(group))
+        loss = tp.loss(split, *dense.text(seed=10 + copy))
+        loss.backward()
+        found = {"loss": loss.detach()}
+        found["norm"] = tp.gradient_norm(split, group)
+        said[way] = arrays(found | tp.whole(split, group, gradients=True))
+    ways = tp.Replicated(group)
+    keys = tp.GroupedAttention(dense.grouped(4, 1), ways)
+    x, weights = dense.rows(seed=10 + copy)
+    (keys(x, still) * weights).sum().backward()
+    said["grouped"] = arrays(tp.whole(keys, group, gradients=True))
     return said
 
 
