@@ -78,6 +78,7 @@ DIAGRAMS = {
     "latent_diffusion:stages": "diffusion/latent_diffusion.md",
     "latent_diffusion_pictures:rebuilt": "diffusion/latent_diffusion.md",
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
+    "pipeline:stages": "parallel/pipeline.md",
     "pipeline:schedules": "parallel/pipeline.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",

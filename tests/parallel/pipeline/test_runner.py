@@ -138,6 +138,11 @@ def test_a_rank_that_fails_in_the_middle_is_named(on):
         on(3, ranks.broken, one_f_one_b(3, 4))
 
 
+def test_the_naive_order_hangs_in_real_ranks_too(processes):
+    with pytest.raises(RankError, match="one waits for another message"):
+        run(ranks.hangs, 2, processes=processes, patience=1)
+
+
 def test_the_naive_order_hangs_and_is_named():
     with pytest.raises(ValueError, match="'send 0F1' for rank 1; rank 1"):
         simulate(naive(one_f_one_b(2, 3)), messages=Rendezvous)
