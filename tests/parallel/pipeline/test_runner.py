@@ -85,9 +85,9 @@ def test_by_hand_four_ranks_hold_four_three_two_and_one(on):
     assert held == [8, 8, 8, 8]
 
 
-@pytest.mark.parametrize("p", [2, 3, 4])
+@pytest.mark.parametrize("p", [2, 3])
 def test_a_real_run_has_the_simulators_times(on, p):
-    schedules = [s for m in (2, 5) for s in tiny.schedules(p, m)]
+    schedules = [s for m in (2, 4) for s in tiny.schedules(p, m)]
     real = on(p, ranks.timed, schedules)
     for schedule, got in zip(schedules, zip(*real, strict=True), strict=True):
         expected = simulate(program(schedule)).spans
@@ -119,6 +119,15 @@ def test_what_crosses_a_boundary_is_counted(on):
     assert sum(numbers for numbers, _ in got) == (p - 1) * whole
     got = on(p, ranks.sent, interleaved(p, m, 2))
     assert sum(numbers for numbers, _ in got) == (2 * p - 1) * whole
+
+
+def test_bytes_follow_the_micro_batches_that_are_held(on):
+    names = "gpipe", "1f1b", "interleaved", "zb-h1"
+    schedules = tiny.schedules(4, 8)
+    for rank, found in enumerate(on(4, ranks.held, schedules, 8)):
+        for name, schedule, held in zip(names, schedules, found, strict=True):
+            most = live(4, 8, rank, name, schedule.chunks)
+            assert 29_000 * most < held < 31_000 * most + 12_000
 
 
 def test_what_cannot_be_is_refused_before_anything_is_sent(on):
