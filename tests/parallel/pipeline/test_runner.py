@@ -1,5 +1,7 @@
 """Ranks that run a schedule find what one process finds, in its order."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,9 @@ CLOSE = 2e-16  # float64: sums in another order
 NUMBERS = 1, 3, 9  # fewer than ranks, no multiple of them
 
 
+@functools.cache
 def alone(micro_batches, layers=4):
+    """One process."""
     model = tiny.gpt(layers)
     loss = tiny.backward(model, [tiny.batches(micro_batches)])
     return loss, ranks.gradients(model)
