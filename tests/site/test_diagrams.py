@@ -82,6 +82,7 @@ DIAGRAMS = {
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "checkpointing:ways": "parallel/checkpointing.md",
     "tensor_parallel:mlp": "parallel/tensor_parallel.md",
+    "pipeline:stages": "parallel/pipeline.md",
     "pipeline:schedules": "parallel/pipeline.md",
     "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
     "data_efficiency:rows": "parallel/data_efficiency.md",

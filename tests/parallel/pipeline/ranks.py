@@ -10,6 +10,7 @@ from llmnotes.parallel.pipeline import (
     Tie,
     clip,
     cut,
+    naive,
     one_f_one_b,
     program,
 )
@@ -315,3 +316,10 @@ def broken(schedule):
 
         rank.forward = fails
     rank.step(*tiny.batches(schedule.micro_batches))
+
+
+def hangs():
+    """Send as soon as it is there, receive when it is needed: 1 kB."""
+    made, rank = naive(one_f_one_b(2, 3)), dist.get_rank()
+    ids = [torch.ones(4, 64, dtype=torch.long)] * 3
+    return SummedBlocking(made, {rank: Wide(1)}, 1).step(ids, ids)
