@@ -270,7 +270,8 @@ def bench_segments(record):
         columns={"segments": "", "counted": ""},
         labels={"counted": "blocks at the peak"},
         rows=[
-            (k, int(lived(balanced(layers, k), 8))) for k in range(1, layers + 1)
+            (k, int(lived(balanced(layers, k), 8)))
+            for k in range(1, layers + 1)
         ],
     )
 

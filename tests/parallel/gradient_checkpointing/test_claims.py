@@ -77,7 +77,9 @@ def test_two_roots_at_the_peak_and_less_with_shorter_and_shorter_segments():
         assert equal == 2 * math.isqrt(layers)
         fewer = table("counted", layers=layers, way="each one shorter")
         assert fewer == pytest.approx(math.sqrt(2 * layers), abs=1.5)
-    curve = claimed(SEGMENTS, "falls from 37 to 12 between five and eight segments")
+    curve = claimed(
+        SEGMENTS, "falls from 37 to 12 between five and eight segments"
+    )
     assert curve("counted", segments=6) == min(curve.every("counted")) == 12
     assert curve("counted", segments=1) == curve("counted", segments=36) == 37
 
