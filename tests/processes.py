@@ -13,6 +13,7 @@ import pytest
 # What a child would wait for: libraries, and the modules under test.
 LOADED = [
     "tests.ranked_runs",
+    "tests.parallel.pipeline.three_ranks",
     "torch",
     "torch._dynamo",
     "torch.distributed._functional_collectives",

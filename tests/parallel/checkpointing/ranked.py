@@ -168,9 +168,7 @@ def refusals(folder):
         "shape": lambda: where.load(
             flat({"w": torch.zeros(5, 4)}, rank, ranks)
         ),
-        "dtype": lambda: where.load(
-            flat({"w": x["w"].double()}, rank, ranks)
-        ),
+        "dtype": lambda: where.load(flat({"w": x["w"].double()}, rank, ranks)),
         "no step": lambda: where.load(whole(one), 9),
         "name": lambda: where.tensors(names=["q"]),
         "none": lambda: Checkpoints(f"{folder}/none").load(whole(one)),
@@ -342,9 +340,7 @@ def from_dtensors(state):
         each = -(-len(d) // ranks) * (d.numel() // len(d))
         start = min(rank * each, d.numel())
         if (local := d.to_local()).numel():
-            parts.append(
-                ck.Part(name, tuple(d.shape), start, local.view(-1))
-            )
+            parts.append(ck.Part(name, tuple(d.shape), start, local.view(-1)))
     return parts
 
 
@@ -402,3 +398,8 @@ def all_reduced():
     x = mine(rows_of_ranks()).sum(0)
     dist.all_reduce(x)
     return x.tolist()
+
+
+def read_parts(folders):
+    """Bytes that this rank reads of each."""
+    return [read_a_quarter(folder) for folder in folders]

@@ -5,6 +5,7 @@ of two examples; a rank takes as many of them as there are for it, draws the
 dropout of all, and the gradients of pieces are summed in one order.
 """
 
+import contextlib
 import functools
 from pydoc_data.topics import topics
 
@@ -45,7 +46,19 @@ class Guess(nn.Module):
 @functools.cache
 def text():
     """Letters of Python's reference, as ids."""
-    return torch.tensor([ord(c) % LETTERS for c in topics["assignment"]])
+    words = "".join(topics[name] for name in sorted(topics)[:20])
+    return torch.tensor([ord(c) % LETTERS for c in words])
+
+
+@contextlib.contextmanager
+def longer():
+    """A run of 90 larger steps, over 1,000 examples; the rate falls to 0."""
+    before = {name: globals()[name] for name in LONGER}
+    globals().update(LONGER)
+    try:
+        yield
+    finally:
+        globals().update(before)
 
 
 def examples(at, count, size=EXAMPLES):
@@ -69,12 +82,22 @@ def warm_then_cool(step):
     return min(1, (step + 1) / WARMUP) * 0.97**step
 
 
-def fresh(seed=SEED):
+def straight_down(step):
+    """The same, for a run of 90 steps at a higher rate."""
+    return 2.5 * min(1, (step + 1) / WARMUP) * max(0.02, 1 - step / 90)
+
+
+LONGER = dict(EXAMPLES=1000, BATCH=96, STEPS=90, cooling=straight_down)
+cooling = warm_then_cool
+
+
+def fresh(seed=None):
     """A training that has not begun."""
+    seed = SEED if seed is None else seed
     torch.manual_seed(seed)
     model = Guess()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.02)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_then_cool)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, cooling)
     generator = torch.Generator().manual_seed(seed)
     return Training(model, optimizer, scheduler, generator)
 

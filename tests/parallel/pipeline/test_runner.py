@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmnotes.parallel.data_parallel import run
+from llmnotes.parallel.data_parallel import RankError, run
 from llmnotes.parallel.pipeline import (
     Rendezvous,
     gpipe,
@@ -119,6 +119,23 @@ def test_what_crosses_a_boundary_is_counted(on):
     assert sum(numbers for numbers, _ in got) == (p - 1) * whole
     got = on(p, ranks.sent, interleaved(p, m, 2))
     assert sum(numbers for numbers, _ in got) == (2 * p - 1) * whole
+
+
+def test_what_cannot_be_is_refused_before_anything_is_sent(on):
+    for rank, found in enumerate(on(2, ranks.refusals)):
+        assert found == [
+            "program: got one for 3 ranks, expected 2",
+            f"stages: got [0, 1], expected [{rank}] on rank {rank}",
+            "inputs: got 2 micro-batches, expected 3, as in the schedule",
+            "targets: got 1 micro-batches, expected 3, as in the schedule",
+            "targets: got shape (3, 5) in micro-batch 1, expected (2, 6), as "
+            "of its inputs",
+        ]
+
+
+def test_a_rank_that_fails_in_the_middle_is_named(on):
+    with pytest.raises(RankError, match="rank 1 .*out of memory"):
+        on(3, ranks.broken, one_f_one_b(3, 4))
 
 
 def test_the_naive_order_hangs_and_is_named():

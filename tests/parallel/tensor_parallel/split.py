@@ -232,8 +232,47 @@ def dropped(way, seed, p=0.5):
     between = tp.Dropout(p, ways)(x)
     with ways.inside():
         inside = F.dropout(x, p)
+    heads = dropped_by_heads(ways, p)
     after = torch.rand(3)  # the shared generator goes on alike
-    return arrays({"between": between, "inside": inside, "after": after})
+    said = {"between": between, "inside": inside, "after": after}
+    return arrays(said | {"heads": heads})
+
+
+def dropped_by_heads(ways, p):
+    """What attention's own dropout lets through: keys of each query.
+
+    Values are the identity and the projection hands a rank's heads on, so
+    every row of the output shows which weights are left.
+    """
+    length, ranks = 40, ways.ranks
+    config = gpt.GPTConfig(
+        n_embd=length * ranks, n_head=ranks, dropout=p, n_positions=length
+    )
+    layer = gpt.Attention(config)
+    layer.c_attn.weight.data.zero_()
+    layer.c_attn.bias.data.zero_()
+    eye = torch.eye(length).repeat(1, ranks)
+    layer.c_attn.weight.data[:length, -length * ranks :] = eye
+    split = tp.Attention(layer, ways)
+    split.c_proj = Seen(ways)
+    x = torch.zeros(1, length, length * ranks)
+    x[..., :length] = torch.eye(length)
+    split(ways.tokens(x, 1))
+    past = torch.ones(length, length).tril() > 0
+    return (split.c_proj.y[0] > 0).float()[past]
+
+
+class Seen(torch.nn.Module):
+    """Keeps what a rank's heads say."""
+
+    def __init__(self, ways):
+        super().__init__()
+        self.ways = ways
+
+    def forward(self, y):
+        """Something of the right shape."""
+        self.y = y
+        return self.ways.tokens(y.repeat(1, 1, self.ways.ranks), 1)
 
 
 def with_dropout(way):
@@ -325,6 +364,7 @@ def everything(ranks):
         for name in PARTS:
             said[name, way] = part(name, way)
         said["model", way] = model(way)
+        said["short", way] = model(way, length=4 if ranks == 4 else 6)[0]
         said["embedding", way] = embedded(way)
         for job in GROUPED[ranks]:
             said["grouped", *job, way] = grouped(*job, way)

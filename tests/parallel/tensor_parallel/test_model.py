@@ -17,10 +17,10 @@ LINEAR = functools.partial(traffic, dense.BATCH, dense.LENGTH, 24)
 
 
 @functools.cache
-def whole_step(dtype=torch.float64):
+def whole_step(dtype=torch.float64, length=dense.LENGTH):
     """The dense model's loss, logits, parameters and gradients."""
     made = dense.model().to(dtype)
-    inputs, targets = dense.text()
+    inputs, targets = dense.text(length=length)
     logits = made(inputs)
     loss = train.loss(made, inputs, targets)
     loss.backward()
@@ -47,6 +47,16 @@ def test_a_gpt_has_loss_logits_and_gradients_of_the_dense_one(
 ):
     for said in everything[ranks]:
         equal(said["model", way][0], whole_step(), rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("ranks", "length"), [(3, 6), (4, 4)])
+def test_of_short_texts_a_rank_may_have_one_token(
+    everything, ranks, length, way
+):
+    right = whole_step(torch.float64, length)
+    for said in everything[ranks]:
+        equal(said["short", way], right, rtol=1e-11, atol=1e-13)
 
 
 @pytest.mark.parametrize("way", WAYS)

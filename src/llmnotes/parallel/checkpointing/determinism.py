@@ -11,7 +11,8 @@ Sources
 - Higham 2002, "Accuracy and Stability of Numerical Algorithms", §4.2: the
   error of a sum in any order is at most (n − 1) u Σ|x|, to first order.
 - Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for
-  clusters of workstations", J. Parallel Distrib. Comput. 69: the ring.
+  clusters of workstations", Journal of Parallel and Distributed Computing 69:
+  the ring.
 """
 
 from functools import reduce
@@ -25,14 +26,14 @@ from torch import Tensor
 def one_after_another(
     rows: Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, " numbers"]:
-    """((x₀ + x₁) + x₂) + …"""
+    """Sum as ((x₀ + x₁) + x₂) + … does."""
     return reduce(torch.add, rows)
 
 
 def pairwise(
     rows: Float[Tensor, "rows numbers"],
 ) -> Float[Tensor, " numbers"]:
-    """(x₀ + x₁) + (x₂ + x₃) …: a tree."""
+    """Sum as the tree (x₀ + x₁) + (x₂ + x₃) … does."""
     while len(rows) > 1:
         even = len(rows) // 2 * 2
         rows = torch.cat([rows[0:even:2] + rows[1:even:2], rows[even:]])

@@ -59,9 +59,10 @@ class Index:
 
 def index_of(text: bytes) -> Index:
     """Read an index; `ValueError` where a byte is another one."""
-    cut = len(HEAD), len(HEAD) + 64, len(HEAD) + 64 + len(MIDDLE)
-    head, digest, middle = text[: cut[0]], text[cut[0] : cut[1]], text[cut[1] : cut[2]]  # fmt: skip
-    body, tail = text[cut[2] : -1], text[-1:]
+    first, last = len(HEAD), len(HEAD) + 64
+    body_at = last + len(MIDDLE)
+    digest, body = text[first:last], text[body_at:-1]
+    head, middle, tail = text[:first], text[last:body_at], text[-1:]
     frame = HEAD.encode(), MIDDLE.encode(), TAIL.encode()
     if (head, middle, tail) != frame:
         raise ValueError("not an index of llmnotes")

@@ -1,6 +1,6 @@
 """Reading a checkpoint: only the blocks that are needed, each one checked.
 
-    block = bytes that one hash covers; a number is read with its block
+block = bytes that one hash covers; a number is read with its block
 """
 
 from collections.abc import Iterable, Iterator

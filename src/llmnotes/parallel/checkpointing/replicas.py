@@ -1,4 +1,4 @@
-"""Replicas compared: who holds other bits than the others?
+"""Replicas compared: which rank holds other bits than the others.
 
 Ranks that hold the same weights hold the same bits, as long as all compute
 the same. A bit that memory or a core has turned over spreads with the next
@@ -27,8 +27,9 @@ def fingerprint(tensor: Tensor) -> str:
 
 
 def compare(tensors: Mapping[str, Tensor], meeting: Meeting) -> None:
-    """Raise `RuntimeError` naming the first tensor that ranks hold
-    differently, and which of them: those that are fewer.
+    """Raise `RuntimeError` for a tensor of which ranks hold other bits.
+
+    It names the first such tensor, and the ranks: those that are fewer.
     """
     mine = {name: fingerprint(x) for name, x in tensors.items()}
     told = meeting.exchange("compare replicas", mine)

@@ -61,7 +61,9 @@ class Training:
         optimizer_state.put(self.model, self.optimizer, state)
         self.scheduler.load_state_dict(facts["scheduler"])
         rates = self.scheduler.get_last_lr()
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+        for group, rate in zip(
+            self.optimizer.param_groups, rates, strict=True
+        ):
             group["lr"] = rate  # a scheduler sets it only when it steps
         state = bytearray.fromhex(facts["generator"])
         self.generator.set_state(torch.frombuffer(state, dtype=torch.uint8))

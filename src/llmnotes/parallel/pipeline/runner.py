@@ -44,6 +44,8 @@ def summed_loss(
 class Runner:
     """One rank. Gradients add up in its stages, as backward leaves them.
 
+    `group` are the ranks of the pipeline, by default all there are.
+
     Raises `ValueError` if the group has another size than the program, or
     the stages are not those of this rank.
     """
@@ -51,10 +53,12 @@ class Runner:
     loss = staticmethod(summed_loss)
 
     def __init__(
-        self, program: Program, stages: dict[int, nn.Module], width: int
-    ):
+        self, program: Program, stages: dict[int, nn.Module], width: int,
+        group: dist.ProcessGroup | None = None,
+    ):  # fmt: skip
         self.schedule, self.program = program.schedule, program
-        self.rank, ranks = dist.get_rank(), dist.get_world_size()
+        self.group = group
+        self.rank, ranks = dist.get_rank(group), dist.get_world_size(group)
         if ranks != self.schedule.ranks:
             raise ValueError(
                 f"program: got one for {self.schedule.ranks} ranks, expected "
@@ -151,14 +155,16 @@ class Runner:
         if heir in self.sent:
             self.sent[heir][0].wait()
         tensor = tensor.contiguous()
-        self.sent[heir] = dist.isend(tensor, heir, tag=self.tag(event)), tensor
+        to = {"group": self.group, "group_dst": heir}
+        self.sent[heir] = dist.isend(tensor, tag=self.tag(event), **to), tensor
 
     def receive(self, event: Event) -> None:
         """Make room for a message, and ask for it."""
         shape = *self.inputs[event.micro].shape, self.width
         room = self.like.new_empty(shape)
         home = self.schedule.rank(event.stage)
-        work = dist.irecv(room, home, tag=self.tag(event))
+        of = {"group": self.group, "group_src": home}
+        work = dist.irecv(room, tag=self.tag(event), **of)
         self.mail[event] = room, work
 
     def tag(self, event: Event) -> int:

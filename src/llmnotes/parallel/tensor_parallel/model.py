@@ -6,8 +6,8 @@
                are columns, and the projection behind them is rows
     ways       = how activations lie between: `Replicated` or `Pieces`
 
-Classes inherit the dense ones' formulas. What differs is which part of the
-weights they hold, and what happens on the way in and out.
+Classes inherit from the dense ones. What differs is which part of the weights
+they hold, and what happens on the way in and out.
 
 Sources
 - Shoeybi et al. 2019, "Megatron-LM", arXiv 1909.08053, §3.
@@ -35,6 +35,7 @@ from llmnotes.parallel.tensor_parallel.vocabulary import (
 )
 from llmnotes.parallel.tensor_parallel.ways import Replicated, check_same
 from llmnotes.transformer import gpt
+from llmnotes.transformer.attention import merge_heads
 
 
 class Column(nn.Module):
@@ -94,8 +95,8 @@ class MLP(gpt.MLP):
     def forward(
         self, x: Float[Tensor, "batch piece d_model"]
     ) -> Float[Tensor, "batch piece d_model"]:
-        """What the dense one says, of all ranks."""
-        return super().forward(self.ways.enter(x))
+        """Widen, bend and narrow, with the columns and rows that are here."""
+        return self.c_proj(gpt.gelu(self.c_fc(self.ways.enter(x))))
 
 
 class Attention(gpt.Attention):
@@ -118,10 +119,20 @@ class Attention(gpt.Attention):
         visible: Bool[Tensor, "... length total"] | None = None,
         extend=None,
     ) -> Float[Tensor, "batch piece d_model"]:
-        """What the dense one says, of all ranks."""
-        x = self.ways.enter(x)
+        """Attend to the present and the past, with the heads that are here."""
+        query, key, value = self.split(self.ways.enter(x))
+        if extend is not None:
+            key, value = extend(key, value)
         with self.ways.inside():
-            return super().forward(x, visible, extend)
+            out = F.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=visible,
+                is_causal=visible is None and query.shape[-2] > 1,
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+        return self.c_proj(merge_heads(out))
 
 
 class LayerNorm(nn.Module):

@@ -42,9 +42,7 @@ def test_any_number_of_ranks_reads_what_any_other_saved(
     saved, processes, ranks
 ):
     folders = list(saved.values())
-    for found in run(
-        ranked.load_both, ranks, folders, processes=processes
-    ):
+    for found in run(ranked.load_both, ranks, folders, processes=processes):
         assert len(found) == 16
         for facts, same, _ in found:
             assert facts == {"seed": 3} and same
@@ -79,9 +77,7 @@ def test_a_rank_reads_the_blocks_of_its_numbers_and_no_others(
 ):
     folder = saved[2, "flat"]
     home = Path(folder) / "step-000006"
-    told = run(
-        ranked.load_all, ranks, [folder], "rows", processes=processes
-    )
+    told = run(ranked.load_all, ranks, [folder], "rows", processes=processes)
     for rank, [(_, _, read)] in enumerate(told):
         expected = set()
         for p in rows(ranked.tensors(), rank, ranks):
