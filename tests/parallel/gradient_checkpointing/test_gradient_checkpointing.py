@@ -136,6 +136,15 @@ def test_ddp_with_tied_weights_equals_one_process(processes, unused):
         assert size <= reduced <= size + unused * len(grads)
 
 
+def test_fsdp_equals_one_process(processes):
+    batch = cases.ids(batch=4)
+    model = cases.gpt(layers=2)
+    train.loss(model, batch[:, :-1], batch[:, 1:]).backward()
+    for grads in run(shared.sharded, 2, batch, processes=processes):
+        for found, p in zip(grads, model.parameters(), strict=True):
+            torch.testing.assert_close(found, p.grad, rtol=1e-5, atol=1e-7)
+
+
 def expected():
     """The mean of what two ranks find, by one process."""
     plain = shared.Twice(lambda layer, x: layer(x))
