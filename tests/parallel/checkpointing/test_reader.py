@@ -63,6 +63,6 @@ def test_dcp_loads_a_mixture_of_two_saves(processes, tmp_path):
 def test_a_file_cut_short_has_no_central_directory(tmp_path):
     file = tmp_path / "x.pt"
     torch.save(torch.zeros(1000), file)
-    file.write_bytes(file.read_bytes()[:-200])
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(RuntimeError, match="failed finding central directory"):
         torch.load(file)
