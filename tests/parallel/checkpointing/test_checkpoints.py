@@ -62,12 +62,12 @@ def every_step_loads(folder):
     return where.newest()
 
 
-def saved_under(disk, before, home):
-    """Save step 6 where 1 and 3 were, of which 1 goes."""
+def saved_under(disk, before, home, kept=2):
+    """Save step 6 where 1 and 3 were, of which 1 goes if two are kept."""
     for step in (1, 3):
         save(Checkpoints(before), step)
     shutil.copytree(before, home)
-    save(Checkpoints(home, block=64, disk=disk), 6)
+    save(Checkpoints(home, block=64, disk=disk, kept=kept), 6)
 
 
 def save(where, step):
@@ -86,6 +86,14 @@ def test_the_power_may_fail_at_any_operation(tmp_path):
     pushed = [i for i, (what, path, *_) in enumerate(disk.asked)
               if (what, path) == ("push", home)]  # fmt: skip
     assert all(step == 6 for count, step in newest if count > pushed[0])
+
+
+def test_when_save_returns_no_power_cut_takes_it_back(tmp_path):
+    disk, before, home = crashes.Recorded(), tmp_path / "a", tmp_path / "b"
+    saved_under(disk, before, home, kept=3)
+    newest = crashes.power_cuts(before, home, disk.asked, every_step_loads)
+    done = len(disk.asked)
+    assert {step for count, step in newest if count == done} == {6}
 
 
 class Forgets(crashes.Recorded):
