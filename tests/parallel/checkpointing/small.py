@@ -91,7 +91,9 @@ def straight_down(step):
     return 2.5 * min(1, (step + 1) / WARMUP) * max(0.02, 1 - step / 90)
 
 
-LONGER = dict(EXAMPLES=9000, BATCH=96, STEPS=90, cooling=straight_down)
+LONGER = dict(
+    EXAMPLES=9000, BATCH=96, PIECES=2, STEPS=90, cooling=straight_down
+)  # fmt: skip
 cooling = warm_then_cool
 
 
