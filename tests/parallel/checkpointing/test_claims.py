@@ -14,17 +14,20 @@ SIZES = "parallel/checkpointing:sizes"
 def test_the_loss_does_not_tell_what_was_left_out():
     table = claimed(
         LEFT_OUT,
-        "It hardly moves.",
+        "It hardly moves. Where the position was lost it even gets better",
+        "or it does not, and then from the first or second step on.",
         "Far less than expected. No mean moves by more than a few "
-        "hundredths, up or down, though with each of them it is another run.",
+        "hundredths, though each is another run; without the position it "
+        "even falls.",
     )
     bounds = table.every("lowest") + table.every("highest")
-    assert max(map(abs, bounds)) < 0.05
+    assert max(map(abs, bounds)) < 0.06
+    assert table("highest", left_out="position in the data") < -0.03
     assert table("change", left_out="nothing") == 0
     assert table("first", left_out="nothing") is None
     first = [step for step in table.every("first") if step is not None]
     assert len(first) == 5 and set(first) <= {61, 62}
-    assert table("again", left_out="position in the data") > 500
+    assert table("again", left_out="position in the data") == 30 * 96
 
 
 def test_whoever_is_killed_leaves_a_checkpoint_and_the_same_bits():
