@@ -81,8 +81,9 @@ class File:
     def push(self):
         self.safe = self.now
 
-    def put(self, path, choices):
-        path.write_bytes(self.now if choices["files"] else self.safe)
+    def left(self, choices):
+        """Its bytes after a cut."""
+        return self.now if choices["files"] else self.safe
 
 
 class Folder:
@@ -94,11 +95,12 @@ class Folder:
     def push(self):
         self.safe = dict(self.now)
 
-    def put(self, path, choices):
-        path.mkdir()
+    def left(self, choices):
+        """What is in it after a cut: names, and folders or bytes."""
         names = self.now if choices[self.kind] else self.safe
-        for name, what in names.items():
-            what.put(path / name, choices)
+        return tuple(
+            (name, what.left(choices)) for name, what in sorted(names.items())
+        )
 
 
 def remembered(path, kind="run"):
@@ -134,18 +136,31 @@ def replay(root, home, asked):
             del names[path.name]
 
 
-def power_cuts(before, home, asked):
-    """All that a disk may hold after each operation: folders to look at.
+def put(left, path):
+    """Make what is left a real folder."""
+    path.mkdir()
+    for name, what in left:
+        if isinstance(what, tuple):
+            put(what, path / name)
+        else:
+            (path / name).write_bytes(what)
+
+
+def power_cuts(before, home, asked, look):
+    """(operations done, what `look` finds) for all a disk may then hold.
 
     What was not pushed may be there or not: the run's list of names, that of
     a checkpoint, and the bytes of files, in any combination.
     """
-    whats = "run", "step", "files"
+    root, seen = remembered(before), {}
     for count in range(len(asked) + 1):
-        root = remembered(before)
-        replay(root, home, asked[:count])
+        replay(root, home, asked[max(count - 1, 0) : count])
         for choice in itertools.product((False, True), repeat=3):
-            with tempfile.TemporaryDirectory() as place:
-                folder = Path(place) / "run"
-                root.put(folder, dict(zip(whats, choice, strict=True)))
-                yield count, choice, folder
+            whats = "run", "step", "files"
+            left = root.left(dict(zip(whats, choice, strict=True)))
+            if left not in seen:
+                with tempfile.TemporaryDirectory() as place:
+                    folder = Path(place) / "run"
+                    put(left, folder)
+                    seen[left] = look(folder)
+            yield count, seen[left]

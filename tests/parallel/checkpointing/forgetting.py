@@ -38,17 +38,26 @@ def only_weights(tensors, facts, new):
 
 def interrupted(folder, at, left_out=None):
     """Train to a step, save, begin anew from there; the whole story."""
+    return resumed(folder, *stopped(folder, at), left_out)
+
+
+def stopped(folder, at):
+    """Train to a step and save; what was read, and the losses."""
     training, read, losses = small.fresh(), [], []
     go_on(training, at, read, losses)
-    where = Checkpoints(folder)
-    small.save(where, training)
+    small.save(Checkpoints(folder), training)
+    return read, losses
+
+
+def resumed(folder, read, losses, left_out=None):
+    """Begin anew from the checkpoint; the whole story."""
+    read, losses = list(read), list(losses)
     again = small.fresh(seed=1)
     again.generator = small.fresh().generator
-    tensors, facts = where.tensors()
+    tensors, facts = Checkpoints(folder).tensors()
     if left_out:
-        new = small.fresh().facts()
         forget = FORGET.get(left_out, only_weights)
-        tensors = forget(tensors, facts, new)
+        tensors = forget(tensors, facts, small.fresh().facts())
     again.put(tensors, facts)
     go_on(again, small.STEPS, read, losses)
     return read, losses, small.state(again)

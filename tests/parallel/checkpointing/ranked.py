@@ -403,3 +403,29 @@ def all_reduced():
 def read_parts(folders):
     """Bytes that this rank reads of each."""
     return [read_a_quarter(folder) for folder in folders]
+
+
+def mixed(folder):
+    """Two saves by DCP; rank 0's file of the second among the first's."""
+    import shutil
+
+    from torch.distributed import checkpoint as dcp
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    rank, ranks = place()
+    mesh = init_device_mesh("cpu", (ranks,))
+
+    def state(value):
+        full = torch.full((5, 2), value)
+        return {"w": distribute_tensor(full, mesh, [Shard(0)])}
+
+    for name, value in (("one", 1.0), ("two", 2.0)):
+        dcp.save(state(value), checkpoint_id=folder / name)
+    if rank == 0:
+        file = "__0_0.distcp"
+        shutil.copy(folder / "two" / file, folder / "one" / file)
+    dist.barrier()
+    into = state(0.0)
+    dcp.load(into, checkpoint_id=folder / "one")
+    return into["w"].full_tensor()[:, 0].tolist()

@@ -52,7 +52,7 @@ def text():
 
 @contextlib.contextmanager
 def longer():
-    """A run of 90 larger steps, over 1,000 examples; the rate falls to 0."""
+    """A run of 90 larger steps, of one epoch; the rate falls to 0."""
     before = {name: globals()[name] for name in LONGER}
     globals().update(LONGER)
     try:
@@ -61,19 +61,23 @@ def longer():
         globals().update(before)
 
 
-def examples(at, count, size=EXAMPLES):
+def examples(at, count):
     """The numbers of the next examples; each epoch has an order of its own."""
-    found = []
-    for place in range(at, at + count):
-        epoch, number = divmod(place, size)
-        draw = torch.Generator().manual_seed(1000 * SEED + epoch)
-        found.append(int(torch.randperm(size, generator=draw)[number]))
-    return found
+    size = EXAMPLES
+    places = (divmod(place, size) for place in range(at, at + count))
+    return [shuffled(size, 1000 * SEED + e)[number] for e, number in places]
+
+
+@functools.cache
+def shuffled(size, seed):
+    """The order of an epoch."""
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randperm(size, generator=draw).tolist()
 
 
 def windows(numbers):
     """What is read and what comes next, for some examples."""
-    at = 7 * torch.tensor(numbers)
+    at = 5 * torch.tensor(numbers)
     return text()[at[:, None] + torch.arange(BACK)], text()[at + BACK]
 
 
@@ -87,7 +91,9 @@ def straight_down(step):
     return 2.5 * min(1, (step + 1) / WARMUP) * max(0.02, 1 - step / 90)
 
 
-LONGER = dict(EXAMPLES=1000, BATCH=96, STEPS=90, cooling=straight_down)
+LONGER = dict(
+    EXAMPLES=9000, BATCH=96, PIECES=2, STEPS=90, cooling=straight_down
+)  # fmt: skip
 cooling = warm_then_cool
 
 

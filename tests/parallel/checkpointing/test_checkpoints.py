@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from llmnotes import checkpoint
-from llmnotes.parallel.checkpointing import Checkpoints, Disk, whole
+from llmnotes.parallel.checkpointing import Checkpoints, Disk, index_of, whole
 from llmnotes.parallel.data_parallel import RankError, run
 from tests.parallel.checkpointing import crashes, ranked, small
 
@@ -62,12 +62,12 @@ def every_step_loads(folder):
     return where.newest()
 
 
-def saved_under(disk, before, home):
-    """Save step 6 where 1 and 3 were, of which 1 goes."""
+def saved_under(disk, before, home, kept=2):
+    """Save step 6 where 1 and 3 were, of which 1 goes if two are kept."""
     for step in (1, 3):
         save(Checkpoints(before), step)
     shutil.copytree(before, home)
-    save(Checkpoints(home, block=64, disk=disk), 6)
+    save(Checkpoints(home, block=64, disk=disk, kept=kept), 6)
 
 
 def save(where, step):
@@ -78,15 +78,22 @@ def save(where, step):
 def test_the_power_may_fail_at_any_operation(tmp_path):
     disk, before, home = crashes.Recorded(), tmp_path / "a", tmp_path / "b"
     saved_under(disk, before, home)
-    newest = [
-        (count, every_step_loads(folder))
-        for count, _, folder in crashes.power_cuts(before, home, disk.asked)
-    ]
+    newest = list(
+        crashes.power_cuts(before, home, disk.asked, every_step_loads)
+    )
     steps = {step for _, step in newest}
     assert steps == {3, 6}
     pushed = [i for i, (what, path, *_) in enumerate(disk.asked)
               if (what, path) == ("push", home)]  # fmt: skip
     assert all(step == 6 for count, step in newest if count > pushed[0])
+
+
+def test_when_save_returns_no_power_cut_takes_it_back(tmp_path):
+    disk, before, home = crashes.Recorded(), tmp_path / "a", tmp_path / "b"
+    saved_under(disk, before, home, kept=3)
+    newest = crashes.power_cuts(before, home, disk.asked, every_step_loads)
+    done = len(disk.asked)
+    assert {step for count, step in newest if count == done} == {6}
 
 
 class Forgets(crashes.Recorded):
@@ -108,8 +115,7 @@ def test_whoever_does_not_push_a_file_or_folder_loses_a_checkpoint(
     disk, before, home = Forgets(name), tmp_path / "a", tmp_path / "b"
     saved_under(disk, before, home)
     with pytest.raises((ValueError, AssertionError)):
-        for *_, folder in crashes.power_cuts(before, home, disk.asked):
-            every_step_loads(folder)
+        list(crashes.power_cuts(before, home, disk.asked, every_step_loads))
 
 
 def test_a_full_disk_on_one_rank_is_told_to_all(processes, tmp_path):
@@ -161,28 +167,41 @@ def test_damage_that_one_rank_finds_is_told_to_all(processes, tmp_path):
         assert changed == 0
 
 
+def flips(right):
+    """The bytes with one of them another, each in turn."""
+    for place in range(len(right)):
+        wrong = bytearray(right)
+        wrong[place] ^= 1 << place % 8
+        yield place, bytes(wrong)
+
+
 def test_every_flipped_byte_is_found_and_its_tensor_named(tmp_path):
     x = {"a": torch.arange(5.0), "b": torch.arange(3, dtype=torch.int8)}
     where = Checkpoints(tmp_path, block=16)
     home = where.save(3, whole(x), {"seed": 1})
-    for file in sorted(home.iterdir()):
-        right = file.read_bytes()
-        for place in range(len(right)):
-            wrong = bytearray(right)
-            wrong[place] ^= 1 << place % 8
-            file.write_bytes(wrong)
-            with pytest.raises(ValueError, match="damaged") as error:
-                where.tensors()
-            if file.suffix == ".bin":
-                name = "a" if place < 20 else "b"
-                assert f"tensor '{name}' in {file}: " in str(error.value)
-            else:
-                assert str(file) in str(error.value)
-        file.write_bytes(right[:-1])
-        with pytest.raises(ValueError, match="damaged"):
+    file = home / "rank-0.bin"
+    right = file.read_bytes()
+    for place, wrong in flips(right):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match="damaged") as error:
             where.tensors()
-        file.write_bytes(right)
+        name = "a" if place < 20 else "b"
+        assert f"tensor '{name}' in {file}: " in str(error.value)
+    file.write_bytes(right)
     where.tensors()
+
+
+def test_every_flipped_byte_of_an_index_is_found(tmp_path):
+    where = Checkpoints(tmp_path)
+    file = where.save(3, whole({"w": torch.ones(3)})) / "index.json"
+    right = file.read_bytes()
+    for _, wrong in flips(right):
+        with pytest.raises(ValueError, match="sha256|not an index"):
+            index_of(wrong)
+    for wrong in (right[:-1], right + b" ", b""):
+        file.write_bytes(wrong)
+        with pytest.raises(ValueError, match=f"{file}: damaged: "):
+            where.tensors()
 
 
 def test_a_damaged_checkpoint_names_the_one_before(tmp_path):
