@@ -296,6 +296,38 @@ def bench_fit(record):
     )  # fmt: skip
 
 
+@pytest.mark.trained
+@pytest.mark.usefixtures("tiny_shakespeare")
+def bench_foretold(record):
+    found, most = grid.fresh(), max(grid.READ)
+    fewer = {job: said for job, said in found.items() if job[1] < most}
+    law = fitting.fit(*points(fewer, 0))
+    rows = []
+    for width in grid.WIDTHS:
+        losses = [one[0] for one in found[width, most, 1]]
+        n = sizes_of(width)[0]
+        said = law(n, most * runs.BLOCK)
+        before = [one[0] for one in found[width, most // 2, 1]]
+        rows.append((n, statistics.mean(before), said, *spread_of(losses)))
+    record(
+        "foretold",
+        kind="trained",
+        seeds=SEEDS,
+        spread={"before": 0.05, "expected": None, "loss": 0.05,
+                "lowest": None, "highest": None},
+        example=NO_RANKING + "one law, and the runs it has not seen.",
+        title="A law fitted to the 36 runs of fewer tokens, and the twelve "
+        "of most",
+        prediction="Off by two hundredths of a nat.",
+        columns={"parameters": "", "before": "nat", "expected": "nat",
+                 "loss": "nat", "lowest": "nat", "highest": "nat"},
+        labels={"before": "loss at half of the tokens",
+                "expected": "foretold", "loss": "measured",
+                "lowest": "best seed", "highest": "worst seed"},
+        rows=rows,
+    )  # fmt: skip
+
+
 def as_good_as(loss, fresh):
     """The multiple of the smallest text, read once, that ends at a loss.
 
