@@ -411,8 +411,8 @@ def bench_filter(record):
         "filter",
         kind="trained",
         seeds=SEEDS,
-        spread={"rate": None, "whole": 0.04, "whole_lowest": None,
-                "whole_highest": None, "alike": 0.04, "alike_lowest": None,
+        spread={"rate": None, "whole": 0.04, "lowest": None,
+                "highest": None, "alike": 0.04, "alike_lowest": None,
                 "alike_highest": None},
         race=race_of(
             best, contest.FILTERS, "random",
@@ -424,14 +424,14 @@ def bench_filter(record):
         prediction="The filter helps on paragraphs that it would keep, and "
         "costs on all.",
         columns={"way": "", "rate": "", "whole": "nat",
-                 "whole_lowest": "nat", "whole_highest": "nat",
+                 "lowest": "nat", "highest": "nat",
                  "alike": "nat", "alike_lowest": "nat",
                  "alike_highest": "nat"},
         labels={"way": "chosen", "rate": "best rate",
-                "whole": "all paragraphs", "whole_lowest": "best seed",
-                "whole_highest": "worst seed",
+                "whole": "all paragraphs", "lowest": "best seed",
+                "highest": "worst seed",
                 "alike": "those that the filter keeps",
-                "alike_lowest": "best seed ", "alike_highest": "worst seed "},
+                "alike_lowest": "its best seed", "alike_highest": "its worst seed"},
         rows=rows,
     )  # fmt: skip
 
