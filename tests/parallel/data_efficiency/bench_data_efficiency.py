@@ -431,7 +431,8 @@ def bench_filter(record):
                 "whole": "all paragraphs", "lowest": "best seed",
                 "highest": "worst seed",
                 "alike": "those that the filter keeps",
-                "alike_lowest": "its best seed", "alike_highest": "its worst seed"},
+                "alike_lowest": "its best seed",
+                "alike_highest": "its worst seed"},
         rows=rows,
     )  # fmt: skip
 
