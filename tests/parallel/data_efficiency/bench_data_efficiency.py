@@ -265,6 +265,11 @@ def numbers(law):
     }
 
 
+def short(number):
+    """Three digits of it; what is as good as nothing is nothing."""
+    return float(f"{number:.3g}") if number > 1e-4 else 0.0
+
+
 @pytest.mark.trained
 @pytest.mark.usefixtures("tiny_shakespeare")
 def bench_fit(record):
@@ -278,8 +283,8 @@ def bench_fit(record):
         )
         for name, value in numbers(law).items():
             drawn = sorted(numbers(one)[name] for one in laws)
-            low, high = drawn[DRAWS // 20], drawn[-DRAWS // 20]
-            rows.append((counted, name, value, low, high, off))
+            told = value, drawn[DRAWS // 20], drawn[-DRAWS // 20]
+            rows.append((counted, name, *map(short, told), off))
     record(
         "fit",
         kind="trained",
