@@ -176,7 +176,7 @@ def test_the_law_foretells_only_the_smallest_model():
         FORETOLD,
         "For the smallest model only. The larger the model, the further "
         "off, and always too high.",
-        "In our runs it helps the large one twice as much.",
+        "In our runs it helps the large one nearly twice as much.",
     )
     sizes = sorted(set(table.every("parameters")))
     off = [
