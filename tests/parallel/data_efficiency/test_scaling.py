@@ -17,7 +17,7 @@ from llmnotes.parallel.data_efficiency.scaling import (
 )
 
 TRUE = Law(1.3, 60.0, 150.0, 0.45, 0.4)
-FEW = fitting.STARTS[::15]
+FEW = fitting.STARTS[::24]
 
 
 def runs_of(law, noise=0.0, seed=0):
@@ -133,7 +133,8 @@ def test_a_draw_counts_runs_as_often_as_it_has_them():
     torch.testing.assert_close(value, again, rtol=1e-6, atol=0)
 
 
-def test_a_bootstrap_surrounds_the_fit_and_repeats_by_its_seed():
+def test_a_bootstrap_surrounds_the_fit_and_repeats_by_its_seed(monkeypatch):
+    monkeypatch.setattr(fitting, "STEPS", 60)
     points = runs_of(TRUE, noise=0.01)
     law = fitting.fit(*points, FEW)
     laws = fitting.bootstrap(*points, law, draws=5)
