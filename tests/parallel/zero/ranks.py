@@ -91,10 +91,10 @@ def fsdp(pieces=1, steps=4):
     }
 
 
-def every_way():
-    """All stages, in one piece and in two, and FSDP2, on these ranks."""
-    found = {(s, k): trained(s, k) for s in STAGES for k in (1, 2)}
-    found["fsdp2"] = fsdp()
+def every_way(pieces):
+    """All stages, batches in so many pieces, and FSDP2, on these ranks."""
+    found = {(s, k): trained(s, k) for s in STAGES for k in pieces}
+    found["fsdp2", 1] = fsdp()
     return found
 
 

@@ -17,7 +17,8 @@ def alone():
 @pytest.fixture(scope="module", params=[1, 2, 3, 4], ids="{0} ranks".format)
 def found(request, processes):
     """What each rank came to, with 1 to 4 ranks."""
-    return run(ranks.every_way, request.param, processes=processes)
+    pieces = (1, 2) if request.param in (2, 3) else (1,)
+    return run(ranks.every_way, request.param, pieces, processes=processes)
 
 
 def assert_close(found, expected, rtol=1e-11):
@@ -35,20 +36,20 @@ def trained(model):
     }
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_weights_norms_and_moments_are_those_of_one_process(
-    stage, pieces, found, alone
+    stage, found, alone
 ):
     model, optimizer, norms = alone
     own = dict(model.named_parameters())
     for rank in found:
-        weights, seen, state, in_place = rank[stage, pieces]
-        assert_close(weights, trained(model))
-        assert seen == pytest.approx(norms, rel=1e-11)
-        assert in_place
-        for name in trained(model):
-            assert_close(state[name], optimizer.state[own[name]])
+        for pieces in {k[1] for k in rank if k[0] == stage}:
+            weights, seen, state, in_place = rank[stage, pieces]
+            assert_close(weights, trained(model))
+            assert seen == pytest.approx(norms, rel=1e-11)
+            assert in_place
+            for name in trained(model):
+                assert_close(state[name], optimizer.state[own[name]])
 
 
 def test_a_weight_that_a_step_does_not_use_stays(found):
@@ -62,8 +63,8 @@ def test_a_weight_that_a_step_does_not_use_stays(found):
 
 def test_fsdp2_comes_to_the_same_weights(found, alone):
     for rank in found:
-        assert_close(rank["fsdp2"], trained(alone[0]))
-        assert_close(rank["fsdp2"], rank[3, 1][0])
+        assert_close(rank["fsdp2", 1], trained(alone[0]))
+        assert_close(rank["fsdp2", 1], rank[3, 1][0])
 
 
 def test_a_weight_that_one_rank_uses_moves_on_all(processes):
