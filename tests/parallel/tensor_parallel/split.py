@@ -235,10 +235,12 @@ def dropped(way, seed, p=0.5):
     between = tp.Dropout(p, ways)(x)
     with ways.inside():
         inside = F.dropout(x, p)
+    with ways.inside():
+        again = F.dropout(x, p)
     heads = dropped_by_heads(ways, p)
     after = torch.rand(3)  # the shared generator goes on alike
     said = {"between": between, "inside": inside, "after": after}
-    return arrays(said | {"heads": heads})
+    return arrays(said | {"heads": heads, "again": again})
 
 
 def dropped_by_heads(ways, p):
