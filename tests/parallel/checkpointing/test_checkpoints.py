@@ -37,7 +37,7 @@ def check(processes, home, moments, asked, never_stopped):
         assert state == never_stopped[2]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("victim", "at"), MOMENTS)
 def test_kill_9_before_any_operation_resumes_to_the_same_bits(
     processes, tmp_path, asked, never_stopped, victim, at
