@@ -189,3 +189,18 @@ def test_the_law_foretells_only_the_smallest_model():
         for n in (sizes[0], sizes[-1])
     ]
     assert 1.7 < gains[1] / gains[0] < 2.1
+
+
+def test_a_few_epochs_are_worth_what_the_law_says():
+    table = claimed(
+        REPEATED,
+        "Near the published law for two, four and eight epochs.",
+        "So the law holds here",
+    )
+    for epochs in (2, 4, 8):
+        at = dict(epochs=epochs)
+        assert abs(table("worth", **at) / table("law", **at) - 1) < 0.06
+    for epochs in (4, 8):
+        at = dict(epochs=epochs)
+        low, high = table("worth_lowest", **at), table("worth_highest", **at)
+        assert low < table("law", **at) < high
