@@ -196,6 +196,8 @@ def test_a_few_epochs_are_worth_what_the_law_says():
         REPEATED,
         "Near the published law for two, four and eight epochs.",
         "So the law holds here",
+        "Sixteen end about where our longest new text ends, eight times as "
+        "long, and not where one of 10.6 times would.",
     )
     for epochs in (2, 4, 8):
         at = dict(epochs=epochs)
@@ -204,3 +206,5 @@ def test_a_few_epochs_are_worth_what_the_law_says():
         at = dict(epochs=epochs)
         low, high = table("worth_lowest", **at), table("worth_highest", **at)
         assert low < table("law", **at) < high
+    longest = table("fresh", epochs=8)
+    assert abs(table("loss", epochs=16) - longest) < 0.05
