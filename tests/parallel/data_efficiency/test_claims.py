@@ -189,3 +189,22 @@ def test_the_law_foretells_only_the_smallest_model():
         for n in (sizes[0], sizes[-1])
     ]
     assert 1.7 < gains[1] / gains[0] < 2.1
+
+
+def test_a_few_epochs_are_worth_what_the_law_says():
+    table = claimed(
+        REPEATED,
+        "Near the published law for two, four and eight epochs.",
+        "So the law holds here",
+        "Sixteen end about where our longest new text ends, eight times as "
+        "long, and not where one of 10.6 times would.",
+    )
+    for epochs in (2, 4, 8):
+        at = dict(epochs=epochs)
+        assert abs(table("worth", **at) / table("law", **at) - 1) < 0.06
+    for epochs in (4, 8):
+        at = dict(epochs=epochs)
+        low, high = table("worth_lowest", **at), table("worth_highest", **at)
+        assert low < table("law", **at) < high
+    longest = table("fresh", epochs=8)
+    assert abs(table("loss", epochs=16) - longest) < 0.05
