@@ -13,7 +13,7 @@ SAID = [
     "At the start every rank has numbers of its own, in all three parts.",
     "Each rank sends one part to the right, where it is added.",
     "It passes on what it has just added to: the last rank of each part "
-    "completes its sum (filled).",
+    "completes its sum.",
     "From here on sums are only copied to the right …",
     "… until every rank has all three: four steps of a third each.",
 ]
@@ -78,7 +78,7 @@ def _cell(pen, x, y, width, ranks) -> None:
     whole = len(ranks) == RANKS
     words = "+".join(f"{r}" for r in sorted(ranks))
     words = "the sum" if whole else f"of {words}"
-    kind = "c4 solid" if whole else "c1 tint" if len(ranks) > 1 else "soft"
+    kind = "c4 tint thick" if whole else "c1 tint" if len(ranks) > 1 else "soft"
     pen.box(x, y, width, 44, words, f"{kind} small")
 
 
