@@ -76,7 +76,7 @@ def test_what_went_away_does_not_live():
 
 
 def test_views_come_back_in_one_storage_and_a_change_makes_a_second():
-    x = torch.ones(6, requires_grad=True)
+    x = torch.arange(1.0, 7.0, requires_grad=True)
     y = x * 1
     with ToDisk([]) as disk:
         left, right = y[:2] ** 2, y[2:] ** 2
@@ -87,7 +87,16 @@ def test_views_come_back_in_one_storage_and_a_change_makes_a_second():
         b = x.sum() * z
     assert disk.bytes == 24 * 3
     (a.sum() + b.sum() + left.sum() + right.sum()).backward()
-    assert torch.equal(x.grad, torch.full((6,), 6 * 1 + 6 * 2 + 2.0))
+    assert torch.equal(x.grad, 2 * x + 21 + 27)
+
+
+def test_memory_that_is_used_again_is_another_storage():
+    x = torch.arange(1.0, 7.0, requires_grad=True)
+    with ToDisk([]) as disk:  # each x * i goes away, the next takes its place
+        total = sum(((x * float(i)) ** 2).sum() for i in range(1, 6))
+    total.backward()
+    assert torch.equal(x.grad, 2 * x * (1 + 4 + 9 + 16 + 25))
+    assert disk.bytes == 24 * 5
 
 
 def test_files_go_with_the_object():

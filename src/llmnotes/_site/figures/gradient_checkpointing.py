@@ -1,8 +1,8 @@
 """Which tensors live, moment by moment, with regions and without.
 
 A row is a tensor that a layer makes, a column a moment: one layer forward,
-again or backward. A filled cell lives until backward comes for it, a tinted
-one is held for a while, and a ring marks a layer that is run again.
+again or backward. A filled cell is the input of a segment, a tinted one lives
+in between, and one of another colour has just been made a second time.
 """
 
 from llmnotes._site.figures import signs
