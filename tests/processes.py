@@ -29,6 +29,8 @@ LOADED = [
     "llmnotes.parallel.zero",
     "tests.parallel.zero.ranks",
     "llmnotes.parallel.pipeline",
+    "llmnotes.parallel.gradient_checkpointing",
+    "tests.parallel.gradient_checkpointing.shared",
     "tests.parallel.data_parallel.calls",
     "tests.parallel.data_parallel.ranked",
     "tests.parallel.data_parallel.traps",

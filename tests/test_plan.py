@@ -136,6 +136,19 @@ def test_computed_again_a_layer_keeps_its_input():
     assert ratio == pytest.approx(4 / 3)
 
 
+def test_layers_computed_again_are_summed_again_and_the_middle_sends_most():
+    plain, again = (
+        plan(EIGHT, Layout(1, 4, 1, 0, r), 8, 512).traffic["tensor"]
+        for r in (False, True)
+    )
+    assert again == 1.5 * plain  # 12bsh(t − 1)/t in place of 8
+    two, four = (
+        plan(EIGHT, Layout(1, 1, p, 0, False), 8, 512).traffic["stages"]
+        for p in (2, 4)
+    )
+    assert four == 2 * two == 8 * 2 * 512 * 4096 * 2
+
+
 def test_waiting_slows_down_by_the_bubble():
     alone = plan(EIGHT, Layout(4, 1, 1, 0, False), 16, 512)
     piped = plan(EIGHT, Layout(1, 1, 4, 0, False), 16, 512)

@@ -223,14 +223,22 @@ def cut(shape: Shape, ranks: int) -> int:
 def sent(
     shape: Shape, layout: Layout, micro: int, length: int
 ) -> dict[str, float]:
-    """Bytes that leave a rank of the first stage in a step, by kind."""
+    """Bytes that leave the busiest rank in a step, by kind.
+
+    A layer that is computed again asks for its forward sums again. With the
+    sequence cut, a tensor rank sends its part over a stage's boundary; a
+    stage in the middle sends both ways.
+    """
     layers = share_out(shape.layers, layout.stages)[0]
     size = 1, length, shape.hidden
     own = weights(shape, layout, 0)
     data = zero.traffic(own, layout.data, layout.zero, micro)
     tensor = tensor_parallel.traffic(*size, layout.tensor, layers) * micro
-    half = pipeline.traffic(*size) / 2  # this end sends forward only
-    stages = micro * half / layout.tensor if layout.stages > 1 else 0
+    if layout.recompute:
+        tensor = tensor * 3 / 2
+    ways = min(layout.stages - 1, 2)  # one at an end, two in the middle
+    one_way = pipeline.traffic(*size) / 2
+    stages = micro * ways * one_way / layout.tensor
     found = {"data": data, "tensor": tensor, "stages": stages}
     return {kind: NUMBER * float(n) for kind, n in found.items()}
 

@@ -23,6 +23,7 @@ from llmnotes._site.figures import (
     signs,
     training_step,
     transformer,
+    zero,
 )
 from llmnotes._site.figures.fence import function
 from llmnotes._site.figures.pen import Pen
@@ -36,6 +37,7 @@ from llmnotes.kernels.flash_attention_cuda.tiling import (
     SHARED_LIMIT,
     forward_tiling,
 )
+from llmnotes.parallel.zero import Flat, memory
 from llmnotes.transformer.bert import BERT_BASE, BertForMaskedLM
 from llmnotes.transformer.gpt import GPT, GPT_2_SMALL, parameters
 from llmnotes.transformer.transformer import BASE, Transformer
@@ -80,7 +82,10 @@ DIAGRAMS = {
     "latent_diffusion_pictures:changed": "diffusion/latent_diffusion.md",
     "checkpointing:ways": "parallel/checkpointing.md",
     "tensor_parallel:mlp": "parallel/tensor_parallel.md",
+    "pipeline:stages": "parallel/pipeline.md",
     "pipeline:schedules": "parallel/pipeline.md",
+    "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
+    "data_efficiency:rows": "parallel/data_efficiency.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",
@@ -248,6 +253,24 @@ def test_a_path_is_as_long_as_the_lines_that_are_drawn():
 def test_the_mask_of_the_drawing_is_the_mask_of_the_code():
     triangle = [[int(j <= i) for j in range(8)] for i in range(8)]
     assert signs.seen(page_of("gpt:block"), "causal") == triangle
+
+
+def test_ranks_hold_what_the_formula_says():
+    said = " ".join(words_of(drawing("zero:stages").wide))
+    for stage in range(4):
+        bytes_ = memory(1, zero.RANKS, stage)
+        assert f"{signs.short(bytes_)} B a number" in said
+
+
+def test_shards_are_cut_where_the_code_cuts_them():
+    weights = {
+        name: torch.nn.Parameter(torch.zeros(size))
+        for name, _, size in zero.SIZES
+    }
+    flat = Flat(weights, zero.RANKS)
+    assert flat.shard == zero.SHARD
+    assert flat.padded - flat.size == 3
+    assert [p.name for p in flat.pieces(1)] == [n for n, *_ in zero.SIZES[:2]]
 
 
 def test_a_mask_is_drawn_cell_by_cell():

@@ -152,8 +152,11 @@ class Half(nn.Module):
 def tied_and_unused():
     model = Half()
     buckets = Buckets(model, 1)
-    model(torch.ones(3).double(), third=dist.get_rank() == 1).backward()
-    buckets.finish()
+    for rank in (0, 1):  # nothing of the first step is left in the second
+        model.zero_grad()
+        third = dist.get_rank() == rank
+        model(torch.ones(3).double(), third=third).backward()
+        buckets.finish()
     return {n: p.grad for n, p in model.named_parameters()}
 
 
@@ -163,6 +166,26 @@ def backward_twice():
     for _ in range(2):
         model(torch.ones(2)).sum().backward()
     buckets.finish()
+
+
+def quiet_too_late():
+    """A quiet piece after one that was sent."""
+    model = nn.Linear(2, 2)
+    buckets = Buckets(model)
+    model(torch.ones(2)).sum().backward()
+    with buckets.quiet():
+        model(torch.ones(2)).sum().backward()
+
+
+def begun():
+    """Weights of a model that each rank has drawn for itself."""
+    found = []
+    for way in (Buckets, Outer):
+        torch.manual_seed(dist.get_rank())
+        model = nn.Linear(3, 2)
+        way(model)
+        found.append(model.weight.detach().clone())
+    return found
 
 
 def other_models():

@@ -10,7 +10,7 @@ from llmnotes import train
 from llmnotes.parallel.data_parallel import RankError, run
 from llmnotes.parallel.data_parallel.buckets import in_buckets
 from llmnotes.task import IGNORED
-from tests.parallel.data_parallel import ranked
+from tests.parallel.data_parallel import ranked, traps
 
 BOUNDS = {torch.float64: 1e-12, torch.float32: 2e-5}
 
@@ -94,8 +94,16 @@ def test_a_tied_weight_travels_once_and_one_that_is_unused_counts_as_zero(
 
 
 def test_a_second_backward_without_quiet_is_refused(processes):
-    with pytest.raises(RankError, match="got a second one before finish"):
-        run(ranked.backward_twice, 2, processes=processes)
+    for twice in (ranked.backward_twice, ranked.quiet_too_late):
+        with pytest.raises(RankError, match="got one more before finish"):
+            run(twice, 2, processes=processes)
+
+
+def test_all_ranks_begin_with_the_weights_of_rank_0(processes):
+    first, *others = run(ranked.begun, 3, processes=processes)
+    for other in others:
+        for one, two in zip(first, other, strict=True):
+            assert torch.equal(one, two)
 
 
 def test_models_that_differ_are_refused_by_name_on_every_rank(processes):
@@ -117,3 +125,30 @@ def test_buckets_hold_neighbours_of_one_dtype():
     some[4].data = some[4].data.double()
     found = in_buckets(some, 5)
     assert [[len(p) for p in b] for b in found] == [[3, 3], [3, 9], [1]]
+
+
+# What goes wrong in practice, with PyTorch's own messages -----------------
+
+
+def test_no_sync_around_backward_alone_changes_nothing(processes):
+    """DDP decides in forward whether backward will send."""
+    assert run(traps.quiet_where, 2, "both", processes=processes) == [0, 0]
+    assert run(traps.quiet_where, 2, "back", processes=processes) == [1, 1]
+
+
+def test_ddp_complains_a_step_late_of_an_unused_parameter(processes):
+    for said in run(traps.unused, 2, processes=processes):
+        assert said.startswith(
+            "Expected to have finished reduction in the prior iteration "
+            "before starting a new one. This error indicates that your "
+            "module has parameters that were not used in producing loss."
+        )
+
+
+def test_quiet_at_the_wrong_end_leaves_ranks_with_gradients_of_their_own(
+    processes,
+):
+    """Pieces of 1 and 3 on rank 0, of 2 and 5 on rank 1; the mean is 5.5."""
+    job = traps.quiet_at_the_wrong_end, 2
+    assert run(*job, False, processes=processes) == [5.5, 5.5]
+    assert run(*job, True, processes=processes) == [4.5, 6.5]

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import re
+import subprocess
+import sys
 import time
 
 import pytest
@@ -62,3 +64,23 @@ def test_joining_without_torchrun_says_what_is_missing(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match="got no RANK, WORLD_SIZE"), join():
         pass
+
+
+SCRIPT = """
+import torch.distributed as dist
+from llmnotes.parallel.data_parallel import RankError, run
+try:
+    run(dist.get_rank, 2)
+except RankError as error:
+    print(str(error).splitlines()[-1])
+"""
+
+
+def test_a_script_without_its_guard_is_told_so(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT)
+    said = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert said.stdout.startswith("all died at once: in a script, call run")

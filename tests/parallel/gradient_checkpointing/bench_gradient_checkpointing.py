@@ -25,7 +25,7 @@ from llmnotes.parallel.gradient_checkpointing import (
     tensor,
 )
 from tests.parallel.gradient_checkpointing import test_flops, whole
-from tests.parallel.gradient_checkpointing.test_memory import (
+from tests.parallel.gradient_checkpointing.test_formula import (
     ScaledOutside,
     counted,
 )
@@ -222,11 +222,11 @@ def bench_square_roots(record):
     for layers in (16, 100, 1024):
         root = math.isqrt(layers)
         for way, sizes in (
-            ("equal", balanced(layers, root)),
-            ("tapered", tapered(layers)),
+            ("equal segments", balanced(layers, root)),
+            ("each one shorter", tapered(layers)),
         ):
             rows.append(
-                (layers, way, len(sizes), peak(sizes), lived(sizes, 8),
+                (layers, way, len(sizes), peak(sizes), int(lived(sizes, 8)),
                  forwards(sizes) / layers)
             )  # fmt: skip
     record(
@@ -270,7 +270,8 @@ def bench_segments(record):
         columns={"segments": "", "counted": ""},
         labels={"counted": "blocks at the peak"},
         rows=[
-            (k, lived(balanced(layers, k), 8)) for k in range(1, layers + 1)
+            (k, int(lived(balanced(layers, k), 8)))
+            for k in range(1, layers + 1)
         ],
     )
 

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint as torch_checkpoint
 
@@ -30,6 +31,18 @@ def gradients(batch, unused):
             train.loss(whole, text[:, :-1], text[:, 1:]).backward()
     reduced = [c.numbers for c in traffic.calls if c.kind == "all-reduce"]
     return [p.grad for p in model.parameters()], sum(reduced)
+
+
+def sharded(batch):
+    """The same with FSDP2, which frees weights between their uses."""
+    model = cases.gpt(layers=2)
+    each(model.transformer.h)
+    for block in model.transformer.h:
+        fully_shard(block)
+    fully_shard(model)
+    text = batch.tensor_split(dist.get_world_size())[dist.get_rank()]
+    train.loss(model, text[:, :-1], text[:, 1:]).backward()
+    return [p.grad.full_tensor() for p in model.parameters()]
 
 
 class Twice(nn.Module):

@@ -1,5 +1,6 @@
 """A region gives the gradients of what it recomputes, to the bit."""
 
+import copy
 from functools import partial
 
 import pytest
@@ -273,6 +274,30 @@ def test_a_weight_that_moved_meanwhile_is_found(x):
     with torch.no_grad():
         layer.weight.add_(1)
     refused(RuntimeError, "modified by an inplace operation", loss.backward)
+
+
+def test_what_it_makes_it_may_write_to_and_its_result_too(x):
+    def function(v):
+        keep = torch.tensor([1.0, 1.0, 1.0])
+        keep[1] = 0
+        out = v.sin()
+        return out.mul_(keep)
+
+    out = checkpoint(function, x)
+    out += 1
+    expected = x.cos() * torch.tensor([1.0, 0.0, 1.0])
+    assert torch.equal(*cases.grads(out.sum(), [x]), expected)
+
+
+def test_a_copy_of_a_layer_is_a_region_of_the_copy(x):
+    layer = nn.Linear(3, 2)
+    each([layer])
+    other = copy.deepcopy(layer)
+    other(x).sum().backward()
+    assert layer.weight.grad is None and other.weight.grad is not None
+    refused(
+        ValueError, "layers: got a Linear that is a", lambda: each([other])
+    )
 
 
 def test_names_in_a_checkpoint_stay():

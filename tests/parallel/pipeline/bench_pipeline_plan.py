@@ -44,7 +44,7 @@ def bench_layouts(record):
         labels={"way": "how the GPUs are used", "again": "computed again",
                 "memory": "all of it, on the fullest GPU",
                 "bubble": "waiting over work",
-                "sent": "sent by a GPU in a step",
+                "sent": "sent by the busiest GPU in a step",
                 "day": "tokens a day, if sending takes no time"},
         rows=rows,
     )  # fmt: skip

@@ -5,7 +5,15 @@ import torch.distributed as dist
 from torch.distributed import pipelining
 
 from llmnotes.parallel.data_parallel import Living, Traffic
-from llmnotes.parallel.pipeline import Runner, Tie, clip, cut, program
+from llmnotes.parallel.pipeline import (
+    Runner,
+    Tie,
+    clip,
+    cut,
+    naive,
+    one_f_one_b,
+    program,
+)
 from tests.parallel.pipeline import tiny
 
 
@@ -252,3 +260,66 @@ def twice_by_torch(micro_batches):
             run.step(inputs) if rank == 0 else run.step(target=targets)
         found.append(gradients(model)["transformer.wte.weight"])
     return float((found[1] / found[0]).mean())
+
+
+def begun():
+    """What a tied weight is, if each rank begins with its own number."""
+    weight = torch.nn.Parameter(torch.full((2,), float(dist.get_rank())))
+    Tie(weight)
+    return weight[0].item()
+
+
+def left_apart(schedule):
+    """A tied weight's gradient whose two parts are not added up."""
+    model = tiny.gpt()
+    rank = runner(schedule, model)
+    rank.step(*tiny.batches(schedule.micro_batches))
+    return model.transformer.wte.weight.grad.numpy()
+
+
+def refusals():
+    """The messages with which a rank refuses what cannot be."""
+    schedule, model = one_f_one_b(2, 3), tiny.gpt()
+    rank = runner(schedule, model)
+    inputs, targets = tiny.batches(3)
+    stages = dict(enumerate(cut(model, 2)))
+    other = program(one_f_one_b(3, 3))
+    cases = [
+        lambda: Runner(other, stages, tiny.WIDTH),
+        lambda: Runner(program(schedule), stages, tiny.WIDTH),
+        lambda: rank.step(inputs[:2], targets),
+        lambda: rank.step(inputs, targets[:1]),
+        lambda: rank.step(inputs, [targets[0], targets[2], targets[1]]),
+    ]
+    return [refused(case) for case in cases]
+
+
+def refused(case):
+    """The message of a `ValueError`."""
+    try:
+        case()
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def broken(schedule):
+    """One stage fails in its third forward; who is told?"""
+    rank = runner(schedule, tiny.gpt())
+    if dist.get_rank() == 1:
+        forward = rank.forward
+
+        def fails(event):
+            if event.micro == 2:
+                raise RuntimeError("out of memory")
+            forward(event)
+
+        rank.forward = fails
+    rank.step(*tiny.batches(schedule.micro_batches))
+
+
+def hangs():
+    """Send as soon as it is there, receive when it is needed: 1 kB."""
+    made, rank = naive(one_f_one_b(2, 3)), dist.get_rank()
+    ids = [torch.ones(4, 64, dtype=torch.long)] * 3
+    return SummedBlocking(made, {rank: Wide(1)}, 1).step(ids, ids)

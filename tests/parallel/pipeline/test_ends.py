@@ -84,3 +84,15 @@ def test_a_norm_below_the_limit_leaves_gradients_as_they_are(on):
 def test_a_limit_that_is_none_is_refused(limit):
     with pytest.raises(ValueError, match="limit: got .*, expected a number"):
         clip([], limit)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_the_last_rank_takes_over_the_first_ones_weight(on, p):
+    got = on(p, ranks.begun)
+    assert got == [0.0, *([float(r) for r in range(1, p - 1)]), 0.0][-p:]
+
+
+def test_without_the_sum_the_copies_part(on):
+    """What `Tie.add_up` is for."""
+    first, last = on(2, ranks.left_apart, one_f_one_b(2, 3))
+    assert abs(first - last).max() > 1e-3

@@ -216,10 +216,9 @@ def test_numbers_below_one_are_refused(make, message):
 
 def test_every_rank_posts_the_messages_of_a_link_in_one_order():
     for p in (2, 3, 4):
-        for m in (1, 5):
-            for schedule in tiny.schedules(p, m):
-                for pair in [(r, (r + 1) % p) for r in range(p)]:
-                    assert one_order(program(schedule), *pair)
+        for made in map(program, tiny.schedules(p, 3)):
+            for pair in [(r, (r + 1) % p) for r in range(p)]:
+                assert one_order(made, *pair)
     assert not one_order(naive(one_f_one_b(2, 3)), 0, 1)
 
 

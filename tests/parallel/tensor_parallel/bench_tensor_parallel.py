@@ -126,10 +126,9 @@ def bench_numbers_kept(record, processes):
         f"{held.LENGTH} tokens",
         prediction="Without sequence parallelism a third stays on every rank "
         "however many there are; with it nearly nothing does.",
-        columns={"ranks": "", "tensor": "", "sequence": ""},
-        labels={"tensor": "tensor parallel",
-                "sequence": "and sequence parallel"},
-        rows=[(t, *(found[t][way] for way in NAMES)) for t in RANKS],
+        columns={"way": "", "ranks": "", "kept": ""},
+        labels={"way": "parallelism", "kept": "numbers kept"},
+        rows=[(NAMES[way], t, found[t][way]) for way in NAMES for t in RANKS],
     )  # fmt: skip
 
 

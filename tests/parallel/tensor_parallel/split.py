@@ -20,7 +20,10 @@ PARTS = {
 
 def arrays(tree):
     """Tensors as arrays, which outlive the process."""
-    return {name: x.numpy().copy() for name, x in tree.items()}
+    return {
+        name: (x.float() if x.dtype == torch.bfloat16 else x).numpy().copy()
+        for name, x in tree.items()
+    }
 
 
 def counted(traffic):
@@ -232,8 +235,49 @@ def dropped(way, seed, p=0.5):
     between = tp.Dropout(p, ways)(x)
     with ways.inside():
         inside = F.dropout(x, p)
+    with ways.inside():
+        again = F.dropout(x, p)
+    heads = dropped_by_heads(ways, p)
     after = torch.rand(3)  # the shared generator goes on alike
-    return arrays({"between": between, "inside": inside, "after": after})
+    said = {"between": between, "inside": inside, "after": after}
+    return arrays(said | {"heads": heads, "again": again})
+
+
+def dropped_by_heads(ways, p):
+    """What attention's own dropout lets through: keys of each query.
+
+    Values are the identity and the projection hands a rank's heads on, so
+    every row of the output shows which weights are left.
+    """
+    length, ranks = 40, ways.ranks
+    config = gpt.GPTConfig(
+        n_embd=length * ranks, n_head=ranks, dropout=p, n_positions=length
+    )
+    layer = gpt.Attention(config)
+    layer.c_attn.weight.data.zero_()
+    layer.c_attn.bias.data.zero_()
+    eye = torch.eye(length).repeat(1, ranks)
+    layer.c_attn.weight.data[:length, -length * ranks :] = eye
+    split = tp.Attention(layer, ways)
+    split.c_proj = Seen(ways)
+    x = torch.zeros(1, length, length * ranks)
+    x[..., :length] = torch.eye(length)
+    split(ways.tokens(x, 1))
+    past = torch.ones(length, length).tril() > 0
+    return (split.c_proj.y[0] > 0).float()[past]
+
+
+class Seen(torch.nn.Module):
+    """Keeps what a rank's heads say."""
+
+    def __init__(self, ways):
+        super().__init__()
+        self.ways = ways
+
+    def forward(self, y):
+        """Something of the right shape."""
+        self.y = y
+        return self.ways.tokens(y.repeat(1, 1, self.ways.ranks), 1)
 
 
 def with_dropout(way):
@@ -288,6 +332,9 @@ REFUSED = {
     "scattered": lambda: one_more(5),
     "model": lambda: tp.TensorGPT(gpt.GPT1(dense.CONFIG)),
     "ids": lambda: tp.TensorGPT(dense.model())(torch.tensor([[29]])),
+    "weights": lambda: tp.TensorGPT(
+        dense.stirred(dense.model(), seed=dist.get_rank())
+    ),
     "others": lambda: tp.TensorGPT(dense.model())(
         torch.tensor([[3, 1 + (dist.get_rank() == 2)]])
     ),
@@ -325,6 +372,7 @@ def everything(ranks):
         for name in PARTS:
             said[name, way] = part(name, way)
         said["model", way] = model(way)
+        said["short", way] = model(way, length=4 if ranks == 4 else 6)[0]
         said["embedding", way] = embedded(way)
         for job in GROUPED[ranks]:
             said["grouped", *job, way] = grouped(*job, way)
@@ -339,13 +387,34 @@ def steps():
     for way in WAYS:
         said["apart", way] = same_everywhere(way)
         said["trained", way] = trained(way)
-        said["float32", way] = model(way, dtype=torch.float32)[0]
+        for dtype in (torch.float32, torch.bfloat16):
+            said[dtype, way] = model(way, dtype=dtype)[0]
         said["dropout", way] = with_dropout(way)
         for seed in (5, 6):
             said["dropped", way, seed] = dropped(way, seed)
     said["nan"] = vocabulary(5, [-100] * 3, 1.0)
     said["norm"] = norm_by_hand()
     said["operators"] = operators()
+    return said
+
+
+def meshed():
+    """Four ranks as two copies of two, each with a text of its own."""
+    groups = [dist.new_group([0, 1]), dist.new_group([2, 3])]
+    copy = dist.get_rank() // 2
+    group, said = groups[copy], {}
+    for way, kind in WAYS.items():
+        split = tp.TensorGPT(dense.model(), kind(group))
+        loss = tp.loss(split, *dense.text(seed=10 + copy))
+        loss.backward()
+        found = {"loss": loss.detach()}
+        found["norm"] = tp.gradient_norm(split, group)
+        said[way] = arrays(found | tp.whole(split, group, gradients=True))
+    ways = tp.Replicated(group)
+    keys = tp.GroupedAttention(dense.grouped(4, 1), ways)
+    x, weights = dense.rows(seed=10 + copy)
+    (keys(x, still) * weights).sum().backward()
+    said["grouped"] = arrays(tp.whole(keys, group, gradients=True))
     return said
 
 

@@ -26,14 +26,14 @@ def test_two_gathered_inputs_stay_whole():
         "4.3.",
     )
     bsh = 2 * 48 * 96
-    assert 17 < kept("tensor", ranks=1) / bsh < 17.2
-    assert 4.25 < kept("tensor", ranks=1) / bsh / 4 < 4.35
+    assert 17 < kept("kept", way="tensor", ranks=1) / bsh < 17.2
+    assert 4.25 < kept("kept", way="tensor", ranks=1) / bsh / 4 < 4.35
     for ranks in (1, 2, 3, 4):
-        whole = kept("sequence", ranks=1) / ranks
-        assert kept("sequence", ranks=ranks) - whole == (
+        whole = kept("kept", way="+ sequence", ranks=1) / ranks
+        assert kept("kept", way="+ sequence", ranks=ranks) - whole == (
             2 * bsh * (ranks - 1) / ranks
         )
-    assert kept("sequence", ranks=4) / bsh < 6
+    assert kept("kept", way="+ sequence", ranks=4) / bsh < 6
 
 
 def test_four_of_seven_mistakes_change_no_output():

@@ -116,6 +116,8 @@ ON_THREE = {
     "3 ranks",
     "model": "dense: got GPT1, expected a GPT",
     "ids": "ids: got 29 to 29, expected 0 to 28",
+    "weights": "dense: got others than another rank has, expected the same "
+    "on all 3 ranks",
     "others": "ids: got others than another rank has, expected the same on "
     "all 3 ranks",
     "longer": "ids: got others than another rank has, expected the same on "

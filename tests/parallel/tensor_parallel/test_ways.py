@@ -34,6 +34,21 @@ def test_ranks_drop_otherwise_inside_the_split_region(masks):
         assert alike(one["inside"], two["inside"]) == EQUAL
 
 
+def test_heads_of_another_rank_drop_other_keys(masks):
+    few = pytest.approx(0.5, abs=3 * 0.5 / np.sqrt(820))
+    for way in split.WAYS:
+        one, two = masks[way, 5]
+        assert one["heads"].shape == (820,)
+        assert 0.4 < one["heads"].mean() < 0.6
+        assert alike(one["heads"], two["heads"]) == few
+
+
+def test_draws_of_a_rank_go_on(masks):
+    for ranks in masks.values():
+        for said in ranks:
+            assert alike(said["inside"], said["again"]) == EQUAL
+
+
 def test_ranks_drop_otherwise_from_tokens_of_their_own(masks):
     one, two = masks["pieces", 5]
     assert alike(one["between"], two["between"]) == EQUAL

@@ -70,15 +70,16 @@ def bench_tables_1_and_2(record):
             "(4187.5 is printed as 4187)."
         ),
         columns={
-            "model": "", "ranks": "", "stage": "", "computed": "GB",
-            "printed": "GB",
+            "model": "", "ranks": "", "one": "GB", "two": "GB",
+            "three": "GB", "printed": "GB",
         },
+        labels={"one": "stage 1", "two": "stage 2", "three": "stage 3"},
         rows=[
-            (SIZES[size], count, stage, memory(int(size), count, stage) / GB,
-             printed)
+            (SIZES[size], count,
+             *(memory(int(size), count, stage) / GB for stage in (1, 2, 3)),
+             " / ".join(map(str, row)))
             for size, table in TABLE_1.items()
             for count, row in table.items()
-            for stage, printed in enumerate(row, start=1)
         ],
     )  # fmt: skip
     record(

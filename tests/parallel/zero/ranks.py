@@ -36,10 +36,10 @@ def mine(rows):
     return rows.tensor_split(dist.get_world_size())[dist.get_rank()]
 
 
-def one_step(model, optimizer, step, pieces=1, first_only=False):
+def one_step(model, optimizer, step, pieces=1, last_only=False):
     """Backward in pieces, clip, step; returns the norm."""
     optimizer.zero_grad()
-    sometimes = toy.used(step) and (not first_only or dist.get_rank() == 0)
+    sometimes = toy.used(step) and (not last_only or dist.get_rank() == 1)
     for loss in toy.losses(model, mine(toy.batch(step)), pieces, sometimes):
         loss.backward()
     norm = optimizer.clip(CLIP)
@@ -54,11 +54,19 @@ def sharded(stage, dtype=torch.float64):
 
 
 def trained(stage, pieces=1, steps=4):
-    """Train the toy; returns weights, norms, state, and if it is tied."""
+    """Train the toy; returns weights, norms, state, and if all is in place."""
     model, optimizer = sharded(stage)
     norms = [one_step(model, optimizer, step, pieces) for step in range(steps)]
-    tied = model.head.weight is model.embed.weight
-    return optimizer.weights(), norms, optimizer.gathered(), tied
+    weights = optimizer.weights()
+    return weights, norms, optimizer.gathered(), in_place(model, weights)
+
+
+def in_place(model, weights):
+    """Whether the model is tied, and has these weights or is away."""
+    own = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    return model.head.weight is model.embed.weight and all(
+        p.isnan().all() or torch.equal(p, weights[n]) for n, p in own.items()
+    )
 
 
 def fsdp(pieces=1, steps=4):
@@ -83,20 +91,20 @@ def fsdp(pieces=1, steps=4):
     }
 
 
-def every_way():
-    """All stages, in one piece and in two, and FSDP2, on these ranks."""
-    found = {(s, k): trained(s, k) for s in STAGES for k in (1, 2)}
-    found["fsdp2"] = fsdp()
+def every_way(pieces):
+    """All stages, batches in so many pieces, and FSDP2, on these ranks."""
+    found = {(s, k): trained(s, k) for s in STAGES for k in pieces}
+    found["fsdp2", 1] = fsdp()
     return found
 
 
-def by_the_first_only():
-    """A weight that rank 0 alone uses, in stages 1 and 2."""
+def by_the_last_only():
+    """A weight of rank 0's shard that rank 1 alone uses."""
     found = []
     for stage in (1, 2):
         model, optimizer = sharded(stage)
         for step in range(2):
-            one_step(model, optimizer, step, first_only=True)
+            one_step(model, optimizer, step, last_only=True)
         found.append((optimizer.weights(), optimizer.gathered()))
     return found
 
@@ -243,11 +251,13 @@ def by_hand():
     for stage in STAGES:
         model = Plain(1.0, 1.0, 1.0, 1.0)
         optimizer = STAGES[stage](model, partial(torch.optim.SGD, lr=1.0))
-        x = torch.tensor([[3.0, 0, 0, 0], [0, 0, 0, 4.0]])
+        x = torch.tensor([[2.0, 0, 0, 3], [1, 0, 0, 1]])
         model(x[dist.get_rank()]).sum().backward()
         norm = optimizer.clip(1.0)
         optimizer.step()
-        found.append((norm, optimizer.weights()["row"].tolist()))
+        assert model.row.isnan().all() == (stage == 3)
+        whole = optimizer.weights() if stage == 3 else {"row": model.row}
+        found.append((norm, whole["row"].tolist()))
     return found
 
 
@@ -304,6 +314,50 @@ def gpt():
     (loss / dist.get_world_size()).backward()
     optimizer.step()
     return logits, optimizer.weights()
+
+
+def seeded_by_rank():
+    """Models that are not alike, before the first step."""
+    found = []
+    for stage in STAGES.values():
+        torch.manual_seed(dist.get_rank())
+        model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+        first = {n: p.detach().clone() for n, p in model.named_parameters()}
+        found.append((first, stage(model, ADAM).weights()))
+    return found
+
+
+def one_number():
+    """More ranks than numbers: a step, and the state it leaves."""
+    found = []
+    for stage in STAGES.values():
+        model = Plain(1.0)
+        optimizer = stage(model, ADAM)
+        model(torch.ones(1)).sum().backward()
+        optimizer.clip(9.0)
+        optimizer.step()
+        optimizer.scatter(optimizer.gathered())
+        state = optimizer.gathered()["row"]
+        found.append((optimizer.weights()["row"], state["exp_avg"]))
+    return found
+
+
+def around(model, x, rank):
+    """Rank 1 goes around the third layer."""
+    for i, layer in enumerate(model):
+        x = x if rank == 1 and i == 2 else layer(x)
+    return x.square().sum()
+
+
+def skipping():
+    """A step in which ranks use other layers, by stage 2."""
+    model, rank = square(dtype=torch.float64), dist.get_rank()
+    make = partial(torch.optim.SGD, lr=0.1)
+    optimizer = ShardedGradients(model, make)
+    x = torch.full((1, SIDE), 1.0 + rank, dtype=torch.float64)
+    around(model, x, rank).backward()
+    optimizer.step()
+    return optimizer.weights()
 
 
 def with_another_model():

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
+from torch.utils.checkpoint import checkpoint
 
 from llmnotes.train import adamw
 from llmnotes.train_config import TrainConfig
@@ -55,10 +56,20 @@ class Toy(nn.Module):
         return self.head(self.norm(x))
 
 
-def toy(dtype=torch.float64):
+class Checkpointed(Toy):
+    """The toy whose layers compute again in backward."""
+
+    def forward(self, ids, sometimes=True):
+        x = self.embed(ids)
+        for layer in self.layers:
+            x = checkpoint(layer, x, use_reentrant=False)
+        return self.head(self.norm(self.still(x) * self.sometimes))
+
+
+def toy(dtype=torch.float64, kind=Toy):
     """The same toy everywhere."""
     torch.manual_seed(3)
-    return Toy().to(dtype)
+    return kind().to(dtype)
 
 
 def gpt():

@@ -1,6 +1,6 @@
-"""Four timelines: what four ranks did with eight micro-batches.
+"""A model in stages, and four timelines of four ranks.
 
-They are those of real runs, in which every message carried the time of its
+The timelines are those of real runs: every message carried the time of its
 sender. A filled box is the rank's first stage, an outlined one its second.
 """
 
@@ -93,3 +93,43 @@ def _legend(pen, y) -> None:
             width=14, height=12, rx=1,
         )  # fmt: skip
         pen.text(x + 20, at + 6.5, words, "small", "start")
+
+
+def stages(page) -> Drawing:
+    """A model of eight blocks on four ranks, and what goes between them."""
+    wide, narrow = Pen(656, 146), Pen(343, 398)
+    for rank in range(RANKS):
+        _stage(wide, page, rank, 2 + 168 * rank, 24, 144)
+        _stage(narrow, page, rank, 40, 24 + 94 * rank, 301)
+    for rank in range(RANKS - 1):
+        x, y = 146 + 168 * rank, 84 + 94 * rank
+        wide.arrow(x + 2, 46, x + 22, 46, QUERY)
+        wide.arrow(x + 22, 70, x + 2, 70, KEY)
+        narrow.arrow(150, y + 3, 150, y + 31, QUERY)
+        narrow.arrow(230, y + 31, 230, y + 3, KEY)
+    _tie(wide, [(30, 84), (30, 116), (628, 116), (628, 84)], 266, 134)
+    _tie(narrow, [(40, 54), (16, 54), (16, 336), (40, 336)], 40, 386)
+    return Drawing(wide, narrow)
+
+
+def _stage(pen, page, rank, x, y, width) -> None:
+    """A rank and the parts of the model that it holds."""
+    parts = [f"{2 * rank}", f"{2 * rank + 1}"]
+    if rank == 0:
+        parts.insert(0, "embed")
+    if rank == RANKS - 1:
+        parts.append("head")
+    pen.text(x, y - 12, f"rank {rank}", "small bold", "start")
+    pen.box(x, y, width, 60, kind="soft")
+    with signs.linked(pen, page, "parallel.pipeline.layers:cut"):
+        long = (width - 8) / 3
+        for i, part in enumerate(parts):
+            kind = "c4" if part in ("embed", "head") else "c6"
+            at = x + 6 + i * long
+            pen.box(at, y + 10, long - 4, 40, part, f"{kind} tint small")
+
+
+def _tie(pen, points, x, y) -> None:
+    """One weight in two places."""
+    pen.curve(points, "c4 dashed")
+    pen.text(x, y, "one weight, two copies", "small halo", "start")

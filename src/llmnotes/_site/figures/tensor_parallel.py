@@ -40,7 +40,7 @@ def _wide(pen, page) -> None:
         pen.text(478, y - 14, f"Z_{{{rank + 1}}}", "italic")
     pen.arrow(570, 126, 598, 126, STREAM)
     signs.plus(pen, 610, 126, STREAM)
-    pen.text(610, 98, "b", "italic")
+    pen.text(610, 98, "bias", "small")
     pen.arrow(622, 126, 640, 126, STREAM)
     pen.text(651, 126, "Z", "italic large")
 
@@ -65,7 +65,7 @@ def _narrow(pen, page) -> None:
     _sign(pen, page, 171, 406, "g", "Summed")
     pen.arrow(186, 406, 214, 406, STREAM)
     signs.plus(pen, 226, 406, STREAM)
-    pen.text(226, 430, "b", "italic")
+    pen.text(226, 430, "bias", "small")
     pen.arrow(238, 406, 262, 406, STREAM)
     pen.text(276, 406, "Z", "italic large")
 

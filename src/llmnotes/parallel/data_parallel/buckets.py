@@ -62,7 +62,8 @@ class Buckets:
     """Sums a model's gradients over all ranks: `backward`, then `finish`.
 
     It sums and does not average: divide each rank's loss by the number of
-    targets of all ranks, and the sum is the gradient of the whole batch.
+    targets of all ranks, and the sum is the gradient of the whole batch. All
+    ranks begin with the weights of rank 0.
 
     Raises `ValueError` on every rank where their models differ, for a `size`
     below 1 and for a model without anything to train.
@@ -77,6 +78,8 @@ class Buckets:
         if not trained:
             raise ValueError("model: got nothing to train")
         agree("model", {n: shape_of(p) for n, p in trained.items()})
+        for p in trained.values():
+            dist.broadcast(p.data, 0)
         self.all = [
             Bucket(some)
             for some in in_buckets(list(trained.values())[::-1], size)
@@ -98,14 +101,14 @@ class Buckets:
         In their order, on all ranks alike, or sums would be of what does not
         belong together.
         """
-        if self.silent:
-            return
         bucket, i = self.place[p]
         if bucket.sent is not None:
             raise RuntimeError(
-                "backward: got a second one before finish(), expected all "
+                "backward: got one more before finish(), expected all "
                 "pieces of a batch but the last inside quiet()"
             )
+        if self.silent:
+            return
         bucket.views[i].copy_(p.grad)
         bucket.came.add(i)
         while self.next < len(self.all) and full(self.all[self.next]):

@@ -25,6 +25,8 @@ from torch.nn.utils import parameters_to_vector
 class Outer:
     """Brings the ranks' weights together: call `round` every H steps.
 
+    All ranks begin with the weights of rank 0.
+
     Raises `ValueError` for a rate that is not above 0 or a momentum outside
     of [0, 1).
     """
@@ -40,7 +42,9 @@ class Outer:
             )
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         start = parameters_to_vector(self.parameters).detach().clone()
+        dist.broadcast(start, 0)
         self.start = nn.Parameter(start)
+        self.spread()
         self.optimizer = torch.optim.SGD(
             [self.start], rate, momentum, nesterov=momentum > 0
         )
@@ -52,6 +56,11 @@ class Outer:
         dist.all_reduce(moved)
         self.start.grad = moved / dist.get_world_size()
         self.optimizer.step()
+        self.spread()
+
+    @torch.no_grad()
+    def spread(self) -> None:
+        """Give the model the weights that all ranks have in common."""
         sizes = [p.numel() for p in self.parameters]
         for p, part in zip(
             self.parameters, self.start.split(sizes), strict=True

@@ -25,6 +25,11 @@ from torch import multiprocessing
 from llmnotes.parallel.data_parallel.watch import RankError, Watch
 
 PATIENCE = 60.0  # seconds that a collective waits for the slowest rank
+UNGUARDED = "died (exit code 1)"
+HINT = (
+    "all died at once: in a script, call run below "
+    'if __name__ == "__main__":, because each rank imports the script'
+)
 GRACE = 5.0  # seconds for the others to say how they ended
 
 
@@ -160,6 +165,8 @@ def worst(found: dict[int, tuple]) -> RankError:
     trace = bad[first][2]
     lines = [said(rank, *bad[rank][:2]) for rank in [first, *bad]]
     lines = list(dict.fromkeys(lines))
+    if len(bad) == len(found) and {x[1] for x in bad.values()} == {UNGUARDED}:
+        lines.append(HINT)
     return RankError("\n".join([*lines, trace]).rstrip())
 
 

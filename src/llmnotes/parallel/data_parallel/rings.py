@@ -13,7 +13,7 @@ so all end with the same bits; the two orders differ from each other.
 
 Sources
 - Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for
-  clusters of workstations", J. Parallel Distrib. Comput. 69.
+  clusters of workstations", J. of Parallel and Distributed Computing 69.
 - Thakur, Rabenseifner & Gropp 2005, "Optimization of collective
   communication operations in MPICH", §4.5 (trees).
 """

@@ -12,7 +12,7 @@ Messages from one rank to one other are counted as they are.
 
 Sources
 - Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for
-  clusters of workstations", J. Parallel Distrib. Comput. 69, §3.
+  clusters of workstations", J. of Parallel and Distributed Computing 69, §3.
 - PyTorch's operators `c10d` and `_c10d_functional`.
 """
 

@@ -52,16 +52,16 @@ class Layer(nn.Module):
         return self.drop(weights) @ value
 
     def attend(
-        self, x: Float[Tensor, "batch length hidden"]
-    ) -> Float[Tensor, "batch length hidden"]:
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
         """Attention of all heads, projected."""
         parts = self.qkv(x).chunk(3, dim=-1)
         heads = [split_heads(part, self.heads) for part in parts]
         return self.projection(merge_heads(self.core(*heads)))
 
     def forward(
-        self, x: Float[Tensor, "batch length hidden"]
-    ) -> Float[Tensor, "batch length hidden"]:
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
         """Add attention to x, then the MLP."""
         x = x + self.drop(self.attend(self.norm_1(x)))
         return x + self.drop(self.down(F.gelu(self.up(self.norm_2(x)))))
@@ -84,7 +84,7 @@ class Full(Layer):
     """Recomputes everything: its input is all that it keeps."""
 
     def forward(
-        self, x: Float[Tensor, "batch length hidden"]
-    ) -> Float[Tensor, "batch length hidden"]:
+        self, x: Float[Tensor, "batch length d_model"]
+    ) -> Float[Tensor, "batch length d_model"]:
         """The same as one region."""
         return checkpoint(super().forward, x)

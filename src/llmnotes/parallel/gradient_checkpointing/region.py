@@ -167,12 +167,7 @@ class Region(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads: Tensor):
         """Make the region again, and ask its graph for the gradients."""
-        if torch.is_grad_enabled():
-            raise RuntimeError(
-                "create_graph: got True, expected False; a region that is "
-                "recomputed has no gradient of its gradient (torch's "
-                "checkpoint has, with use_reentrant=False)"
-            )
+        check_no_graph()
         again, saved = ctx.again, ctx.saved_tensors
         needed = ctx.needs_input_grad[2:]
         inputs = [
@@ -184,6 +179,16 @@ class Region(torch.autograd.Function):
             leaves = [*inputs, *saved[again.inputs :]]
             found = ask(made, grads, leaves, needed)
         return None, None, *found
+
+
+def check_no_graph() -> None:
+    """Raise `RuntimeError` where a gradient of the gradient is asked for."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "create_graph: got True, expected False; a region that is "
+            "recomputed has no gradient of its gradient (torch's checkpoint "
+            "has, with use_reentrant=False)"
+        )
 
 
 def ask(

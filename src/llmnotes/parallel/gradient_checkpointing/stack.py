@@ -13,7 +13,8 @@ Sources
   extra forward pass.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -125,16 +126,16 @@ def checkpointed(layers: Iterable[nn.Module], segments: int) -> "Checkpointed":
 def each(layers: Iterable[nn.Module]) -> None:
     """Make every layer a region of its own, in place.
 
-    Arguments beyond the first (masks) pass through; names stay.
+    All arguments of a layer (masks) pass through, names of parameters stay,
+    and a copy of a layer is a region of the copy.
+
+    Raises `ValueError` for a layer that is one already.
     """
     for layer in layers:
-        layer.forward = region(layer.forward)
-
-
-def region(forward: Callable) -> Callable:
-    """The same function as a region."""
-
-    def again(*args, **kwargs):
-        return checkpoint(forward, *args, **kwargs)
-
-    return again
+        forward = layer.forward
+        if isinstance(forward, partial) and forward.func is checkpoint:
+            raise ValueError(
+                f"layers: got a {type(layer).__name__} that is a region "
+                "already, expected each to be made one once"
+            )
+        layer.forward = partial(checkpoint, forward)

@@ -86,7 +86,7 @@ class Schedule:
 
 def check_complete(schedule: Schedule) -> None:
     """Raise `ValueError` unless every event is there once, at its rank."""
-    kinds = "FIW" if schedule.backward == "I" else "FB"
+    kinds = ("F", "I", "W") if schedule.backward == "I" else ("F", "B")
     for rank, order in enumerate(schedule.orders):
         count = Counter(order)
         wanted = {

@@ -46,17 +46,17 @@ class Linear(torch.autograd.Function):
     def forward(
         ctx,
         left: list,
-        x: Float[Tensor, "*batch inputs"],
-        weight: Float[Tensor, "outputs inputs"],
-        bias: Float[Tensor, " outputs"] | None = None,
-    ) -> Float[Tensor, "*batch outputs"]:
+        x: Float[Tensor, "*batch input"],
+        weight: Float[Tensor, "output input"],
+        bias: Float[Tensor, " output"] | None = None,
+    ) -> Float[Tensor, "*batch output"]:
         """Return xWᵀ + b."""
         ctx.left = left
         ctx.save_for_backward(x, weight)
         return F.linear(x, weight, bias)
 
     @staticmethod
-    def backward(ctx, dy: Float[Tensor, "*batch outputs"]) -> tuple:
+    def backward(ctx, dy: Float[Tensor, "*batch output"]) -> tuple:
         """Return dx and db; put dW off."""
         x, weight = ctx.saved_tensors
         ctx.left.append((weight, x.flatten(0, -2), dy))

@@ -17,7 +17,6 @@ Sources
 import contextlib
 from collections.abc import Sequence
 
-import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -94,7 +93,7 @@ class Runner:
         counted = sum(int((t != IGNORED).sum()) for t in targets)
         self.inputs, self.targets = inputs, targets
         self.total = max(counted, 1) if total is None else total
-        self.sum = torch.zeros((), dtype=self.like.dtype)
+        self.sum = self.like.new_zeros(())
         self.kept, self.late, self.mail, self.sent = {}, {}, {}, {}
         for step in self.program.steps[self.rank]:
             getattr(self, step.act)(step.event)

@@ -87,10 +87,12 @@ class Three:
         """
         total = int((targets != IGNORED).sum())
         mine = share((inputs, targets), self.place["data"], self.mesh.data)
-        if len(mine[0]) < self.pieces:
+        fewest = len(inputs) // self.mesh.data  # all ranks see the same
+        if fewest < self.pieces:
             raise ValueError(
-                f"inputs: got {len(mine[0])} rows for {self.pieces} "
-                "micro-batches, expected a row for each"
+                f"inputs: got {len(inputs)} rows for {self.mesh.data} data "
+                f"ranks of {self.pieces} micro-batches, expected a row for "
+                "each"
             )
         pieces = (part.tensor_split(self.pieces) for part in mine)
         return self.runner.step(*pieces, total=total)
@@ -116,7 +118,7 @@ class Three:
 
 
 def between_ends(mesh: Mesh) -> dist.ProcessGroup | None:
-    """Return this rank's group of first and last stage, which share a table."""
+    """Return this rank's group of two stages that share a table."""
     mine = None
     for first, last in pairs(mesh):
         made = dist.new_group([first, last])

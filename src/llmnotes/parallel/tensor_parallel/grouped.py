@@ -26,6 +26,7 @@ from llmnotes.parallel.tensor_parallel.layouts import (
 )
 from llmnotes.parallel.tensor_parallel.operators import copied
 from llmnotes.parallel.tensor_parallel.ways import Replicated
+from llmnotes.transformer.attention import merge_heads
 
 
 class Linear(nn.Module):
@@ -94,8 +95,19 @@ class GroupedAttention(llama.Attention):
         visible: Bool[Tensor, "... length key"] | None = None,
         past=None,
     ) -> Float[Tensor, "batch piece d_model"]:
-        """What the dense one says, of all ranks."""
-        return super().forward(self.ways.enter(x), turn, visible, past)
+        """Attend to what is visible, with the heads that are here."""
+        query, key, value = turn(*self.split(self.ways.enter(x)))
+        if past is not None:
+            key, value = past.extend(self.layer, key, value)
+        out = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=visible,
+            is_causal=visible is None and query.shape[-2] > 1,
+            enable_gqa=self.kv_heads < self.heads,
+        )
+        return self.o_proj(merge_heads(out))
 
 
 def sharing(ways: Replicated, copies: int) -> dist.ProcessGroup | None:

@@ -1,13 +1,13 @@
 """A GPT whose matrices are split over ranks, from a dense one's weights.
 
-    MLP        Y = gelu(XA + a), Z = YB + b; A by columns, B by rows:
-               Y_i = gelu(XA_i + a_i), Z = Σ Y_iB_i + b
+    MLP        Y = gelu(XA + a), Z = YB + c; A by columns, B by rows:
+               Y_i = gelu(XA_i + a_i), Z = Σ Y_iB_i + c
     attention  a rank has some of the heads: query, key and value of them
                are columns, and the projection behind them is rows
     ways       = how activations lie between: `Replicated` or `Pieces`
 
-Classes inherit the dense ones' formulas. What differs is which part of the
-weights they hold, and what happens on the way in and out.
+Classes inherit from the dense ones. What differs is which part of the weights
+they hold, and what happens on the way in and out.
 
 Sources
 - Shoeybi et al. 2019, "Megatron-LM", arXiv 1909.08053, §3.
@@ -33,8 +33,13 @@ from llmnotes.parallel.tensor_parallel.vocabulary import (
     Embedding,
     cross_entropy,
 )
-from llmnotes.parallel.tensor_parallel.ways import Replicated, check_same
+from llmnotes.parallel.tensor_parallel.ways import (
+    Replicated,
+    bits,
+    check_same,
+)
 from llmnotes.transformer import gpt
+from llmnotes.transformer.attention import merge_heads
 
 
 class Column(nn.Module):
@@ -56,7 +61,7 @@ class Column(nn.Module):
 
 
 class Row(nn.Module):
-    """Σ Y_iB_i + b: a rank has rows of the weight, and a summand.
+    """Σ Y_iB_i + c: a rank has rows of the weight, and a summand.
 
     The bias is whole on every rank and is added once, to the sum.
     """
@@ -75,7 +80,7 @@ class Row(nn.Module):
 
 
 class MLP(gpt.MLP):
-    """Σ gelu(XA_i + a_i) B_i + b.
+    """Σ gelu(XA_i + a_i) B_i + c.
 
     Raises `ValueError` unless the ranks divide the width between A and B.
     """
@@ -94,8 +99,8 @@ class MLP(gpt.MLP):
     def forward(
         self, x: Float[Tensor, "batch piece d_model"]
     ) -> Float[Tensor, "batch piece d_model"]:
-        """What the dense one says, of all ranks."""
-        return super().forward(self.ways.enter(x))
+        """Widen, bend and narrow, with the columns and rows that are here."""
+        return self.c_proj(gpt.gelu(self.c_fc(self.ways.enter(x))))
 
 
 class Attention(gpt.Attention):
@@ -118,10 +123,20 @@ class Attention(gpt.Attention):
         visible: Bool[Tensor, "... length total"] | None = None,
         extend=None,
     ) -> Float[Tensor, "batch piece d_model"]:
-        """What the dense one says, of all ranks."""
-        x = self.ways.enter(x)
+        """Attend to the present and the past, with the heads that are here."""
+        query, key, value = self.split(self.ways.enter(x))
+        if extend is not None:
+            key, value = extend(key, value)
         with self.ways.inside():
-            return super().forward(x, visible, extend)
+            out = F.scaled_dot_product_attention(
+                query,
+                key,
+                value,
+                attn_mask=visible,
+                is_causal=visible is None and query.shape[-2] > 1,
+                dropout_p=self.dropout if self.training else 0.0,
+            )
+        return self.c_proj(merge_heads(out))
 
 
 class LayerNorm(nn.Module):
@@ -174,10 +189,10 @@ class TensorGPT(nn.Module):
     All ranks make it of equal dense models, and call it with equal ids.
     Parameters have the dense model's names: `whole` puts them together.
 
-    Raises `ValueError` for another model than GPT, for ranks that do not
-    divide heads and width or are more than the tokens, and for ids that do
-    not fit or are not the same on all ranks; with `Pieces` also where ranks
-    do not divide the length.
+    Raises `ValueError` for another model than GPT, for weights or ids that
+    are not the same on all ranks, for ranks that do not divide heads and
+    width or are more than the tokens, and for ids that do not fit; with
+    `Pieces` also where ranks do not divide the length.
     """
 
     def __init__(self, dense: gpt.GPT, ways: Replicated | None = None):
@@ -187,6 +202,7 @@ class TensorGPT(nn.Module):
                 f"dense: got {type(dense).__name__}, expected a GPT"
             )
         self.config, self.ways = dense.config, ways or Replicated()
+        check_same("dense", bits(dense), self.ways.group)
         parts, ways = dense.transformer, self.ways
         self.transformer = nn.ModuleDict(
             {

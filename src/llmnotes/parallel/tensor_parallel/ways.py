@@ -137,6 +137,17 @@ class Pieces(Replicated):
         return self.draws
 
 
+def bits(model: nn.Module) -> Int[Tensor, "weights"]:
+    """One number for each parameter, which other bits would change."""
+    whole = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return torch.stack(
+        [
+            p.detach().contiguous().view(whole[p.element_size()]).sum()
+            for p in model.parameters()
+        ]
+    )
+
+
 def check_same(name: str, x: Int[Tensor, "..."], group=None) -> None:
     """Raise `ValueError` unless all ranks have the same numbers.
 

@@ -58,14 +58,24 @@ class ShardedGradients(ShardedOptimizer):
             self.waiting = list(self.units)
             engine = torch.autograd.Variable._execution_engine
             engine.queue_callback(self.finish)  # once backward is over
+        self.check_first(unit, name)
         if unit.total is None:
             unit.total = unit.new(unit.padded)
-        unit.views(unit.total)[name].copy_(p.grad)
+            unit.places = unit.views(unit.total)
+        unit.places[name].copy_(p.grad)
         p.grad = None
         self.used.add(name)
         unit.missing.discard(name)
         while self.waiting and not self.waiting[0].missing:
             self.send(self.waiting.pop(0))
+
+    def check_first(self, unit: Unit, name: str) -> None:
+        """Raise `RuntimeError` for a gradient in several parts."""
+        if unit not in self.waiting or name not in unit.missing:
+            raise RuntimeError(
+                f"{name}: got a second gradient in one backward, expected "
+                "one; checkpoint with use_reentrant=False"
+            )
 
     def finish(self) -> None:
         """Backward is over: send what waited for an unused weight."""
@@ -81,7 +91,8 @@ class ShardedGradients(ShardedOptimizer):
             unit.gradient = summed
         else:
             unit.gradient += summed
-        unit.total, unit.missing = None, set(unit.weights)
+        unit.total, unit.places = None, {}
+        unit.missing = set(unit.weights)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""

@@ -40,7 +40,7 @@ def told(optimizer, unit) -> tuple[dict, dict]:
                 kind = dtypes.setdefault(moment, (x.dtype, []))
                 kind[1].append(piece.name)
             else:
-                single.setdefault(piece.name, {})[moment] = x
+                single.setdefault(piece.name, {})[moment] = copied(x, "cpu")
     all_told: list[Any] = [None] * optimizer.ranks
     dist.all_gather_object(all_told, (single, dtypes))
     one: dict = {}
@@ -96,7 +96,7 @@ def scatter(optimizer, found: dict[str, dict[str, Any]]) -> None:
                 )
         if name in optimizer.pieces:
             optimizer.optimizer.state[part] = {
-                moment: copied(x)
+                moment: copied(x, counter_device(optimizer, part))
                 if single(moment, x, shape)
                 else x.reshape(-1)[piece.inside].to(part.device, copy=True)
                 for moment, x in moments.items()
@@ -109,9 +109,16 @@ def single(moment: str, x: Any, shape: torch.Size) -> bool:
     return not tensor or moment == "step" or (x.ndim == 0 and shape != ())
 
 
-def copied(x: Any) -> Any:
-    """The same in memory of its own."""
-    return x.clone() if isinstance(x, Tensor) else x
+def copied(x: Any, device) -> Any:
+    """The same in memory of its own, on a device."""
+    return x.to(device, copy=True) if isinstance(x, Tensor) else x
+
+
+def counter_device(optimizer, part: Tensor) -> Any:
+    """Where PyTorch wants a count of steps: with the weight if it is fused."""
+    options = optimizer.optimizer.defaults
+    there = options.get("fused") or options.get("capturable")
+    return part.device if there else "cpu"
 
 
 def weights(optimizer) -> dict[str, Tensor]:

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from tests.parallel.pipeline import ranks
+from llmnotes.parallel.pipeline import interleaved, step
+from tests.parallel.pipeline import ranks, tiny
 
 CASES = [
     ("ScheduleGPipe", 1, 5),
@@ -25,3 +27,12 @@ def test_loss_and_gradients_equal_pytorchs(on, kind, chunks, m):
 def test_pytorch_divides_gradients_again_at_every_step(on):
     for ratio in on(2, ranks.twice_by_torch, 4):
         assert ratio == pytest.approx(1.25)
+
+
+def test_a_step_gives_every_rank_the_loss_and_the_norm_of_all(on):
+    model, pieces = tiny.gpt(6), tiny.batches(5)
+    found = on(3, step, model, interleaved(3, 5, 2), *pieces, 0.1)
+    loss = tiny.backward(model, [pieces])
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+    for mine in found:
+        assert mine == pytest.approx((loss, norm.item()), rel=1e-13)

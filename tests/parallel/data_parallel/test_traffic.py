@@ -1,11 +1,10 @@
-"""What a rank sends and holds, counted."""
+"""What a rank sends, counted."""
 
 from fractions import Fraction
 
 import pytest
-import torch
 
-from llmnotes.parallel.data_parallel import Call, Living, held, run
+from llmnotes.parallel.data_parallel import Call, run
 from tests.parallel.data_parallel import calls
 
 
@@ -33,19 +32,3 @@ def test_by_hand_bytes_of_a_ring():
     assert call.sent == 1500
     assert Call("all-gather", 1000, 4, 3).sent == Fraction(2000, 3)
     assert Call("send", 7, 4, 4).sent == 7
-
-
-def test_storages_count_once_and_while_they_live():
-    x = torch.ones(10)
-    with Living() as living:
-        y = x + 1
-        view = y[2:]
-        assert living.bytes == 40
-        z = y * 2
-        del y
-        assert living.bytes == 80  # the view holds it
-        del view
-        assert (living.bytes, living.peak) == (40, 80)
-        del z
-    assert living.bytes == 0
-    assert held({"a": [x, x[1:]], "b": torch.ones(2, dtype=torch.int8)}) == 42
