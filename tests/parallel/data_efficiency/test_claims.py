@@ -25,6 +25,8 @@ def test_shuffled_paragraphs_are_read_on_both_sides():
         OVERLAP,
         "Nothing for the play. Of shuffled paragraphs a third was read "
         "before, far more than we had expected.",
+        "Cut by place, without a shuffle, it is one topic that stands in it "
+        "twice, under two names.",
     )
     play = dict(division="tiny Shakespeare, by place")
     mixed = dict(division="reference, paragraphs shuffled")
@@ -33,6 +35,7 @@ def test_shuffled_paragraphs_are_read_on_both_sides():
         assert table("spans", n=n, **play) == 0
     assert 0.3 < table("share", n=13, **mixed) < 0.37
     assert table("share", n=13, **once) < 0.05
+    assert table("spans", n=13, division="reference, by place") == 1
 
 
 def test_pairs_are_found_as_often_as_the_curve_says():
@@ -120,12 +123,16 @@ def test_both_fits_recommend_one_model_where_they_cross():
         "One set of runs, two fits. Where they cross, at 1.01e18 FLOPs, both "
         "recommend 81 million parameters.",
         "Around there nobody can tell the two apart.",
+        "No. 32 billion by the printed numbers, 72 by the second fit.",
     )
     cross = sorted(set(table.every("compute")))[1]
     assert round(cross / 1e16) == 101
     for name in ("as printed", "refitted"):
         found = table("parameters", fit=name, compute=cross)
         assert round(found / 1e6) == 81
+    for name, billion in (("as printed", 32), ("refitted", 72)):
+        found = table("parameters", fit=name, compute=5.76e23)
+        assert round(found / 1e9) == billion
 
 
 def test_more_of_either_helps_in_every_cell():
