@@ -78,7 +78,9 @@ def _cell(pen, x, y, width, ranks) -> None:
     whole = len(ranks) == RANKS
     words = "+".join(f"{r}" for r in sorted(ranks))
     words = "the sum" if whole else f"of {words}"
-    kind = "c4 tint thick" if whole else "c1 tint" if len(ranks) > 1 else "soft"
+    kind = (
+        "c4 tint thick" if whole else "c1 tint" if len(ranks) > 1 else "soft"
+    )
     pen.box(x, y, width, 44, words, f"{kind} small")
 
 
