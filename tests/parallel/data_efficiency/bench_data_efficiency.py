@@ -22,10 +22,10 @@ from tests.parallel.data_efficiency.pairs import hits
 SEEDS = grid.SEEDS
 PUBLISHED = {"as printed": scaling.CHINCHILLA, "refitted": scaling.BESIROGLU}
 FAMOUS = {  # bands, rows
-    "b = 20, r = 5": (20, 5),
-    "b = 14, r = 8": (14, 8),
-    "b = 450, r = 20": (450, 20),
-    "b = 9, r = 13": (9, 13),
+    "20 bands of 5": (20, 5),
+    "14 bands of 8": (14, 8),
+    "450 bands of 20": (450, 20),
+    "9 bands of 13": (9, 13),
 }
 NO_RANKING = "No ranking: "
 DRAWS = 200
@@ -57,7 +57,7 @@ def bench_pairs_that_are_found(record):
             p = duplicates.chance(s, bands=b, rows=r)
             found = hits(s, bands=b, rows=r, count=count)
             sigma = math.sqrt(p * (1 - p) / count)
-            rows.append((f"b = {b}, r = {r}", s, p, found, 3 * sigma))
+            rows.append((f"{b} bands of {r}", s, p, found, 3 * sigma))
     record(
         "hits",
         kind="tolerance",

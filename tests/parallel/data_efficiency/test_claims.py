@@ -41,7 +41,7 @@ def test_shuffled_paragraphs_are_read_on_both_sides():
 def test_pairs_are_found_as_often_as_the_curve_says():
     table = claimed(HITS, "Random sets of a similarity that is exact")
     for similarity in (0.5, 0.8):
-        for bands in ("b = 20, r = 5", "b = 9, r = 13"):
+        for bands in ("20 bands of 5", "9 bands of 13"):
             where = dict(similarity=similarity, bands=bands)
             off = table("found", **where) - table("chance", **where)
             assert abs(off) <= table("bound", **where)
