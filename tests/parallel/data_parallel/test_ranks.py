@@ -16,6 +16,12 @@ def test_ranks_answer_in_their_order(processes):
     assert run(ranked.number, 4, processes=processes) == [0, 1, 2, 3]
 
 
+def test_a_quick_rank_waits_until_the_slowest_has_come(processes):
+    for _ in range(5):
+        found = run(ranked.number, 8, processes=processes)
+        assert found == list(range(8))
+
+
 CAUSES = {
     "killed": r"rank 1 died \(signal 9\)",
     "error": "rank 1 failed with ValueError: batch: got none",

@@ -116,14 +116,22 @@ def pickled(what: tuple) -> bytes:
 
 @contextlib.contextmanager
 def group(backend, store, rank, ranks, patience) -> Iterator[None]:
-    """A process group for as long as the block runs."""
+    """A process group for as long as the block runs.
+
+    Who is quick does not leave before the slowest has come: that one would
+    find nobody to connect to.
+    """
     dist.init_process_group(
         backend, store=store, rank=rank, world_size=ranks,
         timeout=timedelta(seconds=patience),
     )  # fmt: skip
+    store.set(f"joined/{rank}", "")
     try:
         yield
     finally:
+        with contextlib.suppress(RuntimeError):  # one died before it came
+            joined = [f"joined/{r}" for r in range(ranks)]
+            store.wait(joined, timedelta(seconds=GRACE))
         dist.destroy_process_group()
 
 
