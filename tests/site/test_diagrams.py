@@ -91,6 +91,7 @@ DIAGRAMS = {
     "which_parallelism:mesh": "which_parallelism.md",
     "data_parallel:step": "parallel/data_parallel.md",
     "data_parallel:ring": "parallel/data_parallel.md",
+    "data_parallel:overlap": "parallel/data_parallel.md",
     "zero:stages": "parallel/zero.md",
     "zero:cut": "parallel/zero.md",
 }
@@ -101,6 +102,8 @@ STANDING = {  # pictures, or of code that other pages show
     "guidance:demo",
     "glide_pictures:samples",
     "datasets:pairs",
+    "data_parallel:ring",
+    "data_parallel:overlap",
 }
 WIDTHS = {1280: "wide", 375: "narrow"}
 
