@@ -111,7 +111,7 @@ def states() -> list[tuple[list, list]]:
 
 def overlap(page) -> Drawing:
     """Backward, and the sums of its buckets, in time."""
-    rows = rows_of(page, OVERLAP)
+    rows = list(rows_of(page, OVERLAP))
     pens = Pen(640, 150), Pen(343, 150)
     for pen in pens:
         _overlap(pen, rows)
