@@ -2,12 +2,15 @@
 
 from tests.claims import claimed
 
-TABLE = "parallel/tensor_parallel:"
+CALLS = "parallel/tensor_parallel:calls"
+KEPT = "parallel/tensor_parallel:kept"
+MISTAKES = "parallel/tensor_parallel:mistakes"
+SIZES = "parallel/tensor_parallel:sizes"
 
 
 def test_what_is_sent_beyond_the_formula_are_gradients_of_vectors():
     calls = claimed(
-        TABLE + "calls",
+        CALLS,
         "What sequence parallelism sends beyond the formula are gradients of "
         "norms and biases, 6h numbers, which do not grow with the text.",
     )
@@ -20,7 +23,7 @@ def test_what_is_sent_beyond_the_formula_are_gradients_of_vectors():
 
 def test_two_gathered_inputs_stay_whole():
     kept = claimed(
-        TABLE + "kept",
+        KEPT,
         "A block of ours keeps 17 times $bsh$ numbers and a few more. On four "
         "ranks sequence parallelism brings it below 6; a quarter would be "
         "4.3.",
@@ -38,7 +41,7 @@ def test_two_gathered_inputs_stay_whole():
 
 def test_four_of_seven_mistakes_change_no_output():
     found = claimed(
-        TABLE + "mistakes",
+        MISTAKES,
         "Four of these seven mistakes have the right output and wrong "
         "gradients.",
     )
@@ -48,7 +51,7 @@ def test_four_of_seven_mistakes_change_no_output():
 
 def test_all_fifteen_models_have_the_size_that_is_printed():
     sizes = claimed(
-        TABLE + "sizes",
+        SIZES,
         "All fifteen models of Megatron's two papers",
     )
     printed, formula = sizes.every("printed"), sizes.every("formula")
