@@ -4,20 +4,19 @@ from itertools import pairwise
 
 from tests.claims import claimed
 
-RESULTS = "parallel/data_efficiency"
-OVERLAP = f"{RESULTS}:overlap"
-HITS = f"{RESULTS}:hits"
-REFERENCE = f"{RESULTS}:reference"
-FILTER = f"{RESULTS}:filter"
-CUTS = f"{RESULTS}:cuts"
-MIXING = f"{RESULTS}:mixing"
-PACKING = f"{RESULTS}:packing"
-ORDERS = f"{RESULTS}:orders"
-REPEATED = f"{RESULTS}:repeated"
-LAWS = f"{RESULTS}:laws"
-GRID = f"{RESULTS}:grid"
-FIT = f"{RESULTS}:fit"
-FORETOLD = f"{RESULTS}:foretold"
+OVERLAP = "parallel/data_efficiency:overlap"
+HITS = "parallel/data_efficiency:hits"
+REFERENCE = "parallel/data_efficiency:reference"
+FILTER = "parallel/data_efficiency:filter"
+CUTS = "parallel/data_efficiency:cuts"
+MIXING = "parallel/data_efficiency:mixing"
+PACKING = "parallel/data_efficiency:packing"
+ORDERS = "parallel/data_efficiency:orders"
+REPEATED = "parallel/data_efficiency:repeated"
+LAWS = "parallel/data_efficiency:laws"
+GRID = "parallel/data_efficiency:grid"
+FIT = "parallel/data_efficiency:fit"
+FORETOLD = "parallel/data_efficiency:foretold"
 
 
 def test_shuffled_paragraphs_are_read_on_both_sides():

@@ -305,3 +305,19 @@ def test_names_in_a_checkpoint_stay():
     names = [*model.state_dict()]
     cases.both(model)
     assert [*model.state_dict()] == names
+
+
+@pytest.mark.parametrize("kind", ["closure", "weight"])
+def test_an_argument_that_is_read_from_outside_as_well_gets_both_gradients(
+    kind,
+):
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 3).double()
+    x = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)
+    if kind == "closure":
+        given, function = x, lambda y: (y * x).sum()
+    else:
+        given, function = layer.weight, lambda w: (layer(w) * x).sum()
+    (wanted,) = torch.autograd.grad(function(given), given)
+    (found,) = torch.autograd.grad(checkpoint(function, given), given)
+    assert torch.equal(found, wanted)

@@ -74,11 +74,6 @@ class Outside(Writes):
                 self.found[id(x)] = x
         return super().__torch_dispatch__(function, types, args, kwargs)
 
-    def read(self, given: Sequence[Tensor]) -> list[Tensor]:
-        """What was read and requires a gradient, without the arguments."""
-        ours = {id(x) for x in given}
-        return [x for name, x in self.found.items() if name not in ours]
-
 
 class Habit(NamedTuple):
     """What an operator does to storages, by its schema."""

@@ -70,10 +70,11 @@ def begin(kind: type["Again"], function, args: tuple, kwargs: dict) -> Any:
     leaves, spec = tree_flatten((args, kwargs))
     again = kind(function, leaves, spec)
     outside = Outside(buffers_of(function))
-    with torch.no_grad(), again.state.autocast(), outside:
-        out = again.call([x.detach() for x in again.tensors(leaves)])
     given = again.tensors(leaves)
-    read = outside.read(given)
+    inside = [x.detach() for x in given]  # before the watch begins
+    with torch.no_grad(), again.state.autocast(), outside:
+        out = again.call(inside)
+    read = list(outside.found.values())
     again.state.before, again.inputs = outside.before, len(given)
     flat, out_spec = tree_flatten(out)
     made = again.note(flat)

@@ -161,7 +161,7 @@ def gradient_norm(model: nn.Module, group=None) -> Float[Tensor, ""]:
     """The norm of all gradients, what several ranks hold counted once."""
     cut, ranks = layouts(model), dist.get_world_size(group)
     squares = [
-        p.grad.square().sum() / cut[name].copies(ranks)
+        p.grad.double().square().sum() / cut[name].copies(ranks)
         for name, p in model.named_parameters()
         if p.grad is not None
     ]

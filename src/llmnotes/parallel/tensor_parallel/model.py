@@ -219,9 +219,9 @@ class TensorGPT(nn.Module):
         self, ids: Int[Tensor, "batch length"]
     ) -> Float[Tensor, "batch length part"]:
         """Logits of this rank's tokens, for all positions."""
+        check_same("ids", ids, self.ways.group)  # else one raises alone
         check_length("n_positions", self.config.n_positions, ids=ids)
         check_within(0, self.config.vocab_size - 1, ids=ids)
-        check_same("ids", ids, self.ways.group)
         model = self.transformer
         position = torch.arange(ids.shape[1], device=ids.device)
         x = model.wpe(self.ways.tokens(position, 0)) + model.wte(ids)

@@ -95,10 +95,13 @@ class ShardedGradients(ShardedOptimizer):
         unit.missing = set(unit.weights)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
-        self.summed, self.used = False, set()
+        """Forget all gradients, also those of a backward that has failed."""
+        self.summed, self.used, self.waiting = False, set(), []
         for unit in self.units:
-            unit.gradient = None
+            unit.gradient = unit.total = None
+            unit.places, unit.missing = {}, set(unit.weights)
+            for p in unit.weights.values():
+                p.grad = None
 
     def sum_up(self) -> None:
         """All is summed already; without any backward there are zeros."""

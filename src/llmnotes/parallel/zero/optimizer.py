@@ -196,8 +196,9 @@ class ShardedOptimizer:
         square = norms.square().sum()
         dist.all_reduce(square)
         norm = float(square.sqrt())
+        shrink = limit / (norm + 1e-6)
         for g in parts:
-            g.mul_(min(1.0, limit / (norm + 1e-6)))
+            g.mul_(1.0 if shrink >= 1 else shrink)  # NaN: all become NaN
         return norm
 
     @torch.no_grad()

@@ -101,6 +101,14 @@ def scatter(optimizer, found: dict[str, dict[str, Any]]) -> None:
                 else x.reshape(-1)[piece.inside].to(part.device, copy=True)
                 for moment, x in moments.items()
             }
+    forget(optimizer, found)
+
+
+def forget(optimizer, found: dict[str, dict[str, Any]]) -> None:
+    """Drop the moments of weights that a state does not have."""
+    for name, (_, _, part) in optimizer.pieces.items():
+        if name not in found:
+            optimizer.optimizer.state.pop(part, None)
 
 
 def single(moment: str, x: Any, shape: torch.Size) -> bool:
