@@ -56,7 +56,6 @@ EXAMPLES = """examples:
     --out two.png
   llmnotes tokenize tokenizer.model "It is 12345 o'clock."
   llmnotes plan --model llama-3-8b --gpus 8 --batch 64 --length 8192
-  torchrun --nproc-per-node 2 -m llmnotes train gpt --out run
 """
 
 

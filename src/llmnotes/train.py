@@ -161,10 +161,10 @@ def fit(
     return run.history
 
 
-def steps(run: Run, enough: float, final, asked, meter, update=update) -> None:
+def steps(run: Run, enough: float, final, asked, meter, way=None) -> None:
     """The loop itself: from the step a run is at to the last one.
 
-    Another `update` takes a step in another way, on several ranks for one.
+    A `way` takes a step in the place of `update`, on several ranks for one.
     """
     config, task, history = run.config, run.task, run.history
     forward = torch.compile(run.model) if config.compile else run.model
@@ -173,7 +173,8 @@ def steps(run: Run, enough: float, final, asked, meter, update=update) -> None:
         if history and history[-1].validation_loss <= enough:
             break
         batch = task.batch(step)
-        part = update(forward, run.optimizer, task, batch, config, step)
+        take = way or update
+        part = take(forward, run.optimizer, task, batch, config, step)
         run.add(part)
         meter.tick(part)
         if run.step % config.eval_every == 0 or run.step == config.steps:

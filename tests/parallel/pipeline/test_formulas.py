@@ -50,3 +50,8 @@ def test_by_hand():
 def test_what_cannot_be_is_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_long_weight_part_is_beyond_the_formula_of_zero_bubble():
+    with pytest.raises(ValueError, match="weight: got 2, expected at most"):
+        zero_bubble_bubble(4, 8, forward=1, input=1, weight=2)

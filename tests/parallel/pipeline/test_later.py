@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmnotes.parallel.data_parallel import Living
@@ -91,3 +92,18 @@ def test_layers_without_a_bias_and_of_one_axis_less(bias):
     layer(x).square().sum().backward()
     for mine, theirs in zip(found, gradients(layer, x), strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_frozen_weights_and_autocast_are_no_obstacle():
+    layer = nn.Linear(3, 4)
+    layer.weight.requires_grad_(False)
+    x = torch.randn(2, 3, requires_grad=True)
+    with Later() as later:
+        layer(x).sum().backward()
+    later.weights()
+    assert layer.weight.grad is None and x.grad is not None
+    layer = nn.Linear(3, 4)
+    with Later() as later, torch.autocast("cpu", torch.bfloat16):
+        layer(x).sum().backward()
+    later.weights()
+    assert layer.weight.grad.shape == (4, 3)

@@ -8,7 +8,8 @@ ONE, MANY = "stage 3, one unit", "stage 3, a unit for each layer"
 def test_one_unit_saves_nothing_at_the_peak():
     table = claimed(
         "parallel/zero:peak",
-        "Sharding without units saves nothing when it matters.",
+        "Without units, cutting gradients and weights saves nothing when it "
+        "matters; only the cut states do.",
         "Stage 3 holds, beside the whole weights, its own shard of them.",
     )
     assert table("kept", way=ONE) == table("kept", way=MANY)
@@ -43,7 +44,8 @@ def test_where_the_step_is_decides_what_crosses():
 def test_most_of_what_fsdp2_gathers_there_is_padding():
     table = claimed(
         "parallel/zero:thousand",
-        "A flat vector has no rows, and hardly any padding.",
+        "its padding is less than one number a rank: 960 here, nearly a "
+        "quarter of so small a layer,",
     )
     assert table("ratio", way="FSDP2's rows") == 16
     assert table("ratio", way="our flat layer") < 1.25

@@ -108,8 +108,8 @@ class Reader:
 
     def damaged(self, file: Path, why: str, name: str = "") -> ValueError:
         """The error for a file whose bytes are not those written."""
-        older = [s for s in steps(self.home.parent)
-                 if f"step-{s:06d}" < self.home.name]  # fmt: skip
+        here = int(self.home.name.removeprefix("step-"))
+        older = [s for s in steps(self.home.parent) if s < here]
         hint = f"; step {older[-1]} is older" if older else ""
         what = f"tensor {name!r} in {file}" if name else file
         return ValueError(f"{what}: damaged: {why}{hint}")

@@ -119,6 +119,8 @@ class ToDisk(Offload):
     def read(self, where: Path) -> Tensor:
         """Read it."""
         found = bytearray(where.read_bytes())
+        if not found:  # frombuffer refuses nothing at all
+            return torch.empty(0, dtype=torch.uint8)
         return torch.frombuffer(found, dtype=torch.uint8)
 
 

@@ -33,12 +33,20 @@ def idle(stages: int, micro_batches: int, chunks: int = 1) -> Fraction:
 def zero_bubble_bubble(
     stages: int, micro_batches: int, forward=1, input=1, weight=1
 ) -> Fraction:
-    """(p − 1)(F + I − W)/(m(F + I + W)), of ZB-H1 with m of at least p."""
+    """(p − 1)(F + I − W)/(m(F + I + W)), of ZB-H1.
+
+    Exact for m of at least p, and W no longer than F and I.
+    """
     check(stages=stages, micro_batches=micro_batches)
     if micro_batches < stages:
         raise ValueError(
             f"micro_batches: got {micro_batches}, expected at least stages = "
             f"{stages}"
+        )
+    if weight > min(forward, input):
+        raise ValueError(
+            f"weight: got {weight}, expected at most forward and input, "
+            f"{min(forward, input)}"
         )
     work = Fraction(forward + input + weight) * micro_batches
     return (stages - 1) * Fraction(forward + input - weight) / work

@@ -36,7 +36,8 @@ class Later(TorchFunctionMode):
         """Compute what was left out, and let go of what it was made of."""
         while self.left:
             weight, x, dy = self.left.pop(0)
-            torch.autograd.backward(weight, dy.flatten(0, -2).T @ x)
+            dy = dy.reshape(-1, dy.shape[-1])
+            torch.autograd.backward(weight, dy.T @ x.to(dy.dtype))
 
 
 class Linear(torch.autograd.Function):
@@ -59,7 +60,8 @@ class Linear(torch.autograd.Function):
     def backward(ctx, dy: Float[Tensor, "*batch output"]) -> tuple:
         """Return dx and db; put dW off."""
         x, weight = ctx.saved_tensors
-        ctx.left.append((weight, x.flatten(0, -2), dy))
+        if ctx.needs_input_grad[2]:
+            ctx.left.append((weight, x.reshape(-1, x.shape[-1]), dy))
         has_bias = len(ctx.needs_input_grad) > 3 and ctx.needs_input_grad[3]
-        db = dy.flatten(0, -2).sum(0) if has_bias else None
-        return None, dy @ weight, None, db
+        db = dy.reshape(-1, dy.shape[-1]).sum(0) if has_bias else None
+        return None, dy @ weight.to(dy.dtype), None, db
