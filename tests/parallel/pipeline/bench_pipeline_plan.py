@@ -6,6 +6,7 @@ from llmnotes.parallel.data_parallel import run
 from tests.parallel.pipeline import three_ranks
 
 MODEL, GPUS, BATCH, LENGTH = "llama-3-8b", 8, 64, 8192
+GB = 1e9
 LAYOUTS = {
     "data": (8, 1, 1, 0),
     "data with ZeRO-1": (8, 1, 1, 1),
@@ -25,10 +26,10 @@ def bench_layouts(record):
                 plan.SHAPES[MODEL], plan.Layout(*layout, again), BATCH, LENGTH
             )
             rows.append(
-                (words, "yes" if again else "no", made.states + made.gathered,
-                 made.activations, made.logits, made.memory,
-                 float(made.bubble), sum(made.traffic.values()),
-                 made.tokens_per_day)
+                (words, "yes" if again else "no",
+                 (made.states + made.gathered) / GB, made.activations / GB,
+                 made.logits / GB, made.memory / GB, float(made.bubble),
+                 sum(made.traffic.values()) / GB, made.tokens_per_day / 1e9)
             )  # fmt: skip
     record(
         "layouts",
@@ -38,14 +39,14 @@ def bench_layouts(record):
         prediction="Plain data parallelism does not fit into 80 GB. Tensor "
         "parallelism holds least and sends most; stages send least and wait "
         "an eighth.",
-        columns={"way": "", "again": "", "states": "B", "activations": "B",
-                 "logits": "B", "memory": "B", "bubble": "", "sent": "B",
-                 "day": ""},
-        labels={"way": "how the GPUs are used", "again": "computed again",
-                "memory": "all of it, on the fullest GPU",
-                "bubble": "waiting over work",
-                "sent": "sent by the busiest GPU in a step",
-                "day": "tokens a day, if sending takes no time"},
+        columns={"way": "", "again": "", "states": "GB",
+                 "activations": "GB", "logits": "GB", "memory": "GB",
+                 "bubble": "", "sent": "GB", "day": ""},
+        labels={"way": "cut", "again": "again",
+                "memory": "all",
+                "bubble": "waits",
+                "sent": "sent",
+                "day": "10⁹ tokens a day"},
         rows=rows,
     )  # fmt: skip
 
