@@ -363,3 +363,33 @@ def skipping():
 def with_another_model():
     """Rank 1 has one more column."""
     ShardedOptimizer(nn.Linear(3 + dist.get_rank(), 2), ADAM)
+
+
+def hurt(what, stage):
+    """What comes of a NaN, of a backward that fails, of another state."""
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1)).double()
+    optimizer = STAGES[stage](model, ADAM)
+    x = torch.ones(4, 2, dtype=torch.float64)
+
+    def backward(factor=1.0):
+        optimizer.zero_grad()
+        (model(x).sum() * factor).backward()
+
+    if what == "nan":
+        backward(float("nan"))
+        optimizer.clip(1.0)
+        optimizer.step()
+        return all(x.isnan().all() for x in optimizer.weights().values())
+    if what == "failed":
+        hook = next(model.parameters()).register_hook(lambda _: 1 / 0)
+        with contextlib.suppress(ZeroDivisionError):
+            backward()
+        hook.remove()
+    backward()
+    optimizer.step()
+    if what == "state":
+        names = [n for n, _ in model.named_parameters()]
+        whole = optimizer.gathered()
+        optimizer.scatter({names[0]: whole[names[0]]})
+        return list(optimizer.gathered()) == names[:1]
+    return True

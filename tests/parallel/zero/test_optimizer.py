@@ -105,3 +105,12 @@ def test_a_weight_whose_gradient_comes_in_two_parts():
     again = checkpoint(model[1], x, use_reentrant=True)
     with pytest.raises(RuntimeError, match="expected one; checkpoint with"):
         model[2](again).sum().backward()
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize("what", ["nan", "failed", "state"])
+def test_what_has_gone_wrong_is_neither_hidden_nor_left_behind(
+    what, stage, processes
+):
+    """A NaN spoils all, a new step forgets a failed one, a state is whole."""
+    assert all(run(ranks.hurt, 2, what, stage, processes=processes))
