@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from llmnotes import ranked, train
+from llmnotes.parallel.zero import ShardedOptimizer
 from llmnotes.transformer.gpt import GPT, GPTConfig
 
 SHAPE = GPTConfig(13, 11, n_embd=12, n_layer=2, n_head=3)
@@ -48,6 +49,21 @@ def trained(out=None, resume=False, dies=(-1, -1), dropout=0.0, steps=STEPS):
     )  # fmt: skip
     weights = {n: p.detach() for n, p in model.named_parameters()}
     return weights, [row.loss for row in history], history.final_loss
+
+
+def stepped(ranks=True):
+    """Weights after two steps of SGD, which sees how long a gradient is."""
+    model, texts, config = setting()
+    config = replace(config, clip=0.0, accumulate=1, learning_rate=0.1)
+    task = train.LanguageModelling(*texts, config)
+    sgd = torch.optim.SGD(model.parameters(), 0.1)
+    if ranks:
+        optimizer = ShardedOptimizer(model, lambda _: sgd)
+    go = ranked.update if ranks else train.update
+    for step in range(2):
+        go(model, optimizer if ranks else sgd, task, task.batch(step), config,
+           step)  # fmt: skip
+    return {n: p.detach() for n, p in model.named_parameters()}
 
 
 def stops(out):

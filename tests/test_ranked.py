@@ -43,6 +43,13 @@ def test_ranks_end_with_the_weights_and_losses_of_one_process(
         assert final == pytest.approx(history.final_loss)
 
 
+def test_gradients_are_as_long_as_in_one_process(processes):
+    """AdamW and clipping forgive a factor; SGD does not."""
+    whole = ranked_runs.stepped(ranks=False)
+    for ours in run(ranked_runs.stepped, 3, processes=processes):
+        close(ours, whole)
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("step", [1, 4])
 def test_a_run_whose_rank_was_killed_goes_on_to_the_same_bits(
