@@ -120,6 +120,12 @@ def test_stages_and_tensor_ranks_share_out_all_weights():
         assert whole == pytest.approx(EIGHT.parameters, abs=EIGHT.hidden)
 
 
+def test_the_last_stage_holds_a_copy_of_a_tied_table():
+    shape, layout = SHAPES["gpt-2"], Layout(1, 1, 4, 0, False)
+    held = sum(weights(shape, layout, stage) for stage in range(4))
+    assert held == shape.parameters + 50257 * 768
+
+
 def test_the_first_stage_holds_more_micro_batches_than_the_last():
     layout = Layout(1, 1, 4, 0, False)
     first, last = (holding(EIGHT, layout, 8, 512, s) for s in (0, 3))
