@@ -101,17 +101,8 @@ def training(x, folder, way):
     return go
 
 
-@pytest.fixture
-def one_thread():
-    """Training on one core: the other is left to who saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.mark.timing
-def bench_saving_behind_training(record, race, tmp_path, one_thread):
+def bench_saving_behind_training(record, race, tmp_path):
     x = tensors()
     ways = {
         way: training(x, tmp_path, way)
