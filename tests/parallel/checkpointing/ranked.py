@@ -141,6 +141,12 @@ def columns(folder):
     return where.tensors()[0]["w"].tolist()
 
 
+def decays_at(*steps):
+    """The state of a scheduler whose keys are numbers."""
+    adam = torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    return torch.optim.lr_scheduler.MultiStepLR(adam, steps).state_dict()
+
+
 def refusals(folder):
     """What each wrong call says on this rank."""
     rank, ranks = place()
@@ -162,7 +168,11 @@ def refusals(folder):
             2, flat(one, rank, ranks), {"seed": 7, "read": rank}
         ),
         "json": lambda: where.save(2, flat(one, rank, ranks), {"a": {1}}),
+        "keys": lambda: where.save(
+            2, flat(one, rank, ranks), {"scheduler": decays_at(2, 5)}
+        ),
         "step": lambda: where.save(-1, flat(one, rank, ranks)),
+        "earlier": lambda: where.save(0, flat(one, rank, ranks)),
         "missing": lambda: where.load(flat(more, rank, ranks)),
         "extra": lambda: where.load([]),
         "shape": lambda: where.load(
@@ -377,6 +387,13 @@ def mine(rows):
     rank, ranks = place()
     low, high = (len(rows) * r // ranks for r in (rank, rank + 1))
     return rows[low:high]
+
+
+def unequal_pieces():
+    """Twelve pieces cut for ranks that do not divide them."""
+    rank, ranks = place()
+    own = rows_of_ranks().tensor_split(ranks)[rank]
+    return message(lambda: ck.sum_in_order(own))
 
 
 def ring_and_gloo():

@@ -8,6 +8,7 @@ import torch
 
 from llmnotes import checkpoint
 from llmnotes.parallel.checkpointing import Checkpoints, Disk, index_of, whole
+from llmnotes.parallel.checkpointing.checkpoints import check_same
 from llmnotes.parallel.data_parallel import RankError, run
 from tests.parallel.checkpointing import crashes, ranked, small
 
@@ -94,6 +95,46 @@ def test_when_save_returns_no_power_cut_takes_it_back(tmp_path):
     newest = crashes.power_cuts(before, home, disk.asked, every_step_loads)
     done = len(disk.asked)
     assert {step for count, step in newest if count == done} == {6}
+
+
+def test_the_name_of_a_new_folder_is_on_the_disk_before_it_is_used(tmp_path):
+    disk, home = crashes.Recorded(), tmp_path / "runs" / "first"
+    save(Checkpoints(home, disk=disk), 1)
+    asked = [tuple(operation[:2]) for operation in disk.asked]
+    above = [
+        ("make", tmp_path / "runs"), ("push", tmp_path),
+        ("make", home), ("push", tmp_path / "runs"),
+    ]  # fmt: skip
+    assert asked[: len(above)] == above
+
+
+def test_a_damaged_step_is_written_anew_a_whole_one_stays(tmp_path):
+    where = Checkpoints(tmp_path)
+    save(where, 6)
+    save(where, 9)
+    file = checkpoint.path(tmp_path, 9) / "rank-0.bin"
+    whole_bytes = file.read_bytes()
+    file.write_bytes(bytes([whole_bytes[0] ^ 1]) + whole_bytes[1:])
+    save(where, 9)
+    assert file.read_bytes() == whole_bytes
+    where.save(9, whole({"w": torch.zeros(40)}))
+    assert file.read_bytes() == whole_bytes
+
+
+def test_a_run_in_the_folder_of_a_later_one_is_told_so(tmp_path):
+    where = Checkpoints(tmp_path)
+    for step in (60, 90):
+        save(where, step)
+    with pytest.raises(ValueError, match="got 30, expected none before 90"):
+        save(where, 30)
+    assert where.steps() == [60, 90]
+
+
+def test_a_fact_that_is_not_a_number_is_the_same_on_all_ranks(tmp_path):
+    nan = float("nan")
+    home = Checkpoints(tmp_path).save(1, [], {"best": nan})
+    check_same([{"best": nan}, {"best": float("nan")}])
+    assert home.is_dir()
 
 
 class Forgets(crashes.Recorded):

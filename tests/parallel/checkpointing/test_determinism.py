@@ -55,6 +55,14 @@ def test_the_rings_order_is_that_of_real_ranks(processes, ranks):
         assert ours == theirs
 
 
+def test_ranks_with_other_numbers_of_pieces_are_told_so(processes):
+    count = len(ranked.rows_of_ranks())
+    ranks = next(r for r in (2, 3, 4, 5) if count % r)
+    for told in run(ranked.unequal_pieces, ranks, processes=processes):
+        assert told.startswith("ValueError: own: got [")
+        assert told.endswith("pieces on the ranks, expected as many on each")
+
+
 def test_in_one_order_the_sum_is_the_same_on_any_number_of_ranks(processes):
     found = {
         tuple(row) for ranks in (1, 2, 3, 4)

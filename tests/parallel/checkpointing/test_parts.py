@@ -159,7 +159,11 @@ REFUSED = {
     "derive it from seed, step and rank",
     "json": r"ValueError: rank 0: facts: got what JSON cannot hold \(Object "
     "of type set",
+    "keys": r"ValueError: rank 0: facts: got what JSON cannot hold \(the key "
+    "2 would come back as a word",
     "step": r"ValueError: rank 0: step: got -1, expected at least 0",
+    "earlier": r"ValueError: rank 0: step: got 0, expected none before 1, "
+    "which .* holds",
     "missing": r"ValueError: .*step-000001: got another model's state: v is "
     r"nothing, expected \(7,\) float64",
     "extra": r"ValueError: .*: w is \(5, 3\) float32, expected nothing",

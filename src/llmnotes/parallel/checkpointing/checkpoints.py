@@ -60,7 +60,9 @@ class Checkpoints:
         """Write a checkpoint, all or nothing, and drop the oldest.
 
         Together the ranks' parts must hold each number once; `facts` are
-        what JSON holds, the same on all ranks. A step that is there stays.
+        what JSON holds, the same on all ranks. A step that is there stays,
+        unless it is damaged; one before it is refused.
+
         Raises `ValueError` for what cannot be saved, `RuntimeError` if a
         disk refuses, `RankError` for ranks that do not come; older
         checkpoints are then untouched.
@@ -69,7 +71,7 @@ class Checkpoints:
         shapes = self.agree(about, step, parts, facts)
         home = checkpoint.path(self.folder, step)
         try:
-            if self.by_one(f"{about}, begin", lambda: self.begin(home)):
+            if self.by_one(f"{about}, begin", lambda: self.begin(step)):
                 shards = self.meeting.together(
                     f"{about}, write", lambda: self.write(parts)
                 )
@@ -94,14 +96,28 @@ class Checkpoints:
         first = self.meeting.rank == 0
         return self.meeting.together(about, work if first else bool)[0]
 
-    def begin(self, home: Path) -> bool:
+    def begin(self, step: int) -> bool:
         """Make the folder to write into; False if the step is there."""
-        if home.exists():
+        if (found := checkpoint.steps(self.folder)) and found[-1] > step:
+            raise ValueError(
+                f"step: got {step}, expected none before {found[-1]}, which "
+                f"{self.folder} holds; remove what an earlier run has left"
+            )
+        home = checkpoint.path(self.folder, step)
+        if step in found and Reader(home, self.disk).is_whole():
             return False
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.new(self.folder)
         self.disk.remove(self.part)  # what a crash has left
+        self.disk.remove(home)  # a step that was damaged
         self.disk.make(self.part)
         return True
+
+    def new(self, folder: Path) -> None:
+        """Make a folder, and those above it, and push their names."""
+        if not folder.exists():
+            self.new(folder.parent)
+            self.disk.make(folder)
+            self.disk.push(folder.parent)
 
     def write(self, parts: list[Part]) -> list[dict]:
         """Write this rank's file; returns its entries of the index.
@@ -209,6 +225,7 @@ def described(step: int, parts: list[Part], facts: dict | None) -> list:
     check_sizes(0, step=step)
     try:
         json.dumps(facts)
+        check_words(facts)
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(
             f"facts: got what JSON cannot hold ({error}), expected numbers, "
@@ -221,12 +238,22 @@ def described(step: int, parts: list[Part], facts: dict | None) -> list:
     ]  # fmt: skip
 
 
+def check_words(facts: Any) -> None:
+    """Raise `TypeError` for a key that JSON would turn into a word."""
+    if isinstance(facts, list | tuple):
+        facts = dict(zip(map(str, range(len(facts))), facts, strict=True))
+    for key, value in facts.items() if isinstance(facts, dict) else ():
+        if not isinstance(key, str):
+            raise TypeError(f"the key {key!r} would come back as a word")
+        check_words(value)
+
+
 def check_same(facts: list[dict]) -> None:
     """Raise `ValueError` where ranks tell other facts."""
     for rank, mine in enumerate(facts):
         for name in {**facts[0], **mine}:
             got, expected = (f.get(name) for f in (mine, facts[0]))
-            if got != expected:
+            if json.dumps(got) != json.dumps(expected):  # NaN is itself
                 raise ValueError(
                     f"facts: {name}: got {got!r} on rank {rank}, expected "
                     f"{expected!r}, as on rank 0; what belongs to a rank is "

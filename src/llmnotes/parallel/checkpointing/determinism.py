@@ -67,8 +67,16 @@ def sum_in_order(
     Whoever cuts a batch into the same pieces on any number of ranks gets the
     same bits. It sends N/2 times what an all-reduce of the sums does, for
     each piece of a rank. Without a group, the sum of this process's pieces.
+    Raises `ValueError` where ranks bring other numbers of pieces.
     """
     if dist.is_initialized():
+        counts = [0] * dist.get_world_size()
+        dist.all_gather_object(counts, len(own))
+        if len(set(counts)) > 1:
+            raise ValueError(
+                f"own: got {counts} pieces on the ranks, expected as many on "
+                "each"
+            )
         every = [torch.empty_like(own) for _ in range(dist.get_world_size())]
         dist.all_gather(every, own.contiguous())
         own = torch.cat(every)

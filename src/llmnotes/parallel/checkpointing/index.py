@@ -48,7 +48,11 @@ class Index:
 
     def text(self) -> bytes:
         """As a file holds it."""
-        body = json.dumps({"format": FORMAT, **asdict(self)})
+        body = json.dumps({
+            "format": FORMAT,
+            **vars(self),
+            "entries": [asdict(entry) for entry in self.entries],
+        })  # fmt: skip
         digest = sha256(body.encode()).hexdigest()
         return f"{HEAD}{digest}{MIDDLE}{body}{TAIL}".encode()
 

@@ -36,6 +36,14 @@ class Reader:
         except (OSError, ValueError) as error:
             raise self.damaged(file, str(error)) from error
 
+    def is_whole(self) -> bool:
+        """Whether the index and all bytes are those that were written."""
+        try:
+            self.tensors(None)
+        except ValueError:
+            return False
+        return True
+
     def check(self, asked: list[list[list]]) -> None:
         """Raise `ValueError` unless ranks ask for just these tensors."""
         known = {
