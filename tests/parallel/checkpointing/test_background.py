@@ -1,5 +1,7 @@
 """Saving in the background: a copy first, one at a time, errors surface."""
 
+import os
+import sys
 import threading
 
 import pytest
@@ -85,20 +87,32 @@ def test_a_run_saved_in_the_background_is_the_same_run(processes, tmp_path):
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_it_holds_one_copy_and_returns_it(tmp_path):
+def test_it_holds_one_copy_to_the_end_of_its_block(tmp_path):
     gate = Gate()
     x = {"w": torch.ones(100, 30), "b": torch.ones(7)}
-    with Background(Checkpoints(tmp_path, disk=gate)) as later:
-        with Living() as living:
+    more = x | {"b": torch.ones(9)}
+    with Living() as living:
+        with Background(Checkpoints(tmp_path, disk=gate)) as later:
             later.save(1, whole(x))
             assert living.bytes == living.peak == held(x)
             gate.open.set()
-            later.wait()
-            assert living.bytes == 0
             for step in (2, 3, 4):
                 later.save(step, whole(x))
-            later.wait()
-            assert (living.bytes, living.peak) == (0, held(x))
+            assert (living.bytes, living.peak) == (held(x), held(x))
+            later.save(5, whole(more))
+            assert living.peak == held(more)
+        assert living.bytes == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="niceness of a thread")
+def test_the_writer_gives_way_and_training_does_not(tmp_path):
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = niceness()
+    with Background(Checkpoints(tmp_path)) as later:
+        assert later.writer.submit(niceness).result() == 19
+        assert niceness() == before
 
 
 def test_at_most_one_is_on_its_way(tmp_path):
