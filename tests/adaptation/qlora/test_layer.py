@@ -21,8 +21,8 @@ from llmnotes.adaptation.lora import (
 from llmnotes.adaptation.qlora import NF4Linear, to_nf4
 from llmnotes.adaptation.qlora.layer import Product
 from llmnotes.models.moe import Mixtral, MixtralConfig
+from llmnotes.parallel.data_parallel import Living
 from llmnotes.transformer.gpt import GPT, GPTConfig
-from tests.adaptation.lora.live import Live
 
 IDS = torch.tensor([[1, 5, 12, 3, 3], [0, 7, 7, 2, 11]])
 TARGETS = ["q_proj", "down_proj"]
@@ -135,7 +135,7 @@ def test_what_is_kept_for_the_way_back_is_codes():
         layers = [NF4Linear(layer_of(128, 128, bias=False)) for _ in range(6)]
         x = torch.randn(3, 128, requires_grad=True)
         gc.collect()
-        with Live() as live:
+        with Living() as live:
             for layer in layers:
                 x = product(x, layer)
             kept[name] = live.bytes

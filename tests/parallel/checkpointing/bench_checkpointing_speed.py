@@ -83,6 +83,9 @@ def bench_saving(record, race, tmp_path):
     )
 
 
+WAYS = "not at all", "at once", "copied, not written", "in the background"
+
+
 def training(x, folder, way):
     """Some steps, of which the first is followed by a save."""
     home, weight = folder / "run", torch.randn(WIDTH, WIDTH)
@@ -96,6 +99,8 @@ def training(x, folder, way):
             y = torch.tanh(y @ weight)
             if step == 0 and way == "at once":
                 where.save(1, whole(x))
+            if step == 0 and way == "copied, not written":
+                later.snapshot(whole(x))
             if step == 0 and way == "in the background":
                 later.save(1, whole(x))
         later.wait()
@@ -106,15 +111,12 @@ def training(x, folder, way):
 @pytest.mark.timing
 def bench_saving_behind_training(record, race, tmp_path):
     x = tensors()
-    ways = {
-        way: training(x, tmp_path, way)
-        for way in ("not at all", "at once", "in the background")
-    }
+    ways = {way: training(x, tmp_path, way) for way in WAYS}
     seconds = {
         name: statistics.median(times)
         for name, times in race(ways, rounds=15, slice_s=1.0).items()
     }
-    none, now = seconds["not at all"], seconds["at once"]
+    none, now = (seconds[way] for way in WAYS[:2])
     assert none > now - none, "training must be longer than saving"
     record(
         "behind",

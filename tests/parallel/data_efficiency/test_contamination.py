@@ -1,9 +1,15 @@
 """Contamination: a planted paragraph is found, and named by its place."""
 
+import unicodedata
+
 import pytest
 
 from llmnotes import data
-from llmnotes.parallel.data_efficiency.contamination import Index, Span
+from llmnotes.parallel.data_efficiency.contamination import (
+    Index,
+    Span,
+    words,
+)
 
 TWELVE = "one two three four five six seven eight nine ten eleven twelve"
 BEFORE, AFTER = "Nothing of this is known.\n\n", "\n\nNor is that.\n"
@@ -38,6 +44,13 @@ def test_fewer_words_than_a_run_are_never_found():
 def test_case_punctuation_and_line_breaks_hide_nothing():
     changed = TWELVE.title().replace(" ", ",\n")
     assert len(Index(TWELVE, 8).found(changed)) == 1
+
+
+def test_accents_that_stand_apart_are_those_that_do_not():
+    text = "Le café déjà été à côté de la forêt où l'élève a rêvé près du lac"
+    apart = unicodedata.normalize("NFD", text)
+    assert Index(text).share(apart) == Index(apart).share(text) == 1
+    assert words(apart).said == words(text).said
 
 
 def test_one_other_word_in_the_middle_hides_it():

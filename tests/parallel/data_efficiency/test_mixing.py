@@ -1,5 +1,6 @@
 """Mixing: the rows that `datasets` gives, and epochs that are counted."""
 
+import math
 from collections import Counter
 from itertools import islice
 
@@ -71,6 +72,9 @@ def test_draws_depend_on_the_seed_alone():
     [
         (lambda: mixing.shares([1, 0]), "weights: got \\[1, 0\\], expected"),
         (lambda: mixing.epochs([1], [2, 3], 9), "weights: got 1, expected"),
+        (lambda: mixing.shares([math.inf, 1]), "weights: got \\[inf, 1\\]"),
+        (lambda: mixing.interleaved([2, 2], [-1]), "got -1, expected 0 to 1"),
+        (lambda: mixing.interleaved([2, 2], [0]), "sources: got 1, expected"),
         (lambda: mixing.interleaved([2, 0], [0]), "sizes: got \\[2, 0\\]"),
         (lambda: mixing.interleaved([2], [0], "never"), "rule: got 'never'"),
     ],

@@ -167,3 +167,5 @@ def test_refusals():
         packing.packed(documents_of(5), [[Piece(0, 0, 5)]], 4)
     with pytest.raises(ValueError, match="block: got 0, expected"):
         packing.best_fit([3], 0)
+    with pytest.raises(ValueError, match="rows: got 0, expected"):
+        packing.filled(packing.best_fit([], 4), 4)

@@ -1,5 +1,6 @@
 """Laws: published fits as numbers, and a fit that finds what was put in."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -141,6 +142,11 @@ def test_a_bootstrap_surrounds_the_fit_and_repeats_by_its_seed(monkeypatch):
     alphas = sorted(one.alpha for one in laws)
     assert alphas[0] < law.alpha < alphas[-1]
     assert laws == fitting.bootstrap(*points, law, draws=6)
+
+
+def test_a_law_whose_floor_is_nothing_has_a_theta():
+    law = dataclasses.replace(TRUE, floor=0.0)
+    assert fitting.law_of(fitting.theta_of(law)).floor < 1e-300
 
 
 @pytest.mark.parametrize(

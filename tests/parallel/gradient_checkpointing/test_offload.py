@@ -50,6 +50,14 @@ def test_bytes_are_those_of_the_formula():
     out.sum().backward()
 
 
+def test_a_number_of_the_cpu_stays_where_it_is():
+    half, x = torch.tensor(0.5), torch.ones(3, requires_grad=True)
+    with ToMemory([], "cpu") as memory:
+        y = (x * half).sum()
+    y.backward()
+    assert x.grad.tolist() == [0.5] * 3 and memory.bytes == 0
+
+
 def test_a_hook_that_knows_no_parameters_sends_the_weights_too():
     layer, x = a_layer()
     with ToDisk([]) as disk:

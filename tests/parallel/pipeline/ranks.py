@@ -178,6 +178,17 @@ def trained(schedule, steps, accumulate=1):
     }
 
 
+def frozen(schedule):
+    """Gradients of a step whose first stage has none, and their norm."""
+    model = tiny.gpt(max(4, schedule.last + 1))
+    rank = runner(schedule, model)
+    cut(model, schedule.last + 1)[0].requires_grad_(False)
+    rank.step(*tiny.batches(schedule.micro_batches))
+    found = gradients(model)
+    mine = [p for s in rank.stages.values() for p in s.parameters()]
+    return found, clip(dict.fromkeys(mine), 1e9).item()
+
+
 def sent(schedule):
     """Numbers that left this rank in one step, and what kind of messages."""
     rank = runner(schedule, tiny.gpt(max(4, schedule.last + 1)))

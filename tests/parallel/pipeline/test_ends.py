@@ -59,6 +59,20 @@ def test_two_steps_that_accumulate_twice_equal_one_process(on, p, schedule):
     assert (got[0][1][name] == got[-1][1][name]).all()
 
 
+@pytest.mark.parametrize("schedule", [one_f_one_b(2, 3), zero_bubble(2, 3)])
+def test_a_first_stage_that_is_frozen_has_no_gradients(on, schedule):
+    model = tiny.gpt()
+    wte = model.transformer.wte.weight  # tied: the last stage has its copy
+    free = {name: p for name, p in model.named_parameters()
+            if "h.2" in name or "h.3" in name or "ln_f" in name}  # fmt: skip
+    tiny.backward(model, [tiny.batches(3)])
+    first, last = on(2, ranks.frozen, schedule)
+    assert not first[0] and wte.grad is not None
+    for name, p in free.items():
+        np.testing.assert_allclose(last[0][name], p.grad, atol=1e-12)
+    assert first[1] == last[1] > 0
+
+
 def test_by_hand_three_and_four_make_a_norm_of_five(on):
     for norm, [grad] in on(2, ranks.clipped, [[[3.0]], [[4.0]]], 1.0):
         assert norm == 5

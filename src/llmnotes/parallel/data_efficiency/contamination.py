@@ -10,14 +10,16 @@ Sources
 - Radford et al. 2019, "GPT-2", §4 (8-grams, normalised).
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from llmnotes.checks import check_sizes
-from llmnotes.parallel.data_efficiency.duplicates import WORD, digest
+from llmnotes.parallel.data_efficiency.duplicates import digest
 
 LONG = 13  # words in a run
+WORD = re.compile(r"\w[\w\u0300-\u036f]*")  # accents may stand apart
 
 
 class Span(NamedTuple):
@@ -63,7 +65,7 @@ class Index:
             self.places.setdefault(run, known.begins[i])
 
     def found(self, text: str) -> list[Span]:
-        """What of the text is known; runs that touch are one span."""
+        """What of the text is known; runs that overlap are one span."""
         read, spans = words(text), []
         for i, run in enumerate(runs_of(read.said, self.n)):
             if run not in self.places:

@@ -114,9 +114,12 @@ class MinHash:
 
     def signature(self, numbers: np.ndarray) -> np.ndarray:
         """(bands, rows) of the least numbers; the set must not be empty."""
-        a, b = self.permutations()
-        moved = (a[:, None] * numbers + b[:, None]) % np.uint64(PRIME)
-        return moved.min(axis=1).reshape(self.bands, self.rows)
+        a, b = (x.reshape(self.bands, -1, 1) for x in self.permutations())
+        bands = zip(a, b, strict=True)  # one at a time: a set may be large
+        return np.stack([
+            ((a * numbers + b) % np.uint64(PRIME)).min(axis=1)
+            for a, b in bands
+        ])  # fmt: skip
 
     def candidates(self, sets: Sequence[np.ndarray]) -> set[Pair]:
         """Pairs that agree in a band. Empty sets agree with nobody."""

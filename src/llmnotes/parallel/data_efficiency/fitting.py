@@ -130,8 +130,9 @@ def law_of(theta: Float[Tensor, "5"]) -> Law:
 
 
 def theta_of(law: Law) -> Float[Tensor, "5"]:
-    """The theta of a law."""
-    logs = (math.log(x) for x in (law.floor, law.a, law.b))
+    """The theta of a law; of a number that is 0, the least logarithm."""
+    least = torch.finfo(torch.float64).tiny
+    logs = (math.log(max(x, least)) for x in (law.floor, law.a, law.b))
     return torch.tensor([*logs, law.alpha, law.beta], dtype=torch.float64)
 
 

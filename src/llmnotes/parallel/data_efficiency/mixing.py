@@ -25,7 +25,8 @@ CHUNK = 1024  # draws that are made at once
 def shares(weights: Sequence[float]) -> np.ndarray:
     """Weights that add up to 1; `ValueError` unless all are above 0."""
     found = np.asarray(weights, float)
-    if found.ndim != 1 or not len(found) or not (found > 0).all():
+    fine = (found > 0) & np.isfinite(found)
+    if found.ndim != 1 or not len(found) or not fine.all():
         raise ValueError(f"weights: got {weights}, expected numbers above 0")
     return found / found.sum()
 
@@ -73,7 +74,8 @@ def interleaved(
 ) -> list[tuple[int, int]]:
     """(source, row) of each draw, until the rule says stop.
 
-    Raises `ValueError` for another rule, and for a source without rows.
+    Raises `ValueError` for another rule, a source without rows, a number
+    that is no source's, and sources that end before the rule says stop.
     """
     if rule not in RULES:
         raise ValueError(
@@ -83,8 +85,14 @@ def interleaved(
     stop = any if rule == "first_exhausted" else all
     read, found = [0] * len(sizes), []
     for source in sources:
+        if not 0 <= source < len(sizes):
+            raise ValueError(
+                f"sources: got {source}, expected 0 to {len(sizes) - 1}"
+            )
         found.append((source, read[source] % sizes[source]))
         read[source] += 1
         if stop(r >= size for r, size in zip(read, sizes, strict=True)):
-            break
-    return found
+            return found
+    raise ValueError(
+        f"sources: got {len(found)}, expected more: {rule} is not reached"
+    )

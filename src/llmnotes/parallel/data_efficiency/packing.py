@@ -96,7 +96,11 @@ def best_fit(sizes: Sequence[int], block: int) -> list[list[Piece]]:
 
 
 def filled(rows: Sequence[Sequence[Piece]], block: int) -> float:
-    """The share of all places that hold a token."""
+    """The share of all places that hold a token; of no rows, none is known.
+
+    Raises `ValueError` there.
+    """
+    check_sizes(block=block, rows=len(rows))
     used = sum(p.stop - p.start for row in rows for p in row)
     return used / (block * len(rows))
 

@@ -127,7 +127,8 @@ class ToDisk(Offload):
 class ToMemory(Offload):
     """Another memory: for a GPU's activations, that of the CPU.
 
-    Raises `ValueError` for a tensor that lies there already.
+    A CPU's single number, such as 0.5 in `x * torch.tensor(0.5)`, stays.
+    Raises `ValueError` for another tensor that lies there already.
     """
 
     def __init__(
@@ -135,6 +136,10 @@ class ToMemory(Offload):
     ):
         super().__init__(parameters)
         self.device = torch.device(device)
+
+    def pack(self, x: Tensor) -> Tensor | Ticket:
+        """Instead of a tensor, keep a ticket."""
+        return x if not x.dim() and x.is_cpu else super().pack(x)
 
     def write(self, whole: Tensor) -> Tensor:
         """Copy it there."""

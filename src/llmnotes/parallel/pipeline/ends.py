@@ -54,9 +54,10 @@ def clip(
     """
     if not limit > 0:
         raise ValueError(f"limit: got {limit}, expected a number above 0")
+    parameters, others = list(parameters), {id(p) for p in copies}
     found = [p for p in parameters if p.grad is not None]
-    others = {id(p) for p in copies}
-    norm = torch.zeros(1, dtype=torch.float64, device=found[0].device)
+    device = parameters[0].device  # a frozen stage has no gradients
+    norm = torch.zeros(1, dtype=torch.float64, device=device)
     for p in found:
         if id(p) not in others:
             norm += p.grad.double().square().sum()

@@ -126,7 +126,9 @@ class Runner:
         """The gradient of a stage's input, and of its weights unless later."""
         x, y, later = self.kept.pop((event.stage, event.micro))
         last = event.stage == self.schedule.last
-        y.backward(None if last else self.take(event))
+        dy = None if last else self.take(event)
+        if y.requires_grad:  # not where the first stage is frozen
+            y.backward(dy)
         if event.kind == "I":
             self.late[event.stage, event.micro] = later
         if event.stage:

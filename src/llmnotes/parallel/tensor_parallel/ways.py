@@ -36,23 +36,22 @@ from llmnotes.parallel.tensor_parallel.operators import (
 class Draws:
     """Random numbers of a rank's own: `with draws:` replaces the generator.
 
-    The generator that everybody shares goes on after it as if nothing had
-    been drawn. Two seeds, or two ranks, have nothing in common.
+    Its seed is made of `seed`, the rank, and one number of the generator that
+    everybody shares, which goes on after it as if only that had been drawn.
+    So whoever puts the shared generator back, as recomputing does, gets the
+    same numbers again. Two seeds, or two ranks, have nothing in common.
     """
 
     def __init__(self, seed: int, rank: int):
-        self.seed = random.Random(f"{seed} of rank {rank}").getrandbits(63)
-        self.own: list[Tensor] = []
+        self.about = f"{seed} of rank {rank}"
 
     def __enter__(self):
+        number = torch.randint(2**62, ()).item()
         self.shared = states()
-        if len(self.own) == len(self.shared):
-            put(self.own)
-        else:  # the first time, or the first with a GPU
-            torch.manual_seed(self.seed)
+        seed = random.Random(f"{self.about}, {number}").getrandbits(63)
+        torch.manual_seed(seed)
 
     def __exit__(self, *_):
-        self.own = states()
         put(self.shared)
 
 

@@ -133,8 +133,9 @@ def weights(optimizer) -> dict[str, Tensor]:
     """All trained weights of all units, on every rank."""
     found = {}
     for unit in optimizer.units:
-        whole = unit.master.new_empty(unit.padded)
-        all_gather(whole, unit.master)
+        own = unit.master.to(unit.device)  # offloaded, it lies elsewhere
+        whole = own.new_empty(unit.padded)
+        all_gather(whole, own)
         for name, x in unit.views(whole).items():
             found[name] = x.clone()
     return {name: found[name] for name in optimizer.trained}
