@@ -41,8 +41,8 @@ class Call(NamedTuple):
 
     name: str
     layer: int | None
-    reads: tuple[At | None, ...]
-    writes: tuple[At, ...]
+    reads: tuple[At | None, ...]  # None where there is no bias,
+    writes: tuple[At | None, ...]  # and so no gradient of it
 
     @property
     def arguments(self) -> tuple[At | None, ...]:
