@@ -85,20 +85,24 @@ def test_hugging_faces_gpt2_has_the_same_loss_and_gradients(theirs, tmp_path):
 
 
 def test_gradients_are_slopes_of_the_loss():
-    """Central differences, three numbers of each of the 16 tensors."""
-    ours = tiny.stepped()
-    draw, step, given = np.random.default_rng(2), 1e-5, tiny.ids()
+    """Central differences, along a direction drawn for each of the 16."""
+    config = SHAPES["one layer, one head"]
+    ours = tiny.by_hand(tiny.scattered(config), rows=8)
+    given = tiny.ids(config, batch=2, length=3)
+    ours.forward(*given)
+    ours.backward()
+    draw, step = np.random.default_rng(2), 1e-5
     for name, weight in ours.weights.items():
-        flat, slope = weight.reshape(-1), ours.grads[name].reshape(-1)
-        for i in draw.integers(0, flat.size, 3):
-            kept, losses = flat[i], []
-            for side in (step, -step):
-                flat[i] = kept + side
-                ours.forward(*given)
-                losses.append(ours.loss)
-            flat[i] = kept
-            measured = (losses[0] - losses[1]) / (2 * step)
-            assert measured == pytest.approx(slope[i], abs=1e-8), name
+        along = draw.standard_normal(weight.shape)
+        kept, losses = weight.copy(), []
+        for side in (step, -step):
+            weight[:] = kept + side * along
+            ours.forward(*given)
+            losses.append(ours.loss)
+        weight[:] = kept
+        measured = (losses[0] - losses[1]) / (2 * step)
+        slope = (ours.grads[name] * along).sum()
+        assert measured == pytest.approx(slope, abs=1e-7), name
 
 
 def test_no_token_looks_ahead():
@@ -111,6 +115,38 @@ def test_no_token_looks_ahead():
     after = ours.acts["logits"]
     assert np.array_equal(before[:, :3], after[:, :3])
     assert not np.allclose(before[:, 3:], after[:, 3:])
+    ours.backward()
     for name in ("preatt", "att"):
         assert not np.triu(ours.acts[name], 1).any()
-        assert not np.triu(tiny.stepped().dacts[name], 1).any()
+        assert not np.triu(ours.dacts[name], 1).any()
+
+
+def test_a_loss_and_its_gradient_by_hand():
+    """Scores 0 and ln 3 of two tokens, and the first one came."""
+    logits, probs = np.array([[[0, np.log(3), 9.0]]]), np.empty((1, 1, 3))
+    losses, dlogits = np.empty((1, 1)), np.zeros((1, 1, 3))
+    first = np.zeros((1, 1), np.int32)
+    reference.softmax_forward(probs, logits, 2)
+    reference.crossentropy_forward(losses, probs, first)
+    reference.crossentropy_softmax_backward(
+        dlogits, np.ones((1, 1)), probs, first, 2
+    )
+    assert np.allclose(probs, [[[0.25, 0.75, 0]]])
+    assert losses[0, 0] == pytest.approx(np.log(4))
+    assert np.allclose(dlogits, [[[-0.75, 0.75, 0]]])
+
+
+def test_the_bias_of_the_keys_has_no_gradient():
+    """It moves all scores of a row alike, which a softmax does not see."""
+    ours = tiny.stepped()
+    keys = ours.grads["qkvb"][:, 12:24]
+    assert np.abs(keys).max() < 1e-15 < np.abs(ours.grads["qkvb"]).max()
+
+
+def test_gelus_slope_is_finite_far_out():
+    x = np.array([-1e4, -50, 50, 1e4], np.float32)
+    out, slope = np.empty_like(x), np.zeros_like(x)
+    reference.gelu_forward(out, x)
+    reference.gelu_backward(slope, x, np.ones_like(x))
+    assert np.array_equal(out, [0, 0, 50, 1e4])
+    assert np.array_equal(slope, [0, 0, 1, 1])

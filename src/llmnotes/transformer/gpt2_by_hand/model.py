@@ -16,7 +16,6 @@ Sources
 import math
 
 import numpy as np
-from jaxtyping import Int
 
 from llmnotes.transformer.gpt.model import GPTConfig
 from llmnotes.transformer.gpt2_by_hand import calls, reference
@@ -26,7 +25,7 @@ from llmnotes.transformer.gpt2_by_hand.layout import (
     parameter_shapes,
 )
 
-Ids = Int[np.ndarray, "batch length"]
+Ids = np.ndarray  # (batch, length), integers: `check_ids` says what is wrong
 
 
 class GPT2:
@@ -181,6 +180,8 @@ def check_ids(config: GPTConfig, given: dict[str, Ids | None]) -> None:
     for name, ids in given.items():
         if ids is None:
             continue
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(f"{name}: got {ids.dtype}, expected integers")
         if ids.ndim != 2 or ids.size == 0 or ids.shape != shape:
             wanted = shape if name == "targets" else "(batch, length)"
             raise ValueError(f"{name}: got {ids.shape}, expected {wanted}")
