@@ -3,6 +3,7 @@
     weights  = the 16 parameter tensors; grads, m and v lie like them
     acts     = the 23 activation tensors; dacts lies like them
     tensors  = all of them by name, and the numbers that kernels ask for
+    there    = the calls of the way forward; back = those of the way back
     loss     = mean of `losses`, nats per token
     steps    = how many updates were made
 
@@ -41,6 +42,8 @@ class GPT2:
         check_weights(config, weights)
         self.config, self.weights, self.kernels = config, weights, kernels
         self.rows = len(weights["wte"])
+        self.there = calls.forward(config.n_layer)
+        self.back = calls.backward(config.n_layer)
         self.loss, self.steps = None, 0
         self.acts = self.dacts = self.grads = self.m = self.v = None
         self.tensors = {**weights, "params": weights.numbers}
@@ -56,13 +59,11 @@ class GPT2:
         check_ids(self.config, given)
         self.make_room(*tokens.shape)
         self.tensors["inputs"] = ready(tokens)
-        todo = calls.forward(self.config.n_layer)
-        if targets is None:
-            self.loss, todo = None, todo[:-1]
-        else:
-            self.tensors["targets"] = ready(targets)
-        calls.run(todo, self.kernels, self.tensors)
+        self.loss, (*scores, losses) = None, self.there
+        calls.run(scores, self.kernels, self.tensors)
         if targets is not None:
+            self.tensors["targets"] = ready(targets)
+            calls.run([losses], self.kernels, self.tensors)
             self.loss = float(self.acts["losses"].mean(dtype=np.float64))
 
     def make_room(self, batch: int, length: int) -> None:
@@ -101,8 +102,7 @@ class GPT2:
             self.tensors.update(renamed("d", self.dacts))
         self.dacts.numbers[:] = 0
         self.dacts["losses"][:] = share / self.acts["losses"].size
-        todo = calls.backward(self.config.n_layer)
-        calls.run(todo, self.kernels, self.tensors)
+        calls.run(self.back, self.kernels, self.tensors)
 
     def update(
         self,
