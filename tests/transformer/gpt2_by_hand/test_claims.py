@@ -1,5 +1,7 @@
 """What the page concludes from its results."""
 
+from itertools import pairwise
+
 import pytest
 
 from llmnotes.transformer.gpt2_by_hand import padded
@@ -73,3 +75,34 @@ def test_such_a_model_writes_names_and_line_ends():
     )
     (text,) = table.every("text")
     assert text.startswith("ROMEO:") and text.count(" / ") > 3 and "," in text
+
+
+def test_readable_loops_are_nearly_as_quick_as_torch():
+    table = claimed(
+        "transformer/gpt2_by_hand_speed:step",
+        "The loops take a tenth longer than PyTorch, not five times as long. "
+        "NumPy's products are the quickest, and its AdamW takes twenty times "
+        "as long.",
+    )
+    assert 1.05 < table("ratio", way="loops", part="step") < 1.15
+    for part in ("forward", "backward"):
+        assert table("ratio", way="NumPy", part=part) < 0.9
+        assert table("ratio", way="loops", part=part) >= 1
+    assert 18 < table("ratio", way="NumPy", part="update") < 23
+
+
+def test_a_step_grows_faster_with_the_length_than_with_the_batch():
+    table = claimed(
+        "transformer/gpt2_by_hand_speed:growth",
+        "Twice the batch or the layers takes twice as long; twice the length "
+        "takes more.",
+    )
+
+    def seconds(what):
+        pairs = zip(table.every("what"), table.every("seconds"), strict=True)
+        return [spent for name, spent in pairs if name == what]
+
+    for what in ("batch", "layers"):
+        assert all(1.7 < b / a < 2.3 for a, b in pairwise(seconds(what)))
+    *_, half, whole = seconds("length")
+    assert whole / half > 2.8
