@@ -48,8 +48,11 @@ class Replicas:
         self.params = self.zeros(self.layout.size)
         self.grads = self.zeros(self.layout.size)
         for name, view in self.layout.views(self.params).items():
-            for place, x in zip(view, weights[name], strict=True):
-                place[...] = x
+            if isinstance(view, list):
+                for layer, x in zip(view, weights[name], strict=True):
+                    layer[...] = x
+            else:
+                view[...] = weights[name]
             model.tensors[name] = view
         model.tensors.update(self.layout.views(self.grads, "d"))
         self.moments = [
