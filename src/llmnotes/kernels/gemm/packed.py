@@ -6,7 +6,7 @@ and activations do not lie in that order, so we copy: a panel holds some
 neighbouring rows or columns of a matrix, step by step.
 
     C      = Σ over steps of left[step]ᵀ · right[step]
-    panel  = panel[step, i], i < ROWS for the left matrix, < WIDTH for the right
+    panel  = panel[step, i], i < ROWS on the left, < WIDTH on the right
     lying  = x[step, i], steps go down the memory (each a row of x)
     turned = x[i, step], steps go along the memory (each a column of x)
     STEPS  = steps in a panel; HEIGHT = most rows of C between two packings
@@ -31,7 +31,6 @@ Sources
 import numpy as np
 from numba import njit
 
-from llmnotes.compiled import keep
 from llmnotes.kernels.gemm.tiles import (
     LANES,
     REGISTERS,
