@@ -43,14 +43,14 @@ def scratch_size(length: int, width: int) -> int:
     return 8 * rows * columns + 2 * wide(length) * (BLOCK + columns) + LANES
 
 
-@njit(**FAST)
+@njit
 def cut(scratch, rows, columns):
     """(matrix, rest): the first numbers as a matrix, and what is left."""
     size = rows * columns
     return scratch[:size].reshape(rows, columns), scratch[size:]
 
 
-@njit(**FAST)
+@njit
 def copy_in(out, inp, b, h, which, first, width):
     """out[i] = that third of head h at token first + i; zeros behind it."""
     start = which * (inp.shape[2] // 3) + h * width
@@ -62,7 +62,7 @@ def copy_in(out, inp, b, h, which, first, width):
             out[i, c] = 0
 
 
-@njit(**FAST)
+@njit
 def copy_rows(out, x, b, h, first, width):
     """The same from (batch, length, C)."""
     for i in range(out.shape[0]):
@@ -73,7 +73,7 @@ def copy_rows(out, x, b, h, first, width):
             out[i, c] = 0
 
 
-@njit(**FAST)
+@njit
 def attend(s, preatt, att, b, h, first, scale, lanes):
     """Scores become weights, row by row; what is not seen stays 0."""
     for i in range(s.shape[0]):
@@ -89,7 +89,7 @@ def attend(s, preatt, att, b, h, first, scale, lanes):
         weights[t + 1 :] = 0
 
 
-@njit(**FAST)
+@njit(nogil=True)
 def attention_forward(queue, step, end, scratch, out, preatt, att, inp):
     """An item is a block of a head's queries."""
     heads, length = att.shape[1], att.shape[2]
@@ -136,7 +136,7 @@ def score_gradients(s, dpreatt, datt, att, b, h, first, scale):
             s[i, j] = dscores[j] * scale
 
 
-@njit(**FAST)
+@njit
 def add_out(dinp, x, b, h, which, first, width):
     """That third of head h, at token first + i, += x[i]."""
     start = which * (dinp.shape[2] // 3) + h * width
@@ -146,7 +146,7 @@ def add_out(dinp, x, b, h, which, first, width):
             row[start + c] += x[i, c]
 
 
-@njit(**FAST)
+@njit(nogil=True)
 def attention_backward(
     queue, step, end, scratch, dinp, dpreatt, datt, dout, inp, att
 ):

@@ -19,7 +19,7 @@ from llmnotes.compiled import keep
 from llmnotes.kernels.gemm import packed
 from llmnotes.kernels.gemm.packed import HEIGHT, ROWS, WIDTH
 from llmnotes.parallel.gpt2_parallel.pointwise import COLUMNS
-from llmnotes.parallel.gpt2_parallel.team import FAST, taken
+from llmnotes.parallel.gpt2_parallel.team import taken
 
 NONE = packed.NO_BIAS
 BREADTH = 768  # columns for which it pays to pack HEIGHT rows
@@ -56,7 +56,7 @@ def items(shape: tuple[int, int], grid: tuple[int, int]) -> int:
     )
 
 
-@njit(**FAST)
+@njit
 def place(c, grid, item):
     """Rows and columns of an item, each as (first, last)."""
     (rows, columns), (height, width) = c.shape, grid
@@ -66,7 +66,7 @@ def place(c, grid, item):
     return (row, bottom), (column, end)
 
 
-@njit(**FAST)
+@njit(nogil=True)
 def matmul_forward(queue, step, end, scratch, out, inp, weight, bias, grid):
     """Out = inp · weightᵀ + bias."""
     steps, add = inp.shape[1], np.bool_(False)
@@ -77,7 +77,7 @@ def matmul_forward(queue, step, end, scratch, out, inp, weight, bias, grid):
         )
 
 
-@njit(**FAST)
+@njit
 def sum_columns(dbias, dout, first, add):
     """Some columns of dout, summed over all rows, top down."""
     last = min(first + COLUMNS, dbias.size)
@@ -89,7 +89,7 @@ def sum_columns(dbias, dout, first, add):
             dbias[c] += dy[c]
 
 
-@njit(**FAST)
+@njit(nogil=True)
 def matmul_backward(
     queue,
     step,

@@ -105,7 +105,6 @@ def layernorm_backward(
             norm_parameters(dweight, dbias, dout, inp, mean, rstd, first)
 
 
-# No fastmath from here: `exp2` rounds by adding and taking away again.
 @njit
 def highest(x, row, size):
     """The largest of a row's first numbers."""

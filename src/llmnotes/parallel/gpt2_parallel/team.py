@@ -28,6 +28,7 @@ from numba.np.arrayobj import make_array
 from llmnotes.checks import check_sizes
 
 # Sums may be taken apart; NaN stays NaN, which full fastmath would not keep.
+# What such a loop calls inherits it, and `exp2` of tiles does not bear that.
 FAST = {
     "nogil": True,
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
