@@ -1,0 +1,168 @@
+"""Matrix products of any size, from packed panels and one register tile.
+
+A register tile runs at the speed of its multiply-adds only while its two
+operands stream out of the cache in the order in which it reads them. Weights
+and activations do not lie in that order, so we copy: a panel holds some
+neighbouring rows or columns of a matrix, step by step.
+
+    C      = Σ over steps of left[step]ᵀ · right[step]
+    panel  = panel[step, i], i < ROWS on the left, < WIDTH on the right
+    lying  = x[step, i], steps go down the memory (each a row of x)
+    turned = x[i, step], steps go along the memory (each a column of x)
+    STEPS  = steps in a panel; HEIGHT = most rows of C between two packings
+    corner = a tile of its own, for the edges of C
+
+The three products of a linear layer differ in nothing but how their operands
+lie; `weight` is (out, in), so that y = x Wᵀ + b:
+
+    y  (rows, out) = x, turned,   weight, turned
+    dx (rows, in)  = dy, turned,  weight, lying
+    dW (out, in)   = dy, lying,   x, lying
+
+Packing costs one copy of each number per block of C, whose numbers each take
+part in hundreds of multiply-adds. A bias is one more step: a row of ones on
+the left, the bias on the right.
+
+Sources
+- Goto and van de Geijn 2008, "Anatomy of High-Performance Matrix
+  Multiplication", §4 and §5 (panels, and why their sizes follow the caches).
+"""
+
+import numpy as np
+from numba import njit
+
+from llmnotes.kernels.gemm.tiles import (
+    LANES,
+    REGISTERS,
+    load,
+    store,
+    tile,
+    transpose_tile,
+)
+
+# ROWS fills the registers, and is below LANES or a multiple of it.
+ROWS = 12 if REGISTERS == 32 else 6 if LANES == 8 else 4
+VECTORS = 2
+WIDTH = VECTORS * LANES
+STEPS = 768
+HEIGHT = 252 // ROWS * ROWS + ROWS
+NO_BIAS = np.empty(0, np.float32)
+ONE, SET = np.float32(1), np.bool_(False)
+
+# Numbers in a right panel, a left panel, and all scratch memory of a thread;
+# a vector written to a panel may reach past its last number.
+RIGHT, LEFT = (STEPS + 1) * WIDTH, (STEPS + 1) * ROWS
+SCRATCH = ROWS * WIDTH + RIGHT + HEIGHT // ROWS * LEFT + LANES
+
+register_tile = tile(ROWS, VECTORS)
+
+
+@njit
+def pack_lying(panel, x, first, step):
+    """panel[k, i] = x[step + k, first + i]; past x's last column, junk."""
+    steps, width = panel.shape
+    if first + -(-width // LANES) * LANES <= x.shape[1]:
+        for k in range(steps):
+            for i in range(0, width, LANES):
+                store(load(x, step + k, first + i), panel, k, i)
+    else:
+        for k in range(steps):
+            for i in range(min(width, x.shape[1] - first)):
+                panel[k, i] = x[step + k, first + i]
+
+
+@njit
+def pack_turned(panel, x, first, step):
+    """panel[k, i] = x[first + i, step + k]; past x's last row, junk.
+
+    Squares of LANES x LANES are turned in registers; what is left of the
+    steps follows one by one.
+    """
+    (steps, width), rows = panel.shape, x[first:]
+    whole = steps - steps % LANES
+    for k in range(0, whole, LANES):
+        square = panel[k:]
+        for i in range(0, width, LANES):
+            turn(square, rows, i, step + k)
+    for k in range(whole, steps):
+        for i in range(min(width, rows.shape[0])):
+            panel[k, i] = rows[i, step + k]
+
+
+@njit
+def turn(square, rows, i, step):
+    """square[j, i + lane] = rows[i + lane, step + j] for LANES of each."""
+    transpose_tile(square, rows[:, step:], i, 0, ONE)
+
+
+@njit
+def put(c, row, column, left, right, corner, add):
+    """Multiply two panels into C: a whole tile, or by way of the corner."""
+    steps = right.shape[0]
+    rows, columns = c.shape[0] - row, c.shape[1] - column
+    if rows >= ROWS and columns >= WIDTH:
+        place = c[row:, column:]
+        register_tile(place, left.T, right, 0, 0, 0, steps, add)
+        return
+    register_tile(corner, left.T, right, 0, 0, 0, steps, SET)
+    for i in range(min(rows, ROWS)):
+        for j in range(min(columns, WIDTH)):
+            old = c[row + i, column + j] if add else np.float32(0)
+            c[row + i, column + j] = old + corner[i, j]
+
+
+@njit
+def with_ones(panel, steps):
+    """A row of ones after the last step: what a bias is multiplied by."""
+    for i in range(panel.shape[1]):
+        panel[steps, i] = ONE
+
+
+def product(pack_left, pack_right):
+    """Make a product from how its operands lie."""
+
+    @njit
+    def pack_block(panels, x, rows, step, steps, depth):
+        first, last = rows
+        for p in range(-(-(last - first) // ROWS)):
+            panel = panels[p * LEFT :][: depth * ROWS].reshape(depth, ROWS)
+            pack_left(panel[:steps], x, first + p * ROWS, step)
+            if steps < depth:
+                with_ones(panel, steps)
+
+    @njit
+    def multiply(c, left, right, bias, add, steps, rows, columns, scratch):
+        """C[rows, columns] = leftᵀ right + bias; += if `add`.
+
+        `rows` and `columns` are pairs (first, last); each first is where a
+        tile of C begins, counted from 0, and there are at most HEIGHT rows.
+        `bias` has a number for each column of C, or none at all. `scratch`
+        has SCRATCH numbers.
+        """
+        (top, bottom), (start, stop) = rows, columns
+        corner = scratch[: ROWS * WIDTH].reshape(ROWS, WIDTH)
+        shared = scratch[ROWS * WIDTH :]
+        panels = shared[RIGHT:]
+        for step in range(0, steps, STEPS):
+            here = depth = min(STEPS, steps - step)
+            if step == 0 and bias.size:
+                depth += 1
+            panel = shared[: depth * WIDTH].reshape(depth, WIDTH)
+            pack_block(panels, left, rows, step, here, depth)
+            for column in range(start, stop, WIDTH):
+                pack_right(panel[:here], right, column, step)
+                if here < depth:
+                    for j in range(min(WIDTH, bias.size - column)):
+                        panel[here, j] = bias[column + j]
+                for row in range(top, bottom, ROWS):
+                    part = panels[(row - top) // ROWS * LEFT :]
+                    part = part[: depth * ROWS].reshape(depth, ROWS)
+                    more = add or step > 0
+                    put(c, row, column, part, panel, corner, more)
+
+    return multiply
+
+
+forward = product(pack_turned, pack_turned)
+input_gradient = product(pack_turned, pack_lying)
+weight_gradient = product(pack_lying, pack_lying)
