@@ -17,7 +17,7 @@ task's, and what blocks add to, they add to one after another, the first
 block first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from llmnotes.checks import check_sizes
 from llmnotes.parallel.gpt2_parallel.graph import Piece, Task
@@ -47,15 +47,19 @@ class Cutter:
         edges = [batch * i // blocks for i in range(blocks + 1)]
         self.blocks = list(zip(edges[:-1], edges[1:], strict=True))
 
-    def step(self, layers: int) -> list[Task]:
-        """A whole step: clear, forward, backward with its updates."""
+    def step(self, layers: int, sets: Set[str] = frozenset()) -> list[Task]:
+        """A whole step: forward, clear, backward with its updates.
+
+        `sets` are kernels that have a twin which sets.
+        """
         forward = calls.forward(layers)
-        return [
+        tasks = [
             *(t for call in forward for t in self.tasks(call)),
             self.finite(),
             *self.clear_parameters(layers),
             *self.backward(layers),
         ]
+        return set_first(tasks, sets)
 
     def backward(self, layers: int) -> Iterator[Task]:
         """Backward; whatever is whole is updated at once."""
@@ -175,3 +179,20 @@ def last_writers(todo: list[Call], weights: Shapes) -> dict[At, int]:
         for place in call.writes
         if place is not None and place.name.removeprefix("d") in weights
     }
+
+
+def set_first(tasks: list[Task], sets: Set[str]) -> list[Task]:
+    """Where a task adds to zeros only, set instead and clear nothing."""
+    zeros: dict[Piece, int] = {}
+    found: list[Task | None] = []
+    for one in tasks:
+        if one.name in sets and all(p in zeros for p in one.writes):
+            for piece in one.writes:
+                found[zeros[piece]] = None
+            one = one._replace(name=f"{one.name}_first")
+        for piece in one.reads + one.writes:
+            zeros.pop(piece, None)
+        if one.name == "clear":
+            zeros[one.writes[0]] = len(found)
+        found.append(one)
+    return [one for one in found if one is not None]

@@ -67,6 +67,7 @@ class InTasks:
         shapes = self.model.acts.shapes
         if self.shapes != shapes:
             cutter = Cutter(self.model.weights.shapes, shapes, self.blocks)
-            self.graph = Graph(cutter.step(self.model.config.n_layer))
+            layers, sets = self.model.config.n_layer, self.kernels[0].sets
+            self.graph = Graph(cutter.step(layers, sets))
             self.shapes = shapes
         return self.graph
