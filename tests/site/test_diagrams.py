@@ -52,6 +52,8 @@ DIAGRAMS = {
     "pretraining:muon": "transformer/pretraining.md",
     "training_step:operations": "transformer/training_step.md",
     "training_step:meetings": "transformer/training_step.md",
+    "gpt2_by_hand:memory": "transformer/gpt2_by_hand.md",
+    "gpt2_by_hand:step": "transformer/gpt2_by_hand.md",
     "positions:ways": "transformer/positions.md",
     "flash_attention_cuda:block": "kernels/flash_attention_cuda.md",
     "attention_speed:traffic": "kernels/attention_speed.md",

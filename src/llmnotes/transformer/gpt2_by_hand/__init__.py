@@ -25,3 +25,8 @@ from llmnotes.transformer.gpt2_by_hand.layout import (
     parameter_shapes,
 )
 from llmnotes.transformer.gpt2_by_hand.model import GPT2
+from llmnotes.transformer.gpt2_by_hand.training import (
+    mean_loss,
+    sample,
+    steps,
+)
