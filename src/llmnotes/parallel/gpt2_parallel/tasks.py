@@ -48,14 +48,17 @@ class Board:
         self.graph = graph
         self.left = [len(waits) for waits in graph.needs]
         self.ready = [i for i, count in enumerate(self.left) if not count]
-        self.open, self.change = len(self.left), threading.Condition()
+        self.open, self.failed = len(self.left), False
+        self.change = threading.Condition()
 
     def take(self) -> int | None:
-        """The first task that may begin; None when all are done."""
+        """The first task that may begin; None when no other will."""
         with self.change:
-            while not self.ready and self.open:
+            while self.open and not self.ready and not self.failed:
                 self.change.wait()
-            return heapq.heappop(self.ready) if self.open else None
+            if self.failed or not self.ready:
+                return None
+            return heapq.heappop(self.ready)
 
     def finish(self, number: int) -> None:
         """A task is done: those that waited only for it are ready."""
@@ -70,7 +73,7 @@ class Board:
     def stop(self) -> None:
         """A task failed: no other begins."""
         with self.change:
-            self.open = 0
+            self.failed = True
             self.change.notify_all()
 
 
