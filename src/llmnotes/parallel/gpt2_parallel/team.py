@@ -148,7 +148,8 @@ class Helper:
         self.work.acquire()
         self.done.acquire()
         self.job = self.error = None
-        threading.Thread(target=self.loop, daemon=True).start()
+        self.thread = threading.Thread(target=self.loop, daemon=True)
+        self.thread.start()
 
     def start(self, *job) -> None:
         """Hand over a function and its arguments; None ends the thread."""
