@@ -29,14 +29,22 @@ Sources
 """
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 from llmnotes.kernels.gemm.tiles import (
     LANES,
     REGISTERS,
+    constant,
+    element,
+    emit_load,
+    emit_step,
+    emit_store,
     load,
     store,
-    tile,
     transpose_tile,
 )
 
@@ -44,17 +52,15 @@ from llmnotes.kernels.gemm.tiles import (
 ROWS = 12 if REGISTERS == 32 else 6 if LANES == 8 else 4
 VECTORS = 2
 WIDTH = VECTORS * LANES
-STEPS = 768
+STEPS = 384
 HEIGHT = 252 // ROWS * ROWS + ROWS
 NO_BIAS = np.empty(0, np.float32)
-ONE, SET = np.float32(1), np.bool_(False)
+ONE = np.float32(1)
 
 # Numbers in a right panel, a left panel, and all scratch memory of a thread;
 # a vector written to a panel may reach past its last number.
 RIGHT, LEFT = (STEPS + 1) * WIDTH, (STEPS + 1) * ROWS
 SCRATCH = ROWS * WIDTH + RIGHT + HEIGHT // ROWS * LEFT + LANES
-
-register_tile = tile(ROWS, VECTORS)
 
 
 @njit
@@ -95,16 +101,72 @@ def turn(square, rows, i, step):
     transpose_tile(square, rows[:, step:], i, 0, ONE)
 
 
+@intrinsic
+def put_tile(typing, c, row, column, left, start, right, steps, add):
+    """Multiply two panels into a whole tile of C, from row and column on.
+
+    `left` and `right` are flat; the left panel begins at `start`. The sum
+    begins at 0 and what C holds is added last: a short sum rounds less.
+    """
+    i = types.intp
+    kinds = c, i, i, left, i, right, i, types.boolean
+    return types.void(*kinds), emit_panels
+
+
+def emit_panels(context, builder, signature, args):
+    """Instructions of `put_tile`: all but the last stay in registers."""
+    c, row, column, left, start, right, steps, add = args
+    kinds = signature.args
+
+    def shifted(index, n):
+        return builder.add(index, ir.Constant(index.type, n))
+
+    def numbers(which, array):
+        return make_array(kinds[which])(context, builder, array).data
+
+    left = builder.gep(numbers(3, left), [start])
+    right = numbers(5, right)
+    places = {
+        (r, v): element(
+            context, builder, kinds[0], c, shifted(row, r),
+            shifted(column, v * LANES),
+        )
+        for r in range(ROWS)
+        for v in range(VECTORS)
+    }  # fmt: skip
+    sums = {
+        cell: cgutils.alloca_once_value(builder, constant(0.0))
+        for cell in places
+    }
+
+    def neighbours(base, step, width, apart):
+        first = builder.mul(step, ir.Constant(step.type, width))
+        starts = (shifted(first, i) for i in range(0, width, apart))
+        return [builder.gep(base, [at]) for at in starts]
+
+    with cgutils.for_range(builder, steps) as loop:
+        ones = neighbours(left, loop.index, ROWS, 1)
+        emit_step(
+            builder, sums, ones, neighbours(right, loop.index, WIDTH, LANES)
+        )
+    with builder.if_then(add):
+        for cell, place in places.items():
+            old = emit_load(builder, place)
+            new = builder.fadd(old, builder.load(sums[cell]))
+            builder.store(new, sums[cell])
+    for cell, place in places.items():
+        emit_store(builder, builder.load(sums[cell]), place)
+    return context.get_dummy_value()
+
+
 @njit
-def put(c, row, column, left, right, corner, add):
+def put(c, row, column, left, start, right, steps, corner, add):
     """Multiply two panels into C: a whole tile, or by way of the corner."""
-    steps = right.shape[0]
     rows, columns = c.shape[0] - row, c.shape[1] - column
     if rows >= ROWS and columns >= WIDTH:
-        place = c[row:, column:]
-        register_tile(place, left.T, right, 0, 0, 0, steps, add)
+        put_tile(c, row, column, left, start, right, steps, add)
         return
-    register_tile(corner, left.T, right, 0, 0, 0, steps, SET)
+    put_tile(corner, 0, 0, left, start, right, steps, False)
     for i in range(min(rows, ROWS)):
         for j in range(min(columns, WIDTH)):
             old = c[row + i, column + j] if add else np.float32(0)
@@ -155,10 +217,11 @@ def product(pack_left, pack_right):
                     for j in range(min(WIDTH, bias.size - column)):
                         panel[here, j] = bias[column + j]
                 for row in range(top, bottom, ROWS):
-                    part = panels[(row - top) // ROWS * LEFT :]
-                    part = part[: depth * ROWS].reshape(depth, ROWS)
-                    more = add or step > 0
-                    put(c, row, column, part, panel, corner, more)
+                    place = (row - top) // ROWS * LEFT
+                    put(
+                        c, row, column, panels, place, shared, depth, corner,
+                        add or step > 0,
+                    )  # fmt: skip
 
     return multiply
 
