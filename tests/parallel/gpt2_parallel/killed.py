@@ -1,6 +1,6 @@
 """What torchrun starts in a test: rank 1 is killed, but once only.
 
-    torchrun ... -m tests.parallel.gpt2_parallel.killed FOLDER STEP
+torchrun ... -m tests.parallel.gpt2_parallel.killed FOLDER STEP
 """
 
 import os

@@ -21,9 +21,7 @@ def everything(model):
 @pytest.mark.parametrize(("threads", "blocks"), [(1, 1), (2, 2), (3, 5)])
 def test_tasks_are_the_serial_step_to_the_bit(threads, blocks):
     serial = GPT2(golden.SHAPE, golden.weights(), loops)
-    ours = InTasks(
-        golden.SHAPE, golden.weights(), [Loops()] * threads, blocks
-    )
+    ours = InTasks(golden.SHAPE, golden.weights(), [Loops()] * threads, blocks)
     for _ in range(2):
         loss = serial.step(*golden.ids(), weight_decay=0.1)
         assert ours.step(*golden.ids(), weight_decay=0.1) == loss

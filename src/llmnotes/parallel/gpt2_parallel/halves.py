@@ -1,7 +1,7 @@
 """A set of kernels and what tasks need besides: clear, finite, two halves.
 
-    first, last = rows of dweight, and of dbias, that a task computes
-    sets        = backwards of which there is one that sets, `name + "_first"`
+first, last = rows of dweight, and of dbias, that a task computes
+sets        = backwards of which there is one that sets, `name + "_first"`
 """
 
 import numpy as np
@@ -78,7 +78,6 @@ def weight_half(dweight, dbias, dout, inp, first, last):
         for n in range(dy.shape[0]):
             for o in range(first, last):
                 dbias[o] += dy[n, o]
-
 
 
 class Loops(Added):

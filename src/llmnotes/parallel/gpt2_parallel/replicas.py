@@ -42,9 +42,7 @@ class Replicas:
         self.rank, self.ranks = dist.get_rank(), dist.get_world_size()
         agree("weights", {n: str(x.shape) for n, x in weights.items()})
         self.model = model = GPT2(config, weights, kernels)
-        self.layout = Layout(
-            weights.shapes, config.n_layer, self.ranks, size
-        )
+        self.layout = Layout(weights.shapes, config.n_layer, self.ranks, size)
         self.params = self.zeros(self.layout.size)
         self.grads = self.zeros(self.layout.size)
         for name, view in self.layout.views(self.params).items():
