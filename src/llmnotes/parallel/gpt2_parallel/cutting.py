@@ -102,7 +102,7 @@ class Cutter:
         )
 
     def halves(self, call: Call) -> Iterator[Task]:
-        """dinp block by block, then dweight and dbias row by row."""
+        """Dinp block by block, then dweight and dbias row by row."""
         (dinp, dweight, dbias), (dout, inp, weight) = call.writes, call.reads
         for block in range(len(self.blocks)):
             first, *rest = (self.piece(x, block) for x in (dinp, dout, weight))

@@ -50,7 +50,7 @@ class Plain(Added):
         super().__init__(reference)
 
     def matmul_backward_input(self, dinp, dout, weight) -> None:
-        """dinp += dout·W."""
+        """Dinp += dout·W."""
         dinp += dout @ weight
 
     def matmul_backward_weight(
@@ -65,7 +65,7 @@ class Plain(Added):
 
 @jit
 def input_half(dinp, dout, weight):
-    """dinp += dout·W."""
+    """Dinp += dout·W."""
     add_product(loops.rows(dinp), loops.rows(dout), weight)
 
 
@@ -124,7 +124,7 @@ class Fast(Added):
         super().__init__(ForkJoin(1))
 
     def matmul_backward_input(self, dinp, dout, weight, add=True) -> None:
-        """dinp += dout·W."""
+        """Dinp += dout·W."""
         dinp = matrix(dinp)
         cut = linear.grid(*dinp.shape, 1)
         count = linear.items(dinp.shape, cut)

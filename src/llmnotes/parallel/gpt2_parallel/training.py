@@ -1,9 +1,9 @@
-"""A training on ranks that goes on after any of them was killed.
+r"""A training on ranks that goes on after any of them was killed.
 
     batch(step) = tokens and targets of a step, the same on all ranks
     folder      = the checkpoints, see `parallel.checkpointing`
 
-    torchrun --nproc-per-node 2 --max-restarts 1 \\
+    torchrun --nproc-per-node 2 --max-restarts 1 \
         -m llmnotes.parallel.gpt2_parallel.training run
 
 Torchrun starts all ranks anew when one has died; each goes on from the last
