@@ -43,7 +43,6 @@ def bench_errors_of_six_ways(record, processes):
 
 
 def bench_timelines(record, processes):
-    wait_until_quiet()
     found = {
         "fork-join": measured.forked_on_a_clock(),
         "tasks": measured.in_tasks_on_a_clock(),
