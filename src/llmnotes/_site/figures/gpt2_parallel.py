@@ -27,8 +27,8 @@ STEP, WIDE, HIGH = 40, 104, 24  # px, of rows and boxes
 
 def layer(page) -> Drawing:
     """Two chains of blocks; to their right what nobody waits for."""
-    tasks = rows(page, LAYER)
-    wide, narrow = Pen(656, 478), Pen(343, 478)
+    tasks = list(rows(page, LAYER))
+    wide, narrow = Pen(656, 428), Pen(343, 428)
     for pen, columns, size in (
         (wide, (20, 160, 340, 500), WIDE),
         (narrow, (0, 88, 176, 264), 79),
