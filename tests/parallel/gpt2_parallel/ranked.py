@@ -7,7 +7,8 @@ import numpy as np
 import torch.distributed as dist
 
 from llmnotes.parallel.data_parallel import Traffic
-from llmnotes.parallel.gpt2_parallel import Replicas, Shards, train
+from llmnotes.parallel.gpt2_parallel import Replicas, Shards
+from llmnotes.parallel.gpt2_parallel.training import train
 from llmnotes.transformer.gpt import GPTConfig
 from llmnotes.transformer.gpt2_by_hand import from_gpt, reference
 from tests.transformer.gpt2_by_hand import tiny

@@ -27,4 +27,3 @@ from llmnotes.parallel.gpt2_parallel.team import (
     in_turns,
 )
 from llmnotes.parallel.gpt2_parallel.together import InTasks
-from llmnotes.parallel.gpt2_parallel.training import train
