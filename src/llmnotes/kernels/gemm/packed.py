@@ -113,8 +113,22 @@ def put_tile(typing, c, row, column, left, start, right, steps, add):
     return types.void(*kinds), emit_panels
 
 
+def emit_prefetch(builder, pointer):
+    """Ask for the cache line at a pointer, which will be written to."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, *[number] * 3])
+    name = "llvm.prefetch.p0i8"
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, name)
+    how = [number(n) for n in (1, 3, 1)]  # to write, keep near, data
+    builder.call(prefetch, [builder.bitcast(pointer, byte), *how])
+
+
 def emit_panels(context, builder, signature, args):
-    """Instructions of `put_tile`: all but the last stay in registers."""
+    """Instructions of `put_tile`: the sums stay in registers.
+
+    C's lines are far away when a tile begins, and asked for at once: when
+    its sums are ready, the lines are there.
+    """
     c, row, column, left, start, right, steps, add = args
     kinds = signature.args
 
@@ -134,6 +148,9 @@ def emit_panels(context, builder, signature, args):
         for r in range(ROWS)
         for v in range(VECTORS)
     }  # fmt: skip
+    for (_, v), place in places.items():
+        if v * LANES % 16 == 0:  # float32 numbers in a cache line
+            emit_prefetch(builder, place)
     sums = {
         cell: cgutils.alloca_once_value(builder, constant(0.0))
         for cell in places
