@@ -113,7 +113,7 @@ def steps(threads, rounds):
 def multiply_adds(c, left, right, steps, times):
     """The register tile again and again, its panels in the nearest cache."""
     for _ in range(times):
-        packed.put_tile(c, 0, 0, left, 0, right, steps, True)
+        packed.put_tile(c, 0, 0, left, 0, right, 0, steps, True)
 
 
 def peak(times=20_000, steps=256):

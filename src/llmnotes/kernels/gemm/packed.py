@@ -10,6 +10,7 @@ neighbouring rows or columns of a matrix, step by step.
     lying  = x[step, i], steps go down the memory (each a row of x)
     turned = x[i, step], steps go along the memory (each a column of x)
     STEPS  = steps in a panel; HEIGHT = most rows of C between two packings
+    SUM    = steps that are added up before C takes them in
     corner = a tile of its own, for the edges of C
 
 The three products of a linear layer differ in nothing but how their operands
@@ -52,7 +53,7 @@ from llmnotes.kernels.gemm.tiles import (
 ROWS = 12 if REGISTERS == 32 else 6 if LANES == 8 else 4
 VECTORS = 2
 WIDTH = VECTORS * LANES
-STEPS = 384
+STEPS, SUM = 768, 384
 HEIGHT = 252 // ROWS * ROWS + ROWS
 NO_BIAS = np.empty(0, np.float32)
 ONE = np.float32(1)
@@ -102,20 +103,34 @@ def turn(square, rows, i, step):
 
 
 @intrinsic
-def put_tile(typing, c, row, column, left, start, right, steps, add):
+def put_tile(typing, c, row, column, left, at, right, to, steps, add):
     """Multiply two panels into a whole tile of C, from row and column on.
 
-    `left` and `right` are flat; the left panel begins at `start`. The sum
+    `left` and `right` are flat; panels begin at `at` and `to`. The sum
     begins at 0 and what C holds is added last: a short sum rounds less.
     """
     i = types.intp
-    kinds = c, i, i, left, i, right, i, types.boolean
+    kinds = c, i, i, left, i, right, i, i, types.boolean
     return types.void(*kinds), emit_panels
 
 
+def emit_prefetch(builder, pointer):
+    """Ask for the cache line at a pointer, which will be written to."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, *[number] * 3])
+    name = "llvm.prefetch.p0i8"
+    prefetch = cgutils.get_or_insert_function(builder.module, kind, name)
+    how = [number(n) for n in (1, 3, 1)]  # to write, keep near, data
+    builder.call(prefetch, [builder.bitcast(pointer, byte), *how])
+
+
 def emit_panels(context, builder, signature, args):
-    """Instructions of `put_tile`: all but the last stay in registers."""
-    c, row, column, left, start, right, steps, add = args
+    """Instructions of `put_tile`: the sums stay in registers.
+
+    C's lines are far away when a tile begins, and asked for at once: when
+    its sums are ready, the lines are there.
+    """
+    c, row, column, left, at, right, to, steps, add = args
     kinds = signature.args
 
     def shifted(index, n):
@@ -124,8 +139,8 @@ def emit_panels(context, builder, signature, args):
     def numbers(which, array):
         return make_array(kinds[which])(context, builder, array).data
 
-    left = builder.gep(numbers(3, left), [start])
-    right = numbers(5, right)
+    left = builder.gep(numbers(3, left), [at])
+    right = builder.gep(numbers(5, right), [to])
     places = {
         (r, v): element(
             context, builder, kinds[0], c, shifted(row, r),
@@ -134,6 +149,9 @@ def emit_panels(context, builder, signature, args):
         for r in range(ROWS)
         for v in range(VECTORS)
     }  # fmt: skip
+    for (_, v), place in places.items():
+        if v * LANES % 16 == 0:  # float32 numbers in a cache line
+            emit_prefetch(builder, place)
     sums = {
         cell: cgutils.alloca_once_value(builder, constant(0.0))
         for cell in places
@@ -160,17 +178,30 @@ def emit_panels(context, builder, signature, args):
 
 
 @njit
-def put(c, row, column, left, start, right, steps, corner, add):
+def put_sums(c, row, column, left, at, right, steps, add):
+    """A whole tile in sums of about SUM steps; C is near after the first."""
+    parts = max(1, (steps + SUM // 2) // SUM)
+    size = -(-steps // parts)
+    for step in range(0, steps, size):
+        here, to = at + step * ROWS, step * WIDTH
+        count, more = min(size, steps - step), add or step > 0
+        put_tile(c, row, column, left, here, right, to, count, more)
+
+
+@njit
+def put(c, row, column, left, at, right, steps, corner, add):
     """Multiply two panels into C: a whole tile, or by way of the corner."""
     rows, columns = c.shape[0] - row, c.shape[1] - column
     if rows >= ROWS and columns >= WIDTH:
-        put_tile(c, row, column, left, start, right, steps, add)
+        put_sums(c, row, column, left, at, right, steps, add)
         return
-    put_tile(corner, 0, 0, left, start, right, steps, False)
     for i in range(min(rows, ROWS)):
         for j in range(min(columns, WIDTH)):
-            old = c[row + i, column + j] if add else np.float32(0)
-            c[row + i, column + j] = old + corner[i, j]
+            corner[i, j] = c[row + i, column + j] if add else np.float32(0)
+    put_sums(corner, 0, 0, left, at, right, steps, add)
+    for i in range(min(rows, ROWS)):
+        for j in range(min(columns, WIDTH)):
+            c[row + i, column + j] = corner[i, j]
 
 
 @njit

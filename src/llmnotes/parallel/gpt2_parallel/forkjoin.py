@@ -19,7 +19,12 @@ import torch
 from llmnotes.kernels.gemm.packed import SCRATCH
 from llmnotes.parallel.gpt2_parallel import heads, linear, pointwise, rows
 from llmnotes.parallel.gpt2_parallel.linear import NONE, grid, items
-from llmnotes.parallel.gpt2_parallel.shaped import check_ids, shaped
+from llmnotes.parallel.gpt2_parallel.shaped import (
+    check_ids,
+    check_length,
+    check_tokens,
+    shaped,
+)
 from llmnotes.parallel.gpt2_parallel.team import Team
 
 
@@ -298,21 +303,3 @@ class ForkJoin:
         self.pointwise(
             pointwise.adamw, params, grads, m, v, numbers=(numbers,)
         )
-
-
-def check_length(inp: np.ndarray, table: np.ndarray) -> None:
-    """Raise `ValueError` for more tokens than positions."""
-    if inp.shape[1] > len(table):
-        raise ValueError(
-            f"inp: got length {inp.shape[1]}, expected at most {len(table)}"
-        )
-
-
-def check_tokens(V: int, logits: np.ndarray, targets=None) -> None:
-    """Raise `ValueError` unless V columns are there, and targets in them."""
-    if not 1 <= V <= logits.shape[-1]:
-        raise ValueError(
-            f"V: got {V}, expected 1 to {logits.shape[-1]} columns"
-        )
-    if targets is not None:
-        check_ids("targets", targets, V)

@@ -38,9 +38,14 @@ def wide(size: int) -> int:
 
 
 def scratch_size(length: int, width: int) -> int:
-    """Numbers that a thread needs for one head of this width."""
-    rows, columns = length + BLOCK, wide(width)
-    return 8 * rows * columns + 2 * wide(length) * (BLOCK + columns) + LANES
+    """Numbers that a thread needs for one head of this width.
+
+    Going back that is k, vt, dk and dv of the whole head, and q, dy and s of
+    a block; going forward it is less.
+    """
+    columns, seen = wide(width), wide(length)
+    whole = columns * (3 * length + seen)
+    return whole + BLOCK * (2 * columns + seen) + LANES
 
 
 @njit

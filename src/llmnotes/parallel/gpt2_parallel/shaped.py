@@ -61,3 +61,21 @@ def check_ids(name: str, ids: np.ndarray, count: int) -> None:
     wrong = ids[(ids < 0) | (ids >= count)]
     if wrong.size:
         raise ValueError(f"{name}: got {wrong[0]}, expected 0 to {count - 1}")
+
+
+def check_length(inp: np.ndarray, table: np.ndarray) -> None:
+    """Raise `ValueError` for more tokens than positions."""
+    if inp.shape[1] > len(table):
+        raise ValueError(
+            f"inp: got length {inp.shape[1]}, expected at most {len(table)}"
+        )
+
+
+def check_tokens(V: int, logits: np.ndarray, targets=None) -> None:
+    """Raise `ValueError` unless V columns are there, and targets in them."""
+    if not 1 <= V <= logits.shape[-1]:
+        raise ValueError(
+            f"V: got {V}, expected 1 to {logits.shape[-1]} columns"
+        )
+    if targets is not None:
+        check_ids("targets", targets, V)
