@@ -12,7 +12,6 @@ from llmnotes.kernels.gemm import packed
 from llmnotes.parallel.gpt2_parallel import linear
 from llmnotes.parallel.gpt2_parallel.forkjoin import ForkJoin, matrix
 from llmnotes.parallel.gpt2_parallel.pointwise import COLUMNS
-from llmnotes.parallel.gpt2_parallel.team import FAST
 from llmnotes.transformer.gpt2_by_hand import loops, reference
 from llmnotes.transformer.gpt2_by_hand.products import add_product, jit
 
@@ -93,7 +92,7 @@ class Loops(Added):
 EMPTY = np.empty((0, 0), np.float32)
 
 
-@njit(**FAST)
+@njit(nogil=True)  # not FAST: what it calls would inherit that
 def weight_rows(scratch, dweight, dbias, dout, inp, first, last, grid, add):
     """Some rows of dW, block by block, and of db."""
     height, width = grid
