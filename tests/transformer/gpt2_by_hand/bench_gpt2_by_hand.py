@@ -1,8 +1,6 @@
 """Where GPT-2's numbers lie, how near three implementations come, memory."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import torch
@@ -105,32 +103,6 @@ def bench_memory_of_a_step(record):
         prediction="Four times the model, twice the activations.",
         columns={"arena": "", "numbers": "", "size": "MB"},
         rows=[*rows, ("all", total, FLOAT * total / 1e6)],
-    )
-
-
-def bench_peak_of_a_step(record):
-    """In a process of its own, whose memory nobody else has touched."""
-    found = subprocess.run(
-        [sys.executable, "-m", "tests.transformer.gpt2_by_hand.peak"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    by_map, measured = map(int, found.stdout.split())
-    assert abs(measured / by_map - 1) < 0.02
-    record(
-        "peak",
-        kind="tolerance",
-        tolerance=0.02,
-        seed=0,
-        title="Memory of a step of GPT-2 124M in serial loops",
-        prediction="What the map says, within 2 %.",
-        columns={"count": "", "size": "MB"},
-        labels={"count": "counted"},
-        rows=[
-            ("by the map", by_map / 1e6),
-            ("grown at the peak", measured / 1e6),
-        ],
     )
 
 

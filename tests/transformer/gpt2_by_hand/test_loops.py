@@ -8,7 +8,6 @@ import torch
 
 from llmnotes.transformer.gpt import GPTConfig
 from llmnotes.transformer.gpt2_by_hand import GPT2, loops, reference
-from llmnotes.transformer.gpt2_by_hand.products import add_product, product
 from tests.transformer.gpt2_by_hand import by_torch, same, tiny
 
 CONFIG = GPTConfig(19, 9, n_embd=20, n_layer=2, n_head=5)
@@ -66,21 +65,6 @@ def test_ten_steps_of_the_loops_follow_torchs():
         loss, _, _ = by_torch.step(model, *given)
         optimizer.step()
         assert ours.step(*given, **moves) == pytest.approx(loss, rel=1e-4)
-
-
-@pytest.mark.parametrize("rows", [1, 4, 5, 11])
-@pytest.mark.parametrize("outputs", [1, 3, 4, 70, 131])
-def test_products_of_every_remainder(rows, outputs):
-    draw = np.random.default_rng(rows)
-    inp = draw.standard_normal((rows, 7), dtype=np.float32)
-    weight = draw.standard_normal((outputs, 7), dtype=np.float32)
-    out = np.full((rows, outputs), np.nan, np.float32)
-    product(out, inp, weight)
-    assert np.allclose(out, inp @ weight.T, atol=1e-5)
-    for x, factors, y in ((inp, out, weight), (weight, out.T, inp)):
-        found = x.copy()
-        add_product(found, factors, y)
-        assert np.allclose(found, x + factors @ y, rtol=1e-4, atol=1e-4)
 
 
 def test_the_loops_have_the_reference_s_names_and_arguments():

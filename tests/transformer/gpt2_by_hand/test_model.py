@@ -1,20 +1,26 @@
 """The step of a whole model, and what it refuses before it writes."""
 
 import re
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from llmnotes.transformer.gpt import GPTConfig
 from llmnotes.transformer.gpt2_by_hand import (
     GPT2,
+    Tensors,
     from_gpt,
     initial,
+    loops,
     padded,
+    parameter_shapes,
     reference,
 )
 from tests.transformer.gpt2_by_hand import by_torch, same, tiny
+from tests.transformer.gpt2_by_hand.peak import bytes_of
 from tests.transformer.gpt2_by_hand.tiny import TINY
 
 MOVES = dict(lr=0.01, weight_decay=0.1)
@@ -33,6 +39,20 @@ def test_ten_steps_are_those_of_torchs_adamw():
     assert found.pop("qkvb") < 1e-8
     assert max(found.values()) < 1e-13, found
     assert ours.steps == 10
+
+
+def test_a_step_holds_six_arenas_and_nothing_else():
+    """Loops make no arrays; NumPy's are counted by tracemalloc."""
+    config = GPTConfig(5003, n_positions=32, n_embd=32, n_layer=2, n_head=4)
+    given = tiny.ids(config, 2, 32)
+    warm = GPT2(tiny.TINY, initial(tiny.TINY, rows=128), loops)
+    warm.step(*tiny.ids())
+    tracemalloc.start()
+    weights = Tensors(parameter_shapes(config, 5120))
+    GPT2(config, weights, loops).step(*given)
+    _, grown = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert grown == pytest.approx(bytes_of(config, 5120, 2, 32), rel=0.02)
 
 
 def test_two_halves_of_a_batch_add_up_to_the_gradient_of_the_whole():

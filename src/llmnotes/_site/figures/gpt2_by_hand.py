@@ -48,7 +48,7 @@ def memory(page) -> Drawing:
 def _stairs(pen, tensors, words, x, y, width) -> None:
     """A row for each tensor, its bar where it lies."""
     total = tensors[-1]["offset"] + tensors[-1]["numbers"]
-    scale = (width - NAMES) / total
+    scale = (width - NAMES - 3) / total
     said = f"{words}, {signs.count(total)} numbers"
     pen.text(x, y, said, "small bold go", "start")
     for i, one in enumerate(tensors):

@@ -15,6 +15,7 @@ Sources
   `gpt2_update`.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -92,10 +93,11 @@ def forward(layers: int) -> list[Call]:
     ]  # fmt: skip
 
 
-def layer_forward(layer: int) -> list[Call]:
+@functools.cache
+def layer_forward(layer: int) -> tuple[Call, ...]:
     """Normalise, attend, add; normalise, widen, bend, narrow, add."""
     above = entering(layer)
-    return [
+    return tuple(
         call(f"{name}_forward", layer, writes, reads)
         for name, writes, reads in (
             ("layernorm", "ln1 ln1_mean ln1_rstd", f"{above} ln1w ln1b"),
@@ -109,7 +111,7 @@ def layer_forward(layer: int) -> list[Call]:
             ("matmul", "fcproj", "fch_gelu fcprojw fcprojb"),
             ("residual", "residual3", "residual2 fcproj"),
         )
-    ]
+    )
 
 
 def backward(layers: int) -> list[Call]:
@@ -133,10 +135,11 @@ def backward(layers: int) -> list[Call]:
     ]
 
 
-def layer_backward(layer: int) -> list[Call]:
+@functools.cache
+def layer_backward(layer: int) -> tuple[Call, ...]:
     """`layer_forward`, read from the bottom up."""
     above = entering(layer)
-    return [
+    return tuple(
         call(f"{name}_backward", layer, writes, reads)
         for name, writes, reads in (
             ("residual", "dresidual2 dfcproj", "dresidual3"),
@@ -154,7 +157,7 @@ def layer_backward(layer: int) -> list[Call]:
             ("layernorm", f"d{above} dln1w dln1b",
              f"dln1 {above} ln1w ln1_mean ln1_rstd"),
         )
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def update() -> list[Call]:

@@ -3,6 +3,7 @@
     weights  = the 16 parameter tensors; grads, m and v lie like them
     acts     = the 23 activation tensors; dacts lies like them
     tensors  = all of them by name, and the numbers that kernels ask for
+    there    = the calls of the way forward; back = those of the way back
     loss     = mean of `losses`, nats per token
     steps    = how many updates were made
 
@@ -41,6 +42,8 @@ class GPT2:
         check_weights(config, weights)
         self.config, self.weights, self.kernels = config, weights, kernels
         self.rows = len(weights["wte"])
+        self.there = calls.forward(config.n_layer)
+        self.back = calls.backward(config.n_layer)
         self.loss, self.steps = None, 0
         self.acts = self.dacts = self.grads = self.m = self.v = None
         self.tensors = {**weights, "params": weights.numbers}
@@ -53,11 +56,10 @@ class GPT2:
         tokens and for more tokens than the context has room for.
         """
         self.begin_forward(tokens, targets)
-        todo = calls.forward(self.config.n_layer)
-        if targets is None:
-            todo = todo[:-1]
-        calls.run(todo, self.kernels, self.tensors)
+        *scores, losses = self.there
+        calls.run(scores, self.kernels, self.tensors)
         if targets is not None:
+            calls.run([losses], self.kernels, self.tensors)
             self.loss = float(self.acts["losses"].mean(dtype=np.float64))
 
     def begin_forward(self, tokens: Ids, targets: Ids | None = None) -> None:
@@ -101,8 +103,7 @@ class GPT2:
         self.begin_backward()
         self.dacts.numbers[:] = 0
         self.dacts["losses"][:] = share / self.acts["losses"].size
-        todo = calls.backward(self.config.n_layer)
-        calls.run(todo, self.kernels, self.tensors)
+        calls.run(self.back, self.kernels, self.tensors)
 
     def begin_backward(self) -> None:
         """Make room for gradients."""

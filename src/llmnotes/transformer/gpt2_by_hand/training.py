@@ -64,13 +64,13 @@ def sample(
     *,
     temperature: float = 1.0,
     seed: int = 0,
-) -> Ids:
+) -> Int[np.ndarray, "longer"]:
     """The prompt and `count` tokens more, each drawn from the softmax.
 
     Each token is a whole forward pass over the window. Its empty places hold
     token 0: they stand behind, where causal attention does not look.
     """
-    check_sizes(len=len(prompt))
+    check_sizes(prompt=len(prompt))
     if not temperature > 0:
         raise ValueError(f"temperature: got {temperature}, expected above 0")
     draw, written = np.random.default_rng(seed), list(prompt)
