@@ -117,7 +117,7 @@ PHASES = {"forward": QUERY, "backward": KEY, "update": MEMORY, "sent": MLP}
 def timelines(page) -> Drawing:
     """Three runs of one step, each as long as it took."""
     found = {
-        way: list(group)
+        way: [call for call in group if call["start"] >= 0]
         for way, group in groupby(rows(page, TIMES), lambda r: r["way"])
     }
     high = sum(30 + ROW * LANES[way] for way in found) + 54
