@@ -1,8 +1,9 @@
 """The fork-join kernels: against NumPy, and against themselves.
 
-Mistakes that were planted, and the test that fails of each: dout or (1 - s)
-left out of `gelu_backward`, the mean or `along` left out of `norm_input`
-(all: as_exact_as_numpy).
+Mistakes that were planted, all found by as_exact_as_numpy: dout or (1 - s)
+left out of `gelu_backward`, the mean or `along` left out of `norm_input`, no
+scale on the gradients of scores, a repeated token counted once, -1 in the
+column before the token's, weight decay of the wrong sign.
 """
 
 import threading
