@@ -1,8 +1,7 @@
 """Packed products against torch: all three, at sizes that nothing divides.
 
-What each test finds when it is planted: a wrong tail of steps or rows (whole
-columns differ), a bias added once per panel (1601 steps), a step too many
-(NaN), C's edge written past (the frame), sums in another order (bits).
+A product that forgets what earlier panels summed fails as_exact_as_torchs.
+One whose loop over panels ended early failed how_a_product_is_cut.
 """
 
 import numpy as np
