@@ -88,6 +88,8 @@ DIAGRAMS = {
     "pipeline:schedules": "parallel/pipeline.md",
     "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
     "data_efficiency:rows": "parallel/data_efficiency.md",
+    "gpt2_parallel:layer": "parallel/gpt2_parallel.md",
+    "gpt2_parallel:timelines": "parallel/gpt2_parallel.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",

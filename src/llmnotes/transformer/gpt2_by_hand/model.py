@@ -55,16 +55,21 @@ class GPT2:
         Raises `ValueError`, before anything is written, for ids that are not
         tokens and for more tokens than the context has room for.
         """
+        self.begin_forward(tokens, targets)
+        *scores, losses = self.there
+        calls.run(scores, self.kernels, self.tensors)
+        if targets is not None:
+            calls.run([losses], self.kernels, self.tensors)
+            self.loss = float(self.acts["losses"].mean(dtype=np.float64))
+
+    def begin_forward(self, tokens: Ids, targets: Ids | None = None) -> None:
+        """Check the ids, make room, and forget the loss."""
         given = {"tokens": tokens, "targets": targets}
         check_ids(self.config, given)
         self.make_room(*tokens.shape)
-        self.tensors["inputs"] = ready(tokens)
-        self.loss, (*scores, losses) = None, self.there
-        calls.run(scores, self.kernels, self.tensors)
+        self.loss, self.tensors["inputs"] = None, ready(tokens)
         if targets is not None:
             self.tensors["targets"] = ready(targets)
-            calls.run([losses], self.kernels, self.tensors)
-            self.loss = float(self.acts["losses"].mean(dtype=np.float64))
 
     def make_room(self, batch: int, length: int) -> None:
         """Activations of this size; those that fit are used again."""
@@ -95,14 +100,18 @@ class GPT2:
                 "backward: got no loss, expected forward(tokens, targets) "
                 "before it"
             )
+        self.begin_backward()
+        self.dacts.numbers[:] = 0
+        self.dacts["losses"][:] = share / self.acts["losses"].size
+        calls.run(self.back, self.kernels, self.tensors)
+
+    def begin_backward(self) -> None:
+        """Make room for gradients."""
         if self.grads is None:
             self.zero_grad()
         if self.dacts is None:
             self.dacts = self.zeros(self.acts.shapes)
             self.tensors.update(renamed("d", self.dacts))
-        self.dacts.numbers[:] = 0
-        self.dacts["losses"][:] = share / self.acts["losses"].size
-        calls.run(self.back, self.kernels, self.tensors)
 
     def update(
         self,
@@ -124,15 +133,19 @@ class GPT2:
                 f"loss: got {self.loss}, expected a number; no parameter "
                 f"was changed, {self.steps} updates were made"
             )
+        self.begin_update(lr, beta1, beta2, eps, weight_decay)
+        calls.run(calls.update(), self.kernels, self.tensors)
+        self.steps += 1
+
+    def begin_update(self, *numbers: float) -> None:
+        """Make room for moments, and put the numbers in their place."""
         if self.m is None:
             self.m, self.v = (self.zeros(self.weights.shapes) for _ in "mv")
             self.tensors |= {"m": self.m.numbers, "v": self.v.numbers}
             self.tensors.update(renamed("m.", self.m))
             self.tensors.update(renamed("v.", self.v))
-        numbers = (lr, beta1, beta2, eps, weight_decay, self.steps + 1)
+        numbers = (*numbers, self.steps + 1)
         self.tensors.update(zip(calls.HYPERPARAMETERS, numbers, strict=True))
-        calls.run(calls.update(), self.kernels, self.tensors)
-        self.steps += 1
 
     def step(self, tokens: Ids, targets: Ids, **options) -> float:
         """Forward, backward, update; the loss before the update."""
