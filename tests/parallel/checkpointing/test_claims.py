@@ -93,3 +93,18 @@ def test_what_helps_is_a_shorter_stop():
 def test_a_trillion_parameters_are_more_than_was_printed():
     table = claimed(SIZES, "We remember 13.8 TB from Megatron-LM's paper")
     assert table("mixed", model="Megatron's largest") > 14_000
+
+
+def test_what_is_not_hidden_is_the_copy():
+    table = claimed(
+        "parallel/checkpointing_speed:behind",
+        "Not reached: two thirds are hidden. What is not is the copy: copied "
+        "and not written, it takes as long.",
+    )
+    hidden = table("hidden", way="in the background")
+    assert 0.62 < hidden < 0.72
+    more, copied = (
+        table("more", way=way)
+        for way in ("in the background", "copied, not written")
+    )
+    assert 0.9 < copied / more < 1.1
