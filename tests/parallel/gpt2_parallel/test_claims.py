@@ -4,12 +4,10 @@ import pytest
 
 from tests.claims import claimed
 
-HERE = "parallel/gpt2_parallel"
-
 
 def test_two_blocks_are_enough_for_two_threads_and_not_for_four():
     table = claimed(
-        f"{HERE}:graph",
+        "parallel/gpt2_parallel:graph",
         "Two blocks are enough for two threads, and not for four: their span "
         "allows {{ parallel/gpt2_parallel:graph[blocks=2].most | .2f }} "
         "times the speed of one.",
@@ -19,7 +17,7 @@ def test_two_blocks_are_enough_for_two_threads_and_not_for_four():
 
 def test_with_one_block_only_the_halves_are_side_by_side():
     table = claimed(
-        f"{HERE}:graph",
+        "parallel/gpt2_parallel:graph",
         "With one block there is nothing side by side but the halves, a "
         "third of the work.",
     )
@@ -29,7 +27,7 @@ def test_with_one_block_only_the_halves_are_side_by_side():
 
 def test_the_table_of_tokens_is_a_third_and_leaves_last():
     table = claimed(
-        f"{HERE}:stretches",
+        "parallel/gpt2_parallel:stretches",
         "Its gradient is whole after the very last call, and it is a third "
         "of the model.",
         "As expected; 32 % of all numbers leave when nothing is left to "
@@ -45,7 +43,7 @@ def test_the_table_of_tokens_is_a_third_and_leaves_last():
 
 def test_ranks_send_the_formulas_bytes_either_way():
     table = claimed(
-        f"{HERE}:sent",
+        "parallel/gpt2_parallel:sent",
         "It sends as much as the first way and does the update once instead "
         "of $N$ times",
     )
@@ -58,7 +56,7 @@ def test_ranks_send_the_formulas_bytes_either_way():
 
 def test_six_ways_have_three_equal_pairs():
     table = claimed(
-        f"{HERE}:bits",
+        "parallel/gpt2_parallel:bits",
         "The eleven pairs that are left out have nothing in common but tasks "
         "and processes, whose activations are equal.",
         "Ranks compute each row as one process does, so activations are "
@@ -77,7 +75,7 @@ def test_six_ways_have_three_equal_pairs():
 
 def test_dynamic_comes_nearest_to_twice():
     table = claimed(
-        f"{HERE}_forkjoin:schedules",
+        "parallel/gpt2_parallel_forkjoin:schedules",
         "In blocks nearly what is possible. In turns we expected nearly 2; "
         "dynamic comes nearest.",
     )
@@ -89,7 +87,7 @@ def test_dynamic_comes_nearest_to_twice():
 
 def test_in_one_cache_line_two_threads_are_slower_than_one():
     table = claimed(
-        f"{HERE}_forkjoin:false_sharing",
+        "parallel/gpt2_parallel_forkjoin:false_sharing",
         "In one line, two threads take longer than one, and three times as "
         "long as apart.",
     )
@@ -106,7 +104,7 @@ def test_in_one_cache_line_two_threads_are_slower_than_one():
 
 def test_products_reach_four_fifths_of_the_peak():
     table = claimed(
-        f"{HERE}_forkjoin:products",
+        "parallel/gpt2_parallel_forkjoin:products",
         "As expected, all ten. Forward is quicker than PyTorch's, backward a "
         "little slower.",
     )
@@ -122,7 +120,7 @@ def test_products_reach_four_fifths_of_the_peak():
 
 def test_the_step_is_quicker_than_torchs():
     table = claimed(
-        f"{HERE}_forkjoin:step",
+        "parallel/gpt2_parallel_forkjoin:step",
         "Our step takes .87 of the time of PyTorch's with its fused AdamW, "
         "forward .85, backward .89.",
     )
@@ -137,7 +135,7 @@ def test_the_step_is_quicker_than_torchs():
 
 def test_the_update_is_above_the_triad():
     table = claimed(
-        f"{HERE}_forkjoin:update",
+        "parallel/gpt2_parallel_forkjoin:update",
         "the update moves nearly twice the triad's bytes in a second.",
     )
     assert 1.8 < table("share", loop="AdamW") < 2
@@ -145,7 +143,7 @@ def test_the_update_is_above_the_triad():
 
 def test_threads_gain_what_was_asked_and_ranks_do_not():
     table = claimed(
-        f"{HERE}_speed:speed",
+        "parallel/gpt2_parallel_speed:speed",
         "Fork-join and tasks as expected. Two ranks gain 1.37 only",
     )
     for way in ("fork-join", "tasks"):
@@ -155,7 +153,7 @@ def test_threads_gain_what_was_asked_and_ranks_do_not():
 
 def test_weak_scaling_looks_better():
     table = claimed(
-        f"{HERE}_speed:scaling",
+        "parallel/gpt2_parallel_speed:scaling",
         "As expected, each way; the gap is widest for ranks. Tasks even "
         "exceed 1.",
     )
