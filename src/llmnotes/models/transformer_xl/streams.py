@@ -21,7 +21,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from llmnotes import train
 from llmnotes.checks import check_sizes
-from llmnotes.data import row
+from llmnotes.data import Ids, row
 from llmnotes.models.transformer_xl.memory import Memory
 from llmnotes.models.transformer_xl.model import TransformerXL
 from llmnotes.modes import evaluating
@@ -38,7 +38,7 @@ class Streams:
     end. Raises `ValueError` if there is none at all.
     """
 
-    ids: Int[Tensor, "tokens"]
+    ids: Ids
     batch: int
     segment: int
 
