@@ -81,19 +81,6 @@ def test_a_new_model_guesses_and_a_trained_one_does_not():
     assert losses[-1] < 0.1
 
 
-def test_what_stood_in_the_segment_before_is_learned_with_memory_only():
-    """A number ends three segments of zeros each; then comes another."""
-    torch.manual_seed(1)
-    text = torch.zeros(300, 6, dtype=torch.long)
-    text[:, 5] = torch.randint(1, 11, (100,)).repeat_interleave(3)
-    without, with_memory = (
-        trained(text.flatten(), 8, mem_len, steps=60)[1][4]
-        for mem_len in (0, 2)
-    )
-    assert without > 2
-    assert with_memory < without - 0.5
-
-
 def test_training_steps_with_the_memory_that_it_was_given():
     """The first loss of a memory is the same as without, the second not."""
     text = tokens(1, 200)[0]
