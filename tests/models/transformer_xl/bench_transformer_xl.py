@@ -1,4 +1,4 @@
-"""What the chapter counts: terms, who hears whom, FLOPs; and what it trains."""
+"""What the chapter counts (terms, reach, FLOPs) and what it trains."""
 
 import statistics
 from itertools import product
