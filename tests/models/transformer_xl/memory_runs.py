@@ -15,14 +15,14 @@ from llmnotes.models.transformer_xl import (
 from llmnotes.train_config import TrainConfig
 
 SHAPE = TransformerXLConfig(
-    vocab_size=65, d_model=64, n_head=4, d_inner=256, n_layer=3
+    vocab_size=65, d_model=64, n_head=4, d_inner=256, n_layer=2
 )
 BATCH, SEGMENT = 16, 32
-STEPS, TUNED_AT = 1000, 400
+STEPS, TUNED_AT = 600, 200
 CONTESTANTS = {"without memory": 0, "with memory": SEGMENT}
 READ_WITH = 0, 8, 16, 32, 64, 128  # memories when read
 SKIP = 4  # segments until the longest memory is full
-ROWS, READ = 32, 40  # read side by side, and segments of each
+ROWS, READ = 32, 24  # read side by side, and segments of each
 HELD_BACK = 0.05  # of the training text: what rates are chosen on
 
 
