@@ -68,7 +68,6 @@ class Memory:
         first = torch.tensor(self.filled, device=seen.device).neg() + kept
         return seen & (column >= first[:, None, None, None])
 
-    @torch.no_grad()
     def keep(self, inputs: Sequence[Float[Tensor, "batch new d_model"]]):
         """Put the inputs of all layers behind those kept, and forget."""
         if not self.mem_len:
@@ -79,6 +78,7 @@ class Memory:
         start = max(0, joined[0].shape[1] - self.mem_len)
         filled = self.filled or [0] * len(new[0])
         read = new[0].shape[1]
+        # A view would hold what is to be forgotten.
         self.states = [x[:, start:].clone() for x in joined]
         self.filled = [min(n + read, self.length) for n in filled]
 
