@@ -16,7 +16,7 @@ from tests.models.transformer_xl.hearing import first_heard
 from tests.models.transformer_xl.tiny import SHAPE, tiny, tokens
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("mem_len", [0, 1, 4, 6])
 def test_the_first_token_that_is_heard_is_the_one_that_was_counted(
     layers, mem_len

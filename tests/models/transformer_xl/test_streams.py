@@ -76,16 +76,16 @@ def trained(text, batch, mem_len, steps):
 
 
 def test_a_new_model_guesses_and_a_trained_one_does_not():
-    losses, _ = trained(torch.arange(400) % 11, 4, mem_len=6, steps=30)
+    losses, _ = trained(torch.arange(400) % 11, 4, mem_len=6, steps=16)
     assert abs(losses[0] - math.log(11)) < 0.1
-    assert losses[-1] < 0.1
+    assert losses[-1] < 0.5
 
 
 def test_training_steps_with_the_memory_that_it_was_given():
     """The first loss of a memory is the same as without, the second not."""
-    text = tokens(1, 200)[0]
+    text = tokens(1, 60)[0]
     (one, *more), (two, *others) = (
-        trained(text, 4, mem_len, steps=4)[0] for mem_len in (0, 6)
+        trained(text, 4, mem_len, steps=2)[0] for mem_len in (0, 6)
     )
     assert one == two
     assert more[0] != others[0]

@@ -59,7 +59,7 @@ class Memory:
 
     def visible(
         self, seen: Bool[Tensor, "query key"]
-    ) -> Bool[Tensor, "*batch query key"]:
+    ) -> Bool[Tensor, "... query key"]:
         """The same mask, less what rows that were reset have forgotten."""
         kept = self.length
         if all(filled == kept for filled in self.filled):

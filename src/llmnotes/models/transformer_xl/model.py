@@ -81,7 +81,7 @@ class RelativeAttention(nn.Module):
         codes: Float[Tensor, "key d_model"],
         u: Float[Tensor, "heads head_dim"],
         v: Float[Tensor, "heads head_dim"],
-        visible: Bool[Tensor, "*any query key"],
+        visible: Bool[Tensor, "... query key"],
     ) -> Float[Tensor, "batch query d_model"]:
         """Attend from x to `context`, memory and x one behind the other."""
         query = split_heads(self.q_proj(x), self.heads)

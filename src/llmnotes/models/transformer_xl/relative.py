@@ -99,7 +99,7 @@ def relative_attention(
     places: Float[Tensor, "heads key head_dim"],
     u: Float[Tensor, "heads head_dim"],
     v: Float[Tensor, "heads head_dim"],
-    visible: Bool[Tensor, "*any query key"],
+    visible: Bool[Tensor, "... query key"],
 ) -> Float[Tensor, "batch heads query value_dim"]:
     """Attention whose scores are the four terms.
 

@@ -100,7 +100,7 @@ def fit_streams(
 @torch.no_grad()
 def loss_by_position(
     model: TransformerXL, streams: Streams, mem_len: int, skip: int = 0
-) -> Float[Tensor, "segment"]:
+) -> Float[Tensor, "length"]:
     """Mean loss at each position of a segment, in nats, read once through.
 
     The first `skip` segments are read and not counted, so that a memory of
