@@ -66,8 +66,8 @@ def bench_the_four_terms(record):
 
 
 def bench_who_hears_of_a_change(record):
-    rows, length, segment = [], 24, 6
-    for mem_len in (0, 6):
+    rows, length, segment = [], 20, 4
+    for mem_len in (0, 4):
         model = tiny(TransformerXLConfig(11, 12, 3, 20, n_layer=2))
         heard = moved(model, tokens(1, length), segment, mem_len) > ROUNDING
         name = f"memory of {mem_len}" if mem_len else "no memory"
@@ -79,12 +79,12 @@ def bench_who_hears_of_a_change(record):
         "heard",
         kind="exact",
         seed=0,
-        title="Two layers, segments of 6: whose logits move when a token "
+        title="Two layers, segments of 4: whose logits move when a token "
         "is changed",
         prediction=(
-            "Without memory nobody outside the segment. With a memory of 6 "
+            "Without memory nobody outside the segment. With a memory of 4 "
             "two segments further hear of it, all of their tokens, and the "
-            "third hears nothing: two layers, two steps of six."
+            "third hears nothing: two layers, two steps of four."
         ),
         columns={"memory": "", "token": "", "position": "", "heard": ""},
         labels={
