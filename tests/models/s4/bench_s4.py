@@ -48,9 +48,8 @@ def size(x):
 
 def bench_what_a_state_remembers(record):
     s, x = signal()
-    lines = {"signal": x}
-    for state in STATES:
-        lines[f"{state}"] = recall(remember(x, state)[-1], s)
+    by_hippo = {n: recall(remember(x, n)[-1], s) for n in STATES}
+    lines = {"signal": x, **{f"{n}": line for n, line in by_hippo.items()}}
     record(
         "recalled",
         kind="tolerance",
@@ -72,7 +71,7 @@ def bench_what_a_state_remembers(record):
     scale = size(x)
     ways = {
         "the newest": newest,
-        "HiPPO": lambda x, state: recall(remember(x, state)[-1], s),
+        "HiPPO": lambda x, state: by_hippo[state],
     }
     record(
         "kept",

@@ -11,12 +11,12 @@ from llmnotes.models.s4.task import Digits
 from llmnotes.sequence.lstm import set_chrono_bias
 from llmnotes.sequence.lstm.by_hand import FusedLSTM
 from llmnotes.sequence.lstm.task import (
+    HELD_OUT,
     Recall,
     Task,
     copy_batch,
     copy_loss,
     copy_score,
-    score,
 )
 from llmnotes.sequence.rnn import RNN
 from llmnotes.sequence.rnn.starts import start_orthogonal
@@ -66,7 +66,7 @@ def s4d(input, output, length):
 
 def lstm(input, output, length):
     """Memories that last from one step to the length of the text."""
-    return Read(set_chrono_bias(FusedLSTM(input, 59), length), output)
+    return Read(set_chrono_bias(FusedLSTM(input, 60), length), output)
 
 
 def rnn(input, output, length):
@@ -127,7 +127,9 @@ class Waited(Recall):
     """Copying, judged on 200 texts: a long one takes its time."""
 
     def evaluate(self, model):
-        return 1 - score(model, self.task, self.lag, 200)
+        generator = torch.Generator().manual_seed(HELD_OUT)
+        x, shown = self.task.batch(200, self.lag, generator)
+        return 1 - copy_score(model(x), shown)
 
 
 def copied(name, wait, rate, seed, steps=COPY["steps"]):
