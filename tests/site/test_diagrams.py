@@ -86,6 +86,7 @@ DIAGRAMS = {
     "pipeline:schedules": "parallel/pipeline.md",
     "gradient_checkpointing:lives": "parallel/gradient_checkpointing.md",
     "data_efficiency:rows": "parallel/data_efficiency.md",
+    "s4:forms": "models/s4.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",
