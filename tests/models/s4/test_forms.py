@@ -81,7 +81,7 @@ def test_operations_by_hand():
     assert direct_flops(4) == 2 * (1 + 2 + 3 + 4)
     assert fft_flops(4) == 3 * 2.5 * 8 * 3 + 6 * 5
     assert fft_flops(3) == fft_flops(4)  # both have room in 8 places
-    assert fft_flops(1) == 12
+    assert fft_flops(1) == 6
     assert fft_flops(crossing()) < direct_flops(crossing())
     assert fft_flops(crossing() - 1) >= direct_flops(crossing() - 1)
 
