@@ -17,6 +17,7 @@ Sources
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
@@ -108,7 +109,7 @@ class Mamba2Config(AnyMambaConfig):
     head_dim: int = 64
     n_groups: int = 8
     chunk_size: int = 256
-    time_step_limit: tuple[float, float] = (0.0, math.inf)
+    time_step_limit: Sequence[float] = (0.0, math.inf)
 
     def __post_init__(self):
         limit = tuple(self.time_step_limit)

@@ -50,7 +50,7 @@ class Scan(torch.autograd.Function):
     @staticmethod
     @without_autocast
     def forward(ctx, x, delta, A, B, C, start, first, chunk):
-        """y and the last state; saves a state for every `chunk` tokens."""
+        """Y and the last state; saves a state for every `chunk` tokens."""
         at, last, y = halvings(A), turned(start), torch.empty_like(x)
         pieces = -(-x.shape[1] // chunk)
         marks = x.new_empty(x.shape[0], pieces, *at.shape)

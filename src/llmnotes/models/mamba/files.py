@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llmnotes import foreign
-from llmnotes.models.llama import files as llama
+from llmnotes.models.llama.files import Undrawn
 from llmnotes.models.mamba.config import (
     AnyMambaConfig,
     Mamba2Config,
@@ -78,7 +78,8 @@ def filled(
     build: type[Mamba], config: AnyMambaConfig, folder: str | Path
 ) -> Mamba | Mamba2:
     """A model of this shape with the weights that lie in a folder."""
-    model = llama.empty(build, config)
+    with Undrawn():  # random numbers would only be thrown away
+        model = build(config)
     tied = TIED if config.tie_word_embeddings else {}
     foreign.load(model, folder, rename=rename, tied=tied)
     return model.eval()

@@ -113,9 +113,7 @@ def forward_worker(
         place = i, low, min(low + LANES, x.shape[2])
         h = last[i, :, low : place[2]].copy()
         rates = at[:, low : place[2]].copy()
-        forward_lanes(
-            place, h, x, delta, rates, b, c, first, y, marks, chunk
-        )
+        forward_lanes(place, h, x, delta, rates, b, c, first, y, marks, chunk)
         last[i, :, low : place[2]] = h
 
 

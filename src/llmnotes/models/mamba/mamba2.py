@@ -60,7 +60,11 @@ class Mixer2(nn.Module):
     def __init__(self, config: Mamba2Config, layer: int):
         super().__init__()
         self.config, self.layer = config, layer
-        inner, heads, width = config.inner, config.num_heads, config.hidden_size
+        inner, heads, width = (
+            config.inner,
+            config.num_heads,
+            config.hidden_size,
+        )
         mixed = inner + 2 * config.n_groups * config.state_size
         taps = dict(groups=mixed, bias=config.use_conv_bias)
         self.conv1d = nn.Conv1d(mixed, mixed, config.conv_kernel, **taps)

@@ -135,9 +135,9 @@ def tree(
     decay: Float[Tensor, "batch length *shape"],
     write: Float[Tensor, "batch length *shape"],
 ) -> Float[Tensor, "batch length *shape"]:
-    """Return the states after each token, from an empty one, in 2 log₂ L steps.
+    """Return the states after each token in 2 log₂ L steps.
 
-    Neighbours are put together in pairs, the pairs are scanned, and a state
+    Before the first it is empty. Neighbours are put together in pairs, the pairs are scanned, and a state
     between two pairs is one step from the one before.
 
     Source: Blelloch 1990, §1.4.

@@ -112,7 +112,7 @@ def chunked(
 
 
 def one_chunk(x, fade, B, C, state) -> tuple[Tensor, Tensor]:
-    """y of a chunk, and the state behind it."""
+    """Y of a chunk, and the state behind it."""
     decay = segments(fade).exp()
     inside = (decay * (C @ B.mT)) @ x
     since = fade.cumsum(-1).exp()[..., None]  # the start, up to each token

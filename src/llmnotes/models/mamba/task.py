@@ -65,7 +65,12 @@ class Recall(training.Task):
     """Fresh texts of one of the two at every step."""
 
     def __init__(self, draw: Callable[..., Texts], length: int, seed: int):
-        self.draw, self.length, self.seed, self.examples = draw, length, seed, 64
+        self.draw, self.length, self.seed, self.examples = (
+            draw,
+            length,
+            seed,
+            64,
+        )
 
     def batch(self, step: int) -> Texts:
         """Texts of a step, whichever steps were drawn before."""
