@@ -32,7 +32,7 @@ MAMBA2 = {
         conv_kernel=3,
         chunk_size=3,
     ),
-    "limited": dict(time_step_limit=(0.05, 0.9), n_groups=3),
+    "limited": dict(time_step_limit=(0.005, 0.05), n_groups=3),
 }
 FAMILY = {("mamba", name): SHAPE | change for name, change in MAMBA.items()}
 FAMILY |= {

@@ -137,8 +137,9 @@ def tree(
 ) -> Float[Tensor, "batch length *shape"]:
     """Return the states after each token in 2 log₂ L steps.
 
-    Before the first it is empty. Neighbours are put together in pairs, the pairs are scanned, and a state
-    between two pairs is one step from the one before.
+    Before the first it is empty. Neighbours are put together in pairs, the
+    pairs are scanned, and a state between two pairs is one step from the one
+    before.
 
     Source: Blelloch 1990, §1.4.
     """

@@ -27,6 +27,7 @@ from llmnotes.checks import check_sizes
 from llmnotes.modes import evaluating
 
 SYMBOLS, COUNT = 8, 4
+EXAMPLES = 32  # of a step
 BLANK, ASK, MARK = SYMBOLS, SYMBOLS + 1, SYMBOLS + 2
 VOCAB = SYMBOLS + 3
 HELD_OUT = 2**31  # no run of training begins at such a seed
@@ -65,17 +66,12 @@ class Recall(training.Task):
     """Fresh texts of one of the two at every step."""
 
     def __init__(self, draw: Callable[..., Texts], length: int, seed: int):
-        self.draw, self.length, self.seed, self.examples = (
-            draw,
-            length,
-            seed,
-            64,
-        )
+        self.draw, self.length, self.seed = draw, length, seed
 
     def batch(self, step: int) -> Texts:
         """Texts of a step, whichever steps were drawn before."""
         generator = Generator().manual_seed(self.seed * 2**20 + step)
-        return self.draw(self.length, self.examples, generator)
+        return self.draw(self.length, EXAMPLES, generator)
 
     def loss(self, model: nn.Module, batch: Texts) -> Tensor:
         """Cross-entropy of the answers, which are at the end."""
