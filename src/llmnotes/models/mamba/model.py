@@ -77,10 +77,10 @@ def convolve(
     return out, u[:, u.shape[1] - back :]
 
 
-def new_steps(config: AnyMambaConfig, count: int) -> Float[Tensor, "count"]:
+def new_steps(config: AnyMambaConfig, width: int) -> Float[Tensor, "width"]:
     """A bias for each channel behind which softplus is a drawn Δ."""
     low, high = math.log(config.time_step_min), math.log(config.time_step_max)
-    delta = torch.empty(count).uniform_(low, high).exp()
+    delta = torch.empty(width).uniform_(low, high).exp()
     delta = delta.clamp(min=config.time_step_floor)
     return delta + torch.log(-torch.expm1(-delta))
 
