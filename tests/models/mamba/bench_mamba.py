@@ -19,7 +19,7 @@ from llmnotes.models.mamba import (
 )
 from llmnotes.models.mamba.loops import LANES
 from llmnotes.parallel.data_parallel.memory import Living
-from tests.models.mamba.pairs import RULES, fresh, overwritten
+from tests.models.mamba.pairs import RULES, WRITTEN, fresh, overwritten
 from tests.models.mamba.test_ssd import divided
 
 SEED = 0
@@ -200,16 +200,19 @@ def bench_pairs(record):
         ),
         columns={
             "memory": "",
+            "written": "",
             **{f"pairs_{count}": "" for count in counts},
             "overwritten": "",
         },
         labels={
             **{f"pairs_{count}": f"of {count} pairs" for count in counts},
             "overwritten": "of 16 written anew",
+            "written": "how it is written",
         },
         rows=[
             (
                 name,
+                WRITTEN[name],
                 *(fresh(rule, count) for count in counts),
                 overwritten(rule),
             )

@@ -77,6 +77,18 @@ RULES = {
     "attention": softmax,
 }
 
+WRITTEN = {  # how a state becomes the next one; k is a row
+    "LSTM, gates set by hand": "c + σ(8k)ᵀ ∘ tanh(v)",
+    "linear attention": "S + kᵀv",
+    "RetNet or Mamba-2, α = 0.98": "αS + kᵀv",
+    "Mamba, as it starts": "exp(ΔA) ∘ S + kᵀ(Δv)",
+    "delta rule, β = 1": "S + kᵀ(v − kS)",
+    "delta rule, β = ¼": "S + βkᵀ(v − kS)",
+    "gated delta, α = 0.98, β = 1": "αS + kᵀ(v − kαS)",
+    "best matrix": "all pairs at once",
+    "attention": "one more row for k and v",
+}
+
 
 def texts(count, again=0, seed=0):
     """Keys, values and codes; the first `again` keys come a second time."""
