@@ -64,13 +64,13 @@ def least_squares(key, value, asked):
 
 
 RULES = {
-    "LSTM, gates set by hand": Matrix(memories.lstm),
+    "LSTM with gates set by hand": Matrix(memories.lstm),
     "linear attention": Matrix(memories.linear),
-    "RetNet or Mamba-2, α = 0.98": Matrix(memories.fading, *constant(0.98)),
-    "Mamba, as it starts": Matrix(memories.selective, *as_it_starts()),
-    "delta rule, β = 1": Matrix(memories.delta_rule, *constant(1)),
-    "delta rule, β = ¼": Matrix(memories.delta_rule, *constant(0.25)),
-    "gated delta, α = 0.98, β = 1": Matrix(
+    "RetNet or Mamba-2 at 0.98": Matrix(memories.fading, *constant(0.98)),
+    "Mamba as it starts": Matrix(memories.selective, *as_it_starts()),
+    "delta rule at full strength": Matrix(memories.delta_rule, *constant(1)),
+    "delta rule at a quarter": Matrix(memories.delta_rule, *constant(0.25)),
+    "gated delta at 0.98": Matrix(
         memories.gated_delta, *constant(0.98, 1)
     ),
     "best matrix": least_squares,
@@ -78,13 +78,13 @@ RULES = {
 }
 
 WRITTEN = {  # how a state becomes the next one; k is a row
-    "LSTM, gates set by hand": "c + σ(8k)ᵀ ∘ tanh(v)",
+    "LSTM with gates set by hand": "c + σ(8k)ᵀ ∘ tanh(v)",
     "linear attention": "S + kᵀv",
-    "RetNet or Mamba-2, α = 0.98": "αS + kᵀv",
-    "Mamba, as it starts": "exp(ΔA) ∘ S + kᵀ(Δv)",
-    "delta rule, β = 1": "S + kᵀ(v − kS)",
-    "delta rule, β = ¼": "S + βkᵀ(v − kS)",
-    "gated delta, α = 0.98, β = 1": "αS + kᵀ(v − kαS)",
+    "RetNet or Mamba-2 at 0.98": "αS + kᵀv",
+    "Mamba as it starts": "exp(ΔA) ∘ S + kᵀ(Δv)",
+    "delta rule at full strength": "S + kᵀ(v − kS)",
+    "delta rule at a quarter": "S + βkᵀ(v − kS)",
+    "gated delta at 0.98": "αS + kᵀ(v − kαS)",
     "best matrix": "all pairs at once",
     "attention": "one more row for k and v",
 }
