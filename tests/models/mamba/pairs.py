@@ -70,9 +70,7 @@ RULES = {
     "Mamba as it starts": Matrix(memories.selective, *as_it_starts()),
     "delta rule at full strength": Matrix(memories.delta_rule, *constant(1)),
     "delta rule at a quarter": Matrix(memories.delta_rule, *constant(0.25)),
-    "gated delta at 0.98": Matrix(
-        memories.gated_delta, *constant(0.98, 1)
-    ),
+    "gated delta at 0.98": Matrix(memories.gated_delta, *constant(0.98, 1)),
     "best matrix": least_squares,
     "attention": softmax,
 }

@@ -37,6 +37,9 @@ def test_attention_keeps_what_is_fresh_and_mixes_what_is_written_twice():
 
 
 def test_the_delta_rule_loses_the_first_and_wins_the_second():
-    linear, delta = RULES["linear attention"], RULES["delta rule at full strength"]
+    linear, delta = (
+        RULES["linear attention"],
+        RULES["delta rule at full strength"],
+    )
     assert fresh(delta, 128) < fresh(linear, 128) - 0.3
     assert overwritten(delta) > overwritten(linear) + 0.3
