@@ -191,6 +191,14 @@ def test_the_quick_exponential_is_good_to_six_digits():
     assert error[t < 1].max() < 4e-7
 
 
+def test_a_token_that_does_not_move_leaves_a_state_as_it_is():
+    x, delta, A, B, C = inputs(1000, dtype=torch.float32)
+    start = torch.randn(2, 5, 3)
+    for form in FORMS.values():
+        _, last = form(x, torch.zeros_like(delta), A, B, C, start=start)
+        assert torch.equal(last, start)
+
+
 def test_a_decay_of_zero_is_almost_reached():
     x, delta, A, B, C = inputs(4, dtype=torch.float32)
     far = delta.fill_(1e4), A.fill_(-1.0)
