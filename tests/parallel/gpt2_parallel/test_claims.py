@@ -44,8 +44,8 @@ def test_the_table_of_tokens_is_a_third_and_leaves_last():
 def test_ranks_send_the_formulas_bytes_either_way():
     table = claimed(
         "parallel/gpt2_parallel:sent",
-        "It sends as much as the first way and does the update once instead "
-        "of $N$ times",
+        "On a ring it sends as much as the first way, and it does the update "
+        "once instead of $N$ times",
     )
     assert table.every("sent") == table.every("formula")
     for ranks in (1, 2, 4):
@@ -154,8 +154,8 @@ def test_threads_gain_what_was_asked_and_ranks_do_not():
 def test_weak_scaling_looks_better():
     table = claimed(
         "parallel/gpt2_parallel_speed:scaling",
-        "As expected, each way; the gap is widest for ranks. Tasks even "
-        "exceed 1.",
+        "As expected, each way; over strong scaling with two texts the gap "
+        "is widest for ranks. Tasks even exceed 1.",
     )
     gaps = {}
     for way in ("fork-join", "tasks", "processes"):

@@ -6,7 +6,9 @@ scale on the gradients of scores, a repeated token counted once, -1 in the
 column before the token's, weight decay of the wrong sign.
 """
 
+import _thread
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -166,6 +168,31 @@ def test_a_thread_raises_what_its_worker_raised():
         for _ in range(2):  # the thread lives on
             with pytest.raises(OSError, match="from afar"):
                 team.run(worker, 4)
+
+
+def test_an_interrupt_waits_for_the_share_of_every_thread():
+    done = []
+
+    def worker(queue, step, end, scratch):
+        if end < 0:
+            return
+        if threading.current_thread() is threading.main_thread():
+            _thread.interrupt_main()
+        else:
+            time.sleep(0.2)
+            done.append("share")
+
+    with Team(2) as team:
+        with pytest.raises(KeyboardInterrupt):
+            team.run(worker, 4)
+        assert done == ["share"]
+
+
+def test_a_team_that_is_closed_takes_no_work():
+    team = Team(2)
+    team.close()
+    with pytest.raises(RuntimeError, match="^team: got work, expected none"):
+        team.run(lambda *args: None, 4)
 
 
 def test_a_team_that_is_closed_leaves_no_threads():

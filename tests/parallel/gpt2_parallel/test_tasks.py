@@ -118,6 +118,13 @@ def test_an_error_in_one_task_ends_all_threads():
     assert threading.active_count() == count
 
 
+def test_one_sequence_is_one_block():
+    ids = [x[:1] for x in golden.ids()]
+    ours = InTasks(golden.SHAPE, golden.weights())
+    serial = GPT2(golden.SHAPE, golden.weights(), loops)
+    assert ours.step(*ids) == serial.step(*ids)
+
+
 def test_more_blocks_than_sequences_are_refused():
     ours = InTasks(golden.SHAPE, golden.weights(), blocks=6)
     with pytest.raises(ValueError, match="blocks: got 6, expected at most 5"):

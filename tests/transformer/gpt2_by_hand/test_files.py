@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,3 +202,12 @@ def test_gpt2s_bin_has_as_many_bytes_as_llm_cs():
     shapes = parameter_shapes(GPT_2_SMALL, padded(50_257))
     numbers = sum(int(np.prod(shape)) for shape in shapes.values())
     assert 1024 + 4 * numbers == 497_904_640
+
+
+def test_a_bin_of_another_config_is_not_written(tmp_path):
+    longer = replace(TINY, n_positions=TINY.n_positions + 2)
+    with pytest.raises(ValueError, match="^wpe: got shape .*, expected"):
+        write_bin(tmp_path / "model.bin", longer, weights())
+    with pytest.raises(ValueError, match="got a folder, expected a file"):
+        write_bin(tmp_path, TINY, weights())
+    assert not list(tmp_path.iterdir())

@@ -177,6 +177,47 @@ def test_a_loss_that_is_no_number_moves_nothing(bad):
     assert ours.steps == 1
 
 
+def test_a_loss_of_an_earlier_micro_batch_moves_nothing_either():
+    ours, (tokens, targets) = tiny.by_hand(), tiny.ids()
+    ours.weights["wpe"][tokens.shape[1] - 1] = np.nan
+    ours.forward(tokens, targets)
+    ours.backward(0.5)
+    ours.forward(tokens[:, :2], targets[:, :2])
+    ours.backward(0.5)
+    assert np.isfinite(ours.loss)
+    with pytest.raises(RuntimeError, match="^loss: got nan, expected a num"):
+        ours.update()
+    ours.zero_grad()
+    ours.backward()
+    ours.update()  # those gradients are forgotten
+    assert ours.steps == 1
+
+
+def test_ids_may_be_lists_and_tensors():
+    ours, (tokens, targets) = tiny.by_hand(), tiny.ids()
+    ours.forward(tokens, targets)
+    loss = ours.loss
+    for kind in (np.ndarray.tolist, torch.from_numpy):
+        ours.forward(kind(tokens), kind(targets))
+        assert ours.loss == loss
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32])
+def test_other_precisions_are_refused(dtype):
+    weights = Tensors(initial(TINY).shapes, dtype)
+    with pytest.raises(ValueError, match="^weights: got .*, expected float32"):
+        GPT2(TINY, weights, reference)
+
+
+def test_a_rate_that_is_no_number_moves_nothing():
+    ours = tiny.by_hand()
+    ours.step(*tiny.ids())
+    before = ours.weights.numbers.copy()
+    with pytest.raises(ValueError, match="^lr: got nan, expected a number"):
+        ours.update(lr=float("nan"))
+    assert np.array_equal(ours.weights.numbers, before)
+
+
 def test_backward_and_update_want_what_comes_before_them():
     ours = tiny.by_hand()
     with pytest.raises(RuntimeError, match="^update: got no gradients"):

@@ -47,6 +47,7 @@ class FirstWrites(GPT2):
 
     def zero_grad(self) -> None:
         """Make room for gradients; whatever is in there is forgotten."""
+        self.broken = None
         if self.grads is None:
             super().zero_grad()
 

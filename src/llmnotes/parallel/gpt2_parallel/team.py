@@ -7,7 +7,7 @@
     worker   = compiled loop that takes items from a queue until none is left
 
 A worker needs no GIL, so plain Python threads are enough. They are started
-once and wait; a fork costs some 30 microseconds. numba's `prange` costs 15,
+once and wait. A fork of numba's `prange` costs less,
 but its threads belong to the process: after `os.fork` none of them is there.
 
 Sources
@@ -113,20 +113,25 @@ class Team:
     def run(self, worker: Callable, items: int, *args) -> None:
         """worker(*share, scratch, *args) in every thread; wait for all.
 
-        Raises what a thread raised.
+        Raises what a thread raised, and `RuntimeError` after `close`. Ctrl-C
+        is heard when all threads have done their share.
         """
+        if len(self.others) != self.threads - 1:
+            raise RuntimeError("team: got work, expected none after close()")
         first, *shares = self.schedule(items, self.threads)
         # With nothing to do it compiles, which two must not do at once.
         worker(first.queue, first.step, -1, self.scratch[0], *args)
         first.queue[0] = 0
-        for other, share, own in zip(
-            self.others, shares, self.scratch[1:], strict=True
-        ):
-            other.start(worker, *share, own, *args)
+        started = []
         try:
+            for other, share, own in zip(
+                self.others, shares, self.scratch[1:], strict=True
+            ):
+                started.append(other)
+                other.start(worker, *share, own, *args)
             worker(*first, self.scratch[0], *args)
         finally:
-            errors = [other.wait() for other in self.others]
+            errors = [other.wait() for other in started]
         for error in filter(None, errors):
             raise error
 
@@ -160,9 +165,19 @@ class Helper:
         self.work.release()
 
     def wait(self) -> BaseException | None:
-        """Until the job is done; what it raised."""
-        self.done.acquire()
-        return self.error
+        """Until the job is done; what it raised.
+
+        Ctrl-C is heard afterwards: who went on before would share the memory
+        with a thread that still writes.
+        """
+        stopped = None
+        while True:
+            try:
+                self.done.acquire()
+                break
+            except KeyboardInterrupt as error:
+                stopped = error
+        return stopped or self.error
 
     def loop(self) -> None:
         """Job after job."""

@@ -32,7 +32,7 @@ class InTasks:
         blocks: int | None = None,
     ):
         self.kernels = list(kernels or [Loops(), Loops()])
-        self.blocks = blocks or len(self.kernels)
+        self.blocks = blocks
         self.model = GPT2(config, weights, self.kernels[0])
         self.graph: Graph | None = None
         self.shapes, self.done = None, list[Done]()
@@ -66,7 +66,10 @@ class InTasks:
         """The graph for batches of this shape; made once."""
         shapes = self.model.acts.shapes
         if self.shapes != shapes:
-            cutter = Cutter(self.model.weights.shapes, shapes, self.blocks)
+            blocks = self.blocks
+            if blocks is None:  # never more than there are sequences
+                blocks = min(len(self.kernels), shapes["losses"][0])
+            cutter = Cutter(self.model.weights.shapes, shapes, blocks)
             layers, sets = self.model.config.n_layer, self.kernels[0].sets
             self.graph = Graph(cutter.step(layers, sets))
             self.shapes = shapes

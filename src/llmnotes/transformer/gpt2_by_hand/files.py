@@ -26,6 +26,7 @@ from llmnotes.transformer.gpt2_by_hand.layout import (
     padded,
     parameter_shapes,
 )
+from llmnotes.transformer.gpt2_by_hand.model import check_weights
 
 MAGIC, VERSION = 20240326, 3  # 3: float32, the table padded
 UNPADDED, BFLOAT16 = 1, 5  # versions: the first is read, the other is not
@@ -131,9 +132,13 @@ def write_folder(
 def write_bin(path: str | Path, config: GPTConfig, weights: Tensors) -> None:
     """Write llm.c's version 3, all or nothing; the table is padded.
 
-    Weights in another precision than float32 are rounded to it.
+    Weights in another precision than float32 are rounded to it. Raises
+    `ValueError` for weights of another config, and for a folder.
     """
     path = Path(path)
+    check_weights(config, weights)
+    if path.is_dir():
+        raise ValueError(f"{path}: got a folder, expected a file to write")
     rows = max(len(weights["wte"]), padded(config.vocab_size))
     header = np.zeros(HEADER, "<i4")
     header[:8] = MAGIC, VERSION, *numbers(config), rows

@@ -15,6 +15,7 @@ Sources
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from llmnotes.transformer.gpt2_by_hand.layout import (
     parameter_shapes,
 )
 
-Ids = np.ndarray  # (batch, length), integers: `check_ids` says what is wrong
+Ids = Any  # (batch, length) integers, as NumPy, torch or lists have them
 
 
 class GPT2:
@@ -34,7 +35,8 @@ class GPT2:
 
     `kernels` compute; `weights` are used as they lie, not copied, and an
     update changes them. Raises `ValueError` for a config that no kernel
-    computes (dropout, another epsilon) and weights of other shapes.
+    computes (dropout, another epsilon) and weights of other shapes, or in
+    another precision than float32 and float64.
     """
 
     def __init__(self, config: GPTConfig, weights: Tensors, kernels=reference):
@@ -45,6 +47,7 @@ class GPT2:
         self.there = calls.forward(config.n_layer)
         self.back = calls.backward(config.n_layer)
         self.loss, self.steps = None, 0
+        self.broken = None  # a loss of these gradients that was no number
         self.acts = self.dacts = self.grads = self.m = self.v = None
         self.tensors = {**weights, "params": weights.numbers}
         self.tensors["V"] = config.vocab_size
@@ -64,8 +67,9 @@ class GPT2:
 
     def begin_forward(self, tokens: Ids, targets: Ids | None = None) -> None:
         """Check the ids, make room, and forget the loss."""
-        given = {"tokens": tokens, "targets": targets}
-        check_ids(self.config, given)
+        tokens = np.asarray(tokens)
+        targets = None if targets is None else np.asarray(targets)
+        check_ids(self.config, {"tokens": tokens, "targets": targets})
         self.make_room(*tokens.shape)
         self.loss, self.tensors["inputs"] = None, ready(tokens)
         if targets is not None:
@@ -89,6 +93,7 @@ class GPT2:
             self.tensors["grads"] = self.grads.numbers
             self.tensors.update(renamed("d", self.grads))
         self.grads.numbers[:] = 0
+        self.broken = None
 
     def backward(self, share: float = 1.0) -> None:
         """Add the gradient of share · loss to those of the parameters.
@@ -101,6 +106,8 @@ class GPT2:
                 "before it"
             )
         self.begin_backward()
+        if not math.isfinite(self.loss):
+            self.broken = self.loss
         self.dacts.numbers[:] = 0
         self.dacts["losses"][:] = share / self.acts["losses"].size
         calls.run(self.back, self.kernels, self.tensors)
@@ -123,15 +130,17 @@ class GPT2:
     ) -> None:
         """Move all parameters by one step of AdamW.
 
-        Raises `RuntimeError`, before anything is written, if the loss is no
-        number or there are no gradients.
+        Raises `RuntimeError`, before anything is written, if the loss, or
+        that of a batch before it whose gradient was added, is no number, or
+        there are no gradients; `ValueError` for a rate that is no number.
         """
         if self.grads is None:
             raise RuntimeError("update: got no gradients, expected backward()")
-        if self.loss is None or not math.isfinite(self.loss):
+        loss = self.loss if self.broken is None else self.broken
+        if loss is None or not math.isfinite(loss):
             raise RuntimeError(
-                f"loss: got {self.loss}, expected a number; no parameter "
-                f"was changed, {self.steps} updates were made"
+                f"loss: got {loss}, expected a number; no parameter was "
+                f"changed, {self.steps} updates were made"
             )
         self.begin_update(lr, beta1, beta2, eps, weight_decay)
         calls.run(calls.update(), self.kernels, self.tensors)
@@ -139,6 +148,7 @@ class GPT2:
 
     def begin_update(self, *numbers: float) -> None:
         """Make room for moments, and put the numbers in their place."""
+        check_finite(**dict(zip(calls.HYPERPARAMETERS, numbers, strict=False)))
         if self.m is None:
             self.m, self.v = (self.zeros(self.weights.shapes) for _ in "mv")
             self.tensors |= {"m": self.m.numbers, "v": self.v.numbers}
@@ -185,6 +195,18 @@ def check_weights(config: GPTConfig, weights: Tensors) -> None:
         got = weights.shapes.get(name)
         if got != shape:
             raise ValueError(f"{name}: got shape {got}, expected {shape}")
+    if weights.numbers.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"weights: got {weights.numbers.dtype}, expected float32 or "
+            "float64"
+        )
+
+
+def check_finite(**numbers: float) -> None:
+    """Raise `ValueError` for a number that is none."""
+    for name, number in numbers.items():
+        if not math.isfinite(number):
+            raise ValueError(f"{name}: got {number}, expected a number")
 
 
 def check_ids(config: GPTConfig, given: dict[str, Ids | None]) -> None:
