@@ -74,6 +74,16 @@ def too_few():
     made().step(*(x[:1] for x in batch(0)))
 
 
+def no_token():
+    """One id that is none, in the row of the last rank only."""
+    tokens, targets = (x.copy() for x in batch(0))
+    tokens[-1, -1] = 10**6
+    try:
+        made().step(tokens, targets)
+    except ValueError as error:
+        return str(error)
+
+
 def no_number():
     """A loss of nan on one rank only: what becomes of the weights."""
     ranks = made()

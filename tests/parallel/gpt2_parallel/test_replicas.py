@@ -95,6 +95,11 @@ def test_fewer_rows_than_ranks_are_refused(processes):
         run(ranked.too_few, 2, processes=processes)
 
 
+def test_an_id_that_is_none_is_refused_by_all_ranks(processes):
+    for error in run(ranked.no_token, 2, processes=processes):
+        assert error.startswith("tokens: got 1000000, expected 0 to")
+
+
 def test_no_rank_updates_where_one_has_no_number(processes):
     for error, same in run(ranked.no_number, 2, processes=processes):
         assert error.startswith("loss: got nan, expected a number")

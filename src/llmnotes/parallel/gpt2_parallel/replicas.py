@@ -26,7 +26,7 @@ from llmnotes.parallel.gpt2_parallel.stretches import SIZE, Layout, Stretch
 from llmnotes.parallel.zero.flat import all_gather, reduce_scatter
 from llmnotes.transformer.gpt import GPTConfig
 from llmnotes.transformer.gpt2_by_hand import GPT2, Tensors, calls, loops
-from llmnotes.transformer.gpt2_by_hand.model import Ids
+from llmnotes.transformer.gpt2_by_hand.model import Ids, check_ids
 
 
 class Replicas:
@@ -71,7 +71,8 @@ class Replicas:
     def step(self, tokens: Ids, targets: Ids, **options) -> float:
         """One step on the whole batch; its loss before the update.
 
-        Raises `ValueError` for fewer rows than ranks, and `RuntimeError`
+        Raises `ValueError` for fewer rows than ranks, and, on all ranks, for
+        ids that are no tokens in any row; `RuntimeError`
         before any parameter is changed if the loss is no number.
         """
         if len(tokens) < self.ranks:
@@ -79,9 +80,11 @@ class Replicas:
                 f"tokens: got {len(tokens)} rows for {self.ranks} ranks, "
                 "expected a row for each"
             )
-        mine = [
-            np.array_split(x, self.ranks)[self.rank] for x in (tokens, targets)
-        ]
+        given = np.asarray(tokens), np.asarray(targets)
+        # All ranks look at all rows: one that refused alone left the others.
+        names = dict(zip(("tokens", "targets"), given, strict=True))
+        check_ids(self.model.config, names)
+        mine = [np.array_split(x, self.ranks)[self.rank] for x in given]
         share = len(mine[0]) / len(tokens)
         self.model.forward(*mine)
         self.model.loss = self.summed(self.model.loss * share)
