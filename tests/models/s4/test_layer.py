@@ -266,6 +266,123 @@ def test_under_autocast_the_state_space_stays_fine():
             "x: got shape (2, 0, 4), expected no empty axis",
         ),
         (
+            lambda: layer().step(torch.ones(2, 4).double(), layer().start(1)),
+            "h: got batch 1, expected x's 2",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(), layer().start(3)
+            ),
+            "h: got batch 3, expected x's 2",
+        ),
+        (
+            lambda: layer().step(
+                torch.ones(2, 4).double(), S4D(4, 10).start(2)
+            ),
+            "h: got (width, modes) (4, 5), expected (4, 3)",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(), S4D(4, 2).start(2)
+            ),
+            "h: got (width, modes) (4, 1), expected (4, 3)",
+        ),
+        (
+            lambda: layer().step(
+                torch.ones(2, 4).double(), layer().start(2).real
+            ),
+            "h: got torch.float64, expected Complex",
+        ),
+        (
+            lambda: layer().step(torch.ones(4).double(), layer().start(1)),
+            "x: got shape (4,), expected (batch, width)",
+        ),
+        (
+            lambda: layer().packed(
+                torch.ones(2, 3, 4).double(), torch.zeros(2, 4).bool()
+            ),
+            "first: got length 4, expected x's 3",
+        ),
+        (
+            lambda: layer().packed(
+                torch.ones(2, 3, 4).double(), torch.zeros(2, 3)
+            ),
+            "first: got torch.float32, expected bool",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(),
+                layer().start(2),
+                torch.tensor([0, 3]),
+            ),
+            "lengths: got 0 to 3, expected 1 to 3",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(),
+                layer().start(2),
+                torch.tensor([2]),
+            ),
+            "lengths: got batch 1, expected x's 2",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(),
+                layer().start(2),
+                torch.tensor([2.0, 3.0]),
+            ),
+            "lengths: got torch.float32, expected an integer dtype",
+        ),
+        (
+            lambda: layer().bfloat16()(torch.ones(2, 3, 4).bfloat16()),
+            "log_step: got torch.bfloat16, expected float32 or float64",
+        ),
+        (
+            lambda: zoh_diagonal(
+                torch.full((4, 3), complex(-1, math.inf)).cdouble(),
+                diagonal()[1],
+            ),
+            "a: got (-1+infj), expected finite numbers",
+        ),
+        (
+            lambda: zoh_diagonal(
+                diagonal()[0], torch.tensor([0.1, 0.1, 0.1, math.inf]).double()
+            ),
+            "step: got 0.1",
+        ),
+        (
+            lambda: diagonal_kernel(*[diagonal()[2]] * 3, 0),
+            "length: got 0, expected at least 1",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6))(torch.ones(2, 3, 4)),
+            "x: got width 4, expected 3",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6))(torch.ones(2, 3, 3).double()),
+            "x: got torch.float64, expected torch.float32",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6))(torch.ones(2, 3, 3).half()),
+            "x: got torch.float16, expected torch.float32",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6)).step(torch.ones(2, 3), []),
+            "states: got 0, expected one for each of 2 blocks",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6)).step(
+                torch.ones(2, 3), S4(S4Config(3, 5, 8, 6)).start(1)
+            ),
+            "h: got batch 1, expected x's 2",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6)).step(
+                torch.ones(2, 4), S4(S4Config(3, 5, 8, 6)).start(2)
+            ),
+            "x: got width 4, expected 3",
+        ),
+        (
             lambda: layer().half()(torch.ones(2, 3, 4).half()),
             "log_step: got torch.float16, expected float32 or float64",
         ),
