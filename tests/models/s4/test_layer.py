@@ -182,6 +182,22 @@ def test_every_start_fades(modes):
     assert found[:, -1].abs().max() < 1e-4 * found.abs().max()
 
 
+@pytest.mark.parametrize(
+    "modes", [diagonal_linear, diagonal_inverse, diagonal_legs]
+)
+def test_a_layer_begins_where_it_is_told(modes):
+    torch.manual_seed(0)
+    many = S4D(2000, STATE, modes=modes, steps=(0.002, 0.2))
+    step = many.log_step.exp()
+    assert step.min() >= 0.002 and step.max() <= 0.2
+    middle = step.median().item()  # as many below 0.02 as above: logarithms
+    assert middle == pytest.approx(0.02, rel=0.2)
+    space, c = many.space()
+    expected = modes(STATE).to(torch.complex64).expand(2000, -1)
+    torch.testing.assert_close(space.log_a / step[:, None], expected)
+    assert c.abs().square().mean().item() == pytest.approx(1, rel=0.1)
+
+
 def test_a_step_that_forgets_at_once_is_no_nan():
     model = layer(steps=(1e4, 1e5)).float()
     x = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
@@ -208,6 +224,26 @@ def test_a_model_steps_as_it_reads():
         y, states = model.step(x_t, states)
         out.append(y)
     assert (torch.stack(out, 1) - model(x)).abs().max() < 1e-12
+
+
+def test_a_block_is_its_formula():
+    torch.manual_seed(0)
+    block = S4(S4Config(3, 5, d_model=8, state=6)).double().blocks[0]
+    x = torch.randn(BATCH, LENGTH, 8, dtype=torch.float64)
+    y = block.s4d(
+        (x - x.mean(-1, True)) / (x.var(-1, False, True) + 1e-5) ** 0.5
+    )
+    y = y * (1 + torch.erf(y / 2**0.5)) / 2
+    value, gate = (y @ block.mix.weight.T + block.mix.bias).chunk(2, -1)
+    expected = x + value / (1 + (-gate).exp())
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_config_says_where_steps_begin():
+    model = S4(S4Config(3, 5, steps=(0.3, 0.4)))
+    for block in model.blocks:
+        step = block.s4d.log_step.exp()
+        assert 0.3 <= step.min() and step.max() <= 0.4
 
 
 def test_steps_take_no_more_memory_the_further_they_are():
