@@ -62,6 +62,11 @@ def test_runs_can_be_begun():
     assert 0 <= right <= 1
 
 
+def test_a_run_that_explodes_is_lost_and_ends_no_race():
+    with pytest.raises(RuntimeError):
+        read_digits("S4D", 1, "chosen", 1e4, 0, steps=5)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
