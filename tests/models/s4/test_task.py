@@ -23,6 +23,26 @@ def test_parts_are_all_digits_and_share_none():
     assert rows[0] == rows[1]
 
 
+def test_no_digit_is_judged_that_was_trained_on():
+    for part in ("chosen", "reported"):
+        task = Digits(1, 5, 0, part)
+        assert torch.equal(task.x, digits("train")[0])
+        assert torch.equal(task.judged[0], digits(part)[0])
+
+
+def test_an_evaluation_is_the_share_of_wrong_answers():
+    task = Digits(1, 5, 0, "chosen")
+
+    class Seven(torch.nn.Module):
+        def forward(self, x):
+            return torch.eye(10)[7].expand(len(x), x.shape[1], 10)
+
+    x, y = digits("chosen")
+    assert x.min() == -1 and x.max() == 1
+    sevens = (y == 7).double().mean().item()
+    assert task.evaluate(Seven()) == pytest.approx(1 - sevens)
+
+
 def test_a_longer_digit_is_the_same_picture():
     short, labels = digits("chosen")
     long, same = digits("chosen", scale=3)
