@@ -68,3 +68,18 @@ def test_the_naive_scan_ends_where_the_page_shows_it():
 def test_all_agree_to_1e_12():
     table = claimed("models/s4:forms", "All agree to $10^{-12}$")
     assert set(table.every("convolution") + table.every("scan")) == {"yes"}
+
+
+def test_s4d_learns_the_digits_soonest():
+    race = claimed(
+        "models/s4_training:digits_64",
+        "S4D is there; the others are behind, the Transformer by far.",
+        "The LSTM is behind by 0.07, the RNN and the Transformer by far",
+    )
+    assert abs(race("right", model="S4D") - 0.97) < 0.02
+    assert 0.05 < 0.94 - race("right", model="LSTM") < 0.1
+    for model in ("RNN", "Transformer"):
+        assert race("highest", model=model) < 0.6
+    for model in ("RNN", "LSTM", "Transformer"):
+        behind = race("highest", model=model)
+        assert behind < race("lowest", model="S4D")
