@@ -218,7 +218,7 @@ class Mamba(nn.Module):
                 norm_f=RMSNorm(config.hidden_size, config.layer_norm_epsilon),
             )
         )
-        nn.init.normal_(self.backbone.embeddings.weight, std=0.02)
+        nn.init.normal_(self.backbone.embeddings.weight, std=0.1)  # as theirs
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(*shape[::-1], bias=False)
 
