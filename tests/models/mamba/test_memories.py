@@ -152,3 +152,7 @@ def test_what_does_not_fit_is_named():
         memories.recurrence(memories.linear, query, key[..., 1:, :], value)
     with pytest.raises(ValueError, match="key: got head_dim 3, expected quer"):
         memories.recurrence(memories.linear, query, key[..., 1:], value)
+    with pytest.raises(
+        ValueError, match="gates: got length 8, expected query's 9"
+    ):
+        memories.recurrence(memories.fading, query, key, value, decay[..., 1:])

@@ -258,5 +258,9 @@ def test_ids_and_masks_that_cannot_be_are_refused(model):
     right[1, -2:] = False
     with pytest.raises(ValueError, match="mask: got"):
         model(ids(), right)
+    past = model.cache_for(12)
+    model(ids(), past=past)
+    with pytest.raises(ValueError, match="past: got 2 texts, expected 3"):
+        model(ids(1, 3), past=past)
     with pytest.raises(ValueError, match="first: got length 3, expected ids'"):
         model(ids(), first=torch.ones(2, 3, dtype=torch.bool))

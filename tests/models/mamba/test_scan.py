@@ -242,7 +242,11 @@ def test_what_is_kept_for_backward_is_small():
 REFUSED = {
     "delta: got -0.5, expected none below 0": dict(delta=-0.5),
     "delta: got nan, expected none below 0": dict(delta=float("nan")),
+    "delta: got inf, expected finite numbers": dict(delta=float("inf")),
     "A: got 0.5, expected none above 0: the state would grow": dict(A=0.5),
+    "A: got nan, expected none above 0: the state would grow": (
+        dict(A=float("nan"))
+    ),
 }
 
 
@@ -255,6 +259,20 @@ def test_numbers_that_cannot_be_are_named(form, message):
     with pytest.raises(ValueError) as error:
         FORMS[form](**names)
     assert str(error.value) == message
+
+
+def test_one_step_refuses_what_a_scan_refuses():
+    x, delta, A, B, C = inputs(1)
+    state = torch.zeros(2, 5, 3, dtype=torch.float64)
+    row = dict(x=x[:, 0], B=B[:, 0], C=C[:, 0], before=state)
+    with pytest.raises(ValueError, match="delta: got -1, expected none below"):
+        scan.step(delta=-torch.ones_like(delta[:, 0]), A=A, **row)
+    with pytest.raises(ValueError, match="A: got .*, expected none above 0"):
+        scan.step(delta=delta[:, 0], A=-A, **row)
+    with pytest.raises(ValueError, match="before: got state 2, expected A's"):
+        scan.step(
+            delta=delta[:, 0], A=A, **(row | dict(before=state[..., :2]))
+        )
 
 
 SHAPES = {
