@@ -99,6 +99,7 @@ DIAGRAMS = {
     "data_parallel:overlap": "parallel/data_parallel.md",
     "zero:stages": "parallel/zero.md",
     "zero:cut": "parallel/zero.md",
+    "mamba:forms": "models/mamba.md",
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",
