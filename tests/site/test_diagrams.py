@@ -98,6 +98,8 @@ DIAGRAMS = {
     "data_parallel:overlap": "parallel/data_parallel.md",
     "zero:stages": "parallel/zero.md",
     "zero:cut": "parallel/zero.md",
+    "transformer_xl:segments": "models/transformer_xl.md",
+    "transformer_xl:shift": "models/transformer_xl.md",
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",
