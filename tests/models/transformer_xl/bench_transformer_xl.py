@@ -27,7 +27,7 @@ from tests.models.transformer_xl.memory_runs import (
 from tests.models.transformer_xl.tiny import tiny, tokens
 
 SEEDS = (0, 1, 2)
-RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 NAMES = (
     "a: content and content",
     "b: content and place",
