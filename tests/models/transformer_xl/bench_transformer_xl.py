@@ -66,7 +66,7 @@ def bench_the_four_terms(record):
 
 
 def bench_who_hears_of_a_change(record):
-    rows, length, segment = [], 20, 4
+    rows, length, segment = [], 16, 4
     for mem_len in (0, 4):
         model = tiny(TransformerXLConfig(11, 12, 3, 20, n_layer=2))
         heard = moved(model, tokens(1, length), segment, mem_len) > ROUNDING

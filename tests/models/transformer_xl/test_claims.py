@@ -8,11 +8,11 @@ def test_without_memory_a_change_ends_with_the_segment():
         "models/transformer_xl:heard",
         "Without memory the change ends with the segment.",
     )
-    for token in range(20):
+    for token in range(16):
         for memory, segments in (("no memory", 1), ("memory of 4", 3)):
             end = (token // 4 + segments) * 4
             heard = table.every("heard", memory=memory, token=token)
-            assert heard == [int(token <= at < end) for at in range(20)]
+            assert heard == [int(token <= at < end) for at in range(16)]
 
 
 def test_one_state_reaches_a_segment_for_each_layer_but_the_first():
