@@ -14,6 +14,7 @@ from llmnotes.models.transformer_xl import (
     fit_streams,
     loss_by_position,
 )
+from llmnotes.train import adamw
 from llmnotes.train_config import TrainConfig
 from tests.models.transformer_xl.tiny import as_readers_call, tiny, tokens
 
@@ -136,3 +137,57 @@ def test_training_steps_with_the_memory_that_it_was_given():
     )
     assert one == two
     assert more[0] != others[0]
+
+
+class Noisy(TransformerXL):
+    """Says in which mode it was called, and has what to clip."""
+
+    modes: list[bool]
+
+    def forward(self, ids, memory=None):
+        self.modes.append(self.training)
+        return super().forward(ids, memory)
+
+
+def test_a_model_trains_in_training_mode_and_is_read_in_the_other():
+    streams = Streams(tokens(1, 41)[0], 2, 5)
+    model = tiny(kind=Noisy)
+    model.modes = []
+    fit_streams(model, streams, TrainConfig(steps=2, warmup=1), 3)
+    assert model.modes == [True, True]
+    model.modes = []
+    loss_by_position(model, streams, 3)
+    assert model.modes == [False] * 4
+    assert model.training
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.01])
+def test_a_step_is_that_of_adamw_on_this_segment_alone(clip):
+    """Written out: no gradient of the step before, and clipped to a norm."""
+    config = TrainConfig(
+        steps=3,
+        learning_rate=2e-2,
+        min_learning_rate=1e-3,
+        warmup=1,
+        weight_decay=0.1,
+        clip=clip,
+    )
+    streams = Streams(tokens(1, 41)[0], 2, 5)
+    ours, theirs = tiny(), tiny()
+    fit_streams(ours, streams, config, 3)
+    optimizer, memory = adamw(theirs, config), Memory(3)
+    wanted = list(theirs.parameters())
+    for step in range(3):
+        ids, targets = streams.at(step)
+        loss = F.cross_entropy(theirs(ids, memory).mT, targets)
+        found = torch.autograd.grad(loss, wanted)
+        norm = torch.stack([g.norm() for g in found]).norm()
+        scale = min(1.0, clip / norm.item()) if clip else 1.0
+        for parameter, gradient in zip(wanted, found, strict=True):
+            parameter.grad = gradient * scale
+        for group in optimizer.param_groups:
+            group["lr"] = config.rate(step)
+        optimizer.step()
+    torch.testing.assert_close(
+        list(ours.parameters()), wanted, rtol=1e-4, atol=1e-6
+    )
