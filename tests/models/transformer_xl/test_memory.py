@@ -121,6 +121,25 @@ def test_a_row_that_is_reset_reads_as_if_it_were_new():
     assert not torch.allclose(found[1], goes_on[1])
 
 
+def test_several_rows_are_reset_at_once():
+    model, ids = tiny(), tokens(3, 7)
+    memory = Memory(4)
+    model(ids[:, :3], memory)
+    memory.reset(0, 2)
+    assert memory.filled == [0, 3, 0]
+    found = model(ids[:, 3:], memory)
+    torch.testing.assert_close(found[[0, 2]], model(ids[[0, 2], 3:]))
+    assert memory.filled == [4, 4, 4]  # never more than is kept
+
+
+def test_what_is_forgotten_is_not_held():
+    """The states are no views of longer ones."""
+    model, memory = tiny(), Memory(3)
+    model(tokens(2, 9), memory)
+    for x in memory.states:
+        assert x.untyped_storage().nbytes() == x.numel() * x.element_size()
+
+
 def test_rows_are_reset_at_different_times():
     model, ids = tiny(), tokens(2, 9)
     memory, alone = Memory(7), Memory(7)

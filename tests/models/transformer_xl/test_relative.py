@@ -269,6 +269,21 @@ def test_weights_start_at_two_hundredths():
             assert (parameter == constant).all(), name
 
 
+@pytest.mark.parametrize(
+    "lead", [(1,), (HEADS,), (1, 1), (BATCH, 1), (1, HEADS), (BATCH, HEADS)]
+)
+def test_masks_that_broadcast_are_seen_as_the_whole(lead):
+    inputs = [x.detach() for x in heads()]
+    torch.manual_seed(3)
+    mask = torch.rand(*lead, QUERY, KEY) < 0.5
+    mask &= causal_mask(QUERY, KEY)
+    mask[..., 0] = True
+    whole = mask.expand(BATCH, HEADS, -1, -1)
+    torch.testing.assert_close(
+        relative_attention(*inputs, mask), relative_attention(*inputs, whole)
+    )
+
+
 def test_bad_input_is_refused_by_name():
     q, k, value, places, u, v = heads()
     mask = causal_mask(QUERY, KEY)
