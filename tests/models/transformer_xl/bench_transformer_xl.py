@@ -219,7 +219,8 @@ def bench_loss_against_memory(record, runs):
         prediction=(
             "A first race, of two layers and 600 steps, was a tie. In this "
             "one, twice as long and of three layers, we expect: read with "
-            "what each was trained with, memory wins by some hundredths, as the beginnings of segments are better. The "
+            "what each was trained with, memory wins by some hundredths, as "
+            "the beginnings of segments are better. The "
             "model trained without gains from a memory when it is read, "
             "too, as relative places know no segments, but less; the one "
             "trained with loses much without. Beyond 32 little is gained: "
