@@ -45,7 +45,7 @@ def bench_lengths(record):
         spread={"right": 0.15, "lowest": None, "highest": None},
         race=contests.race(
             RATES,
-            best,
+            {(name, task): rate for (task, name), rate in best.items()},
             dict.fromkeys(CONTESTANTS, "A = -1 … -16, Δ from .001 to .1"),
             baseline="without selection",
             chosen_on=f"texts of {LENGTH} tokens, seed 100",
