@@ -124,22 +124,24 @@ def test_mamba_is_flat_and_the_llama_takes_three_times_as_long():
 def test_both_solve_induction_where_they_were_trained_and_one_beyond():
     table = claimed(
         "models/mamba_training:lengths",
-        "As expected, at the length of training both solve it, and at others "
-        "only Mamba does.",
+        "As expected, at the length of training both solve it, though "
+        "without selection one seed of three does not; at others only Mamba "
+        "does.",
         "Mamba stays at 1 up to 1,024 tokens and is at 0.9 at 4,096. Without "
-        "selection it falls below a half at 256 tokens and to guessing "
-        "beyond.",
+        "selection it falls to a fifth at 256 tokens and to guessing beyond.",
+        "it does induction in two seeds of three",
     )
-    there = dict(task="induction", length=64)
-    for model in ("Mamba", "without selection"):
-        assert table("lowest", model=model, **there) > 0.95
     mamba, fixed = (
         dict(task="induction", model=m) for m in ("Mamba", "without selection")
     )
+    assert table("lowest", length=64, **mamba) == 1
+    three = [table(c, length=64, **fixed) for c in ("lowest", "highest")]
+    assert three[0] < 0.6 and three[1] > 0.98
+    assert table("right", length=64, **fixed) > (three[0] + 2 * 0.98) / 3
     assert table("right", length=1024, **mamba) > 0.97
     assert abs(table("right", length=4096, **mamba) - 0.9) < 0.05
-    assert table("highest", length=256, **fixed) < 0.5
-    assert table("right", length=1024, **fixed) < 0.25
+    assert abs(table("right", length=256, **fixed) - 0.2) < 0.02
+    assert table("right", length=1024, **fixed) < 0.15
 
 
 def test_on_selective_copying_the_fixed_one_is_behind_everywhere():
