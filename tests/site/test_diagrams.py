@@ -90,6 +90,7 @@ DIAGRAMS = {
     "data_efficiency:rows": "parallel/data_efficiency.md",
     "gpt2_parallel:layer": "parallel/gpt2_parallel.md",
     "gpt2_parallel:timelines": "parallel/gpt2_parallel.md",
+    "s4:forms": "models/s4.md",
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",

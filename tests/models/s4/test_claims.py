@@ -1,0 +1,69 @@
+"""What the page concludes from what is kept, and from what explodes."""
+
+from llmnotes.models.s4 import crossing
+from tests.claims import claimed
+
+
+def test_sixteen_numbers_know_more_than_the_newest_64():
+    error = claimed(
+        "models/s4:kept",
+        "The newest are of little use: they know nothing of the other 496.",
+        "whoever keeps the 64 newest values is off by",
+        "4 give less than we expected, the coarsest bend of the slow wave.",
+    )
+    assert error("error", way="HiPPO", state=4) > 0.5
+    assert error("error", way="HiPPO", state=16) < 0.12
+    assert error("error", way="HiPPO", state=64) < 0.05
+    for state in (4, 16, 64):
+        assert error("error", way="the newest", state=state) > 0.85
+
+
+def test_only_eulers_rule_explodes():
+    table = claimed(
+        "models/s4:stability",
+        "Euler passes 1 at 1/8, the hold never does, and bilinear comes back "
+        "towards 1 but never reaches it.",
+        "Euler's rule holds only up to $\\Delta = 2/N$",
+    )
+    assert table("radius", rule="Euler", step=0.1) < 1
+    assert abs(table("radius", rule="Euler", step=0.125) - 1) < 1e-6
+    assert table("radius", rule="Euler", step=0.2) > 1
+    for rule in ("hold", "bilinear"):
+        assert max(table.every("radius", rule=rule)) < 1
+    assert table("radius", rule="bilinear", step=4.0) > 0.9
+
+
+def test_no_digit_is_left_at_16_numbers():
+    table = claimed(
+        "models/s4:conditions",
+        "At 16 numbers no digit of float32 is left.",
+        "Expected beyond ten million at N = 16; it is far beyond.",
+    )
+    assert table("legs", state=16) > 1e9 > 2**24
+    assert max(table.every("normal")) < 1 + 1e-6
+
+
+def test_transforms_cross_the_sum_near_128():
+    table = claimed(
+        "models/s4:operations",
+        "They cross at a length of 127.",
+        "As expected: equal near 128, and 71 to 1 at 16,384.",
+    )
+    assert crossing() == 127
+    ratio = [table("flops", way=w, length=16384) for w in ("direct", "FFT")]
+    assert round(ratio[0] / ratio[1]) == 71
+    ratio = [table("flops", way=w, length=128) for w in ("direct", "FFT")]
+    assert 0.9 < ratio[0] / ratio[1] < 1.1
+
+
+def test_the_naive_scan_ends_where_the_page_shows_it():
+    table = claimed(
+        "models/s4:overflow",
+        "Its $e^{-\\Sigma}$ grows until it leaves the range of the numbers",
+    )
+    assert table("place", decay=0.5) == 175
+
+
+def test_all_agree_to_1e_12():
+    table = claimed("models/s4:forms", "All agree to $10^{-12}$")
+    assert set(table.every("convolution") + table.every("scan")) == {"yes"}
