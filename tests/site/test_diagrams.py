@@ -100,6 +100,8 @@ DIAGRAMS = {
     "zero:stages": "parallel/zero.md",
     "zero:cut": "parallel/zero.md",
     "mamba:forms": "models/mamba.md",
+    "transformer_xl:segments": "models/transformer_xl.md",
+    "transformer_xl:shift": "models/transformer_xl.md",
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",
