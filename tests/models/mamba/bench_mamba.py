@@ -17,12 +17,11 @@ from llmnotes.models.mamba import (
     fast,
     scan,
 )
-from llmnotes.models.mamba.loops import LANES
 from llmnotes.parallel.data_parallel.memory import Living
 from tests.models.mamba.pairs import RULES, WRITTEN, fresh, overwritten
 from tests.models.mamba.test_ssd import divided
 
-SEED = 0
+SEED, CHANNELS = 0, 64
 PUBLISHED = {
     "130M": MAMBA_130M,
     "370M": MAMBA_370M,
@@ -117,9 +116,9 @@ def peak(form, length):
         return torch.randn(shape, generator=draws)
 
     x = [
-        normal(2, length, 64),
-        F.softplus(normal(2, length, 64)),
-        -normal(64, 16).exp(),
+        normal(2, length, CHANNELS),
+        F.softplus(normal(2, length, CHANNELS)),
+        -normal(CHANNELS, 16).exp(),
         normal(2, length, 16),
         normal(2, length, 16),
     ]
@@ -134,7 +133,7 @@ def peak(form, length):
 def scratch(threads):
     """Bytes of the compiled loops' own arrays, which PyTorch does not see."""
     rows = 2 * fast.CHUNK + 1 + 5  # states, decays; rates, dA, g, h, nothing
-    return threads * 4 * LANES * (16 * rows + 1)
+    return threads * 4 * CHANNELS * (16 * rows + 1)
 
 
 def bench_memory(record):
@@ -196,7 +195,9 @@ def bench_pairs(record):
             "Adding keeps most fresh pairs and half of what is overwritten. "
             "The delta rule at full strength keeps fewer fresh ones and all "
             "that is overwritten; a decay forgets all but the last fifty or "
-            "so. An LSTM's gates, never negative, blur every value."
+            "so. An LSTM's gates, never negative, blur every value. S4D, "
+            "which writes every value in one place, keeps no pair: 1 in 256 "
+            "is right by chance."
         ),
         columns={
             "memory": "",

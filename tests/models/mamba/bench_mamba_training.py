@@ -13,7 +13,7 @@ from tests.models.mamba.training_runs import (
 )
 
 SEEDS = (0, 1, 2)
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 
 
 @pytest.mark.trained

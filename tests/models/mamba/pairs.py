@@ -36,6 +36,13 @@ def as_it_starts():
     return delta, rates[:, None]
 
 
+def for_all_tokens():
+    """S4D's decay and place: the same Δ and A, and B = 1."""
+    delta, rates = as_it_starts()
+    place = delta[0, 0].expand(WIDTH)
+    return torch.exp(delta[..., :1] * rates), place
+
+
 class Matrix:
     """A state that is read by its transpose times the query."""
 
@@ -65,6 +72,7 @@ def least_squares(key, value, asked):
 
 RULES = {
     "LSTM with gates set by hand": Matrix(memories.lstm),
+    "S4D": Matrix(memories.invariant, *for_all_tokens()),
     "linear attention": Matrix(memories.linear),
     "RetNet or Mamba-2 at 0.98": Matrix(memories.fading, *constant(0.98)),
     "Mamba as it starts": Matrix(memories.selective, *as_it_starts()),
@@ -77,6 +85,7 @@ RULES = {
 
 WRITTEN = {  # how a state becomes the next one; k is a row
     "LSTM with gates set by hand": "c + σ(8k)ᵀ ∘ tanh(v)",
+    "S4D": "exp(ΔA) ∘ S + bᵀ(Δv), Δ and b fixed",
     "linear attention": "S + kᵀv",
     "RetNet or Mamba-2 at 0.98": "αS + kᵀv",
     "Mamba as it starts": "exp(ΔA) ∘ S + kᵀ(Δv)",

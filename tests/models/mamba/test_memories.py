@@ -51,6 +51,27 @@ def test_mamba_is_that_with_a_decay_for_every_number():
     close(state.mT, last)
 
 
+def test_s4d_is_mamba_whose_tokens_say_nothing():
+    query, key, value, _, _ = draws()
+    A = -torch.rand(4, dtype=torch.float64)
+    B, delta = torch.randn(4, dtype=torch.float64), 0.3
+    y, last = scan.selective_scan(
+        value[:, 0],
+        torch.full_like(value[:, 0], delta),
+        A.expand(5, 4),
+        B.expand(2, 9, 4),
+        query[:, 0],
+    )
+    decay, place = torch.exp(delta * A)[:, None], delta * B
+    state = torch.zeros(2, 4, 5, dtype=torch.float64)
+    for t in range(9):
+        state = memories.invariant(
+            state, key[:, 0, t], value[:, 0, t], decay, place
+        )
+        close(memories.read(state, query[:, 0, t]), y[:, t])
+    close(state.mT, last)
+
+
 def test_the_gated_delta_rule_is_that_of_qwen():
     query, key, value, decay, strength = draws()
     out, state = memories.recurrence(
@@ -87,6 +108,9 @@ def test_by_hand():
     found = {
         "linear": memories.linear(state, key, value),
         "fading": memories.fading(state, key, value, half),
+        "invariant": memories.invariant(
+            state, key, value, half, torch.tensor([3.0, 1.0])
+        ),
         "delta": memories.delta_rule(state, key, value, half),
         "gated": memories.gated_delta(state, key, value, half, half),
     }
@@ -94,6 +118,7 @@ def test_by_hand():
     assert said == {
         "linear": [6, 8],
         "fading": [5, 4],
+        "invariant": [13, 8],  # the key has no say
         "delta": [3, 8],  # halfway from 2 to 4
         "gated": [2.5, 4],  # halfway from 1 to 4
     }
@@ -127,3 +152,7 @@ def test_what_does_not_fit_is_named():
         memories.recurrence(memories.linear, query, key[..., 1:, :], value)
     with pytest.raises(ValueError, match="key: got head_dim 3, expected quer"):
         memories.recurrence(memories.linear, query, key[..., 1:], value)
+    with pytest.raises(
+        ValueError, match="gates: got length 8, expected query's 9"
+    ):
+        memories.recurrence(memories.fading, query, key, value, decay[..., 1:])

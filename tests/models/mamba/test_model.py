@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers as hf
 
 from llmnotes.models.kv_cache import generate
 from llmnotes.models.mamba import (
@@ -184,6 +185,18 @@ def test_steps_start_where_the_config_says():
         assert rates[0].tolist() == pytest.approx([1, 2, 3, 4, 5])
 
 
+def test_embeddings_and_the_way_back_start_as_theirs():
+    config = MambaConfig(num_hidden_layers=4, hidden_size=64)
+    torch.manual_seed(0)
+    model = Mamba(config)
+    std = model.backbone.embeddings.weight.std().item()
+    assert std == pytest.approx(hf.MambaConfig().initializer_range, rel=0.02)
+    for layer in model.backbone.layers:
+        inner, out = layer.mixer.config.inner, layer.mixer.out_proj.weight
+        most = inner**-0.5 / 4**0.5  # nn.Linear's bound over √layers
+        assert most * 0.98 < out.abs().max() <= most
+
+
 def test_half_precision_stays_near():
     model = ours(("mamba", "tied"))
     expected = model(ids())
@@ -245,5 +258,9 @@ def test_ids_and_masks_that_cannot_be_are_refused(model):
     right[1, -2:] = False
     with pytest.raises(ValueError, match="mask: got"):
         model(ids(), right)
+    past = model.cache_for(12)
+    model(ids(), past=past)
+    with pytest.raises(ValueError, match="past: got 2 texts, expected 3"):
+        model(ids(1, 3), past=past)
     with pytest.raises(ValueError, match="first: got length 3, expected ids'"):
         model(ids(), first=torch.ones(2, 3, dtype=torch.bool))

@@ -36,7 +36,7 @@ def test_three_forms_are_one_map_with_one_gradient(form, length):
     close(graded(FORMS[form], x, **more), graded(FORMS["loop"], x, **more))
 
 
-@pytest.mark.parametrize("width", [1, 63, 64, 65, 130])
+@pytest.mark.parametrize("width", [1, 127, 128, 129, 260])
 def test_slices_of_channels_leave_no_seam(width):
     x = inputs(9, width)
     close(graded(fast.selective_scan, x), graded(scan.selective_scan, x))
@@ -208,7 +208,7 @@ def test_a_decay_of_zero_is_almost_reached():
 
 
 def test_two_threads_find_what_one_finds():
-    x = inputs(20, 200, dtype=torch.float32)
+    x = inputs(20, 400, dtype=torch.float32)
     before = torch.get_num_threads()
     found = []
     for threads in (1, 2, 3):
@@ -242,7 +242,11 @@ def test_what_is_kept_for_backward_is_small():
 REFUSED = {
     "delta: got -0.5, expected none below 0": dict(delta=-0.5),
     "delta: got nan, expected none below 0": dict(delta=float("nan")),
+    "delta: got inf, expected finite numbers": dict(delta=float("inf")),
     "A: got 0.5, expected none above 0: the state would grow": dict(A=0.5),
+    "A: got nan, expected none above 0: the state would grow": (
+        dict(A=float("nan"))
+    ),
 }
 
 
@@ -255,6 +259,20 @@ def test_numbers_that_cannot_be_are_named(form, message):
     with pytest.raises(ValueError) as error:
         FORMS[form](**names)
     assert str(error.value) == message
+
+
+def test_one_step_refuses_what_a_scan_refuses():
+    x, delta, A, B, C = inputs(1)
+    state = torch.zeros(2, 5, 3, dtype=torch.float64)
+    row = dict(x=x[:, 0], B=B[:, 0], C=C[:, 0], before=state)
+    with pytest.raises(ValueError, match="delta: got -1, expected none below"):
+        scan.step(delta=-torch.ones_like(delta[:, 0]), A=A, **row)
+    with pytest.raises(ValueError, match="A: got .*, expected none above 0"):
+        scan.step(delta=delta[:, 0], A=-A, **row)
+    with pytest.raises(ValueError, match="before: got state 2, expected A's"):
+        scan.step(
+            delta=delta[:, 0], A=A, **(row | dict(before=state[..., :2]))
+        )
 
 
 SHAPES = {

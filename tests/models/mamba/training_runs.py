@@ -12,7 +12,7 @@ from llmnotes.train_config import TrainConfig
 LENGTH = 64
 TASKS = {
     "selective copying": (copying, 2000, (32, 64, 128, 256, 512)),
-    "induction": (induction, 1000, (64, 256, 1024, 4096)),
+    "induction": (induction, 1500, (64, 256, 1024, 4096)),
 }
 CONTESTANTS = {"Mamba": QuickMamba, "without selection": FixedMamba}
 
@@ -41,6 +41,7 @@ def found(task, name, rate, seed, steps=None):
         betas=(0.9, 0.98),
         warmup=min(50, steps - 1),
         eval_every=steps,
+        weight_decay=0.0,  # it would pull A_log to 0, see the page
         seed=seed,
     )
     fit(model, asked, config, progress=False)

@@ -27,7 +27,7 @@ from numba.extending import overload
 
 from llmnotes.compiled import jit
 
-LANES = 64
+LANES = 128
 LN2 = math.log(2)
 # 2^f for |f| ≤ ½, by least squares of the relative error; exact at 0, since a
 # token with Δ = 0 has to leave a state as it is.

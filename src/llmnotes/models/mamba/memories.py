@@ -4,6 +4,7 @@
     key, value = k and v, what a token wants to have known
     decay    = α, what is left of the state; one for each token
     strength = β, how much of an error is put right; one for each token
+    place    = b, where a memory writes that lets no token choose
 
 A query q reads Sᵀq. Whoever writes k and v and asks for k at once gets v
 back, if nothing else is in the way.
@@ -15,6 +16,8 @@ Sources
 - Schlag et al. 2021, "Linear Transformers Are Secretly Fast Weight
   Programmers", arXiv 2102.11174, eq. 24 (the delta rule).
 - Sun et al. 2023, "Retentive Network", arXiv 2307.08621, eq. 3.
+- Gu et al. 2022, "On the Parameterization and Initialization of Diagonal
+  State Space Models", arXiv 2206.11893 (S4D).
 - Gu and Dao 2023, arXiv 2312.00752, algorithm 2; Dao and Gu 2024,
   arXiv 2405.21060, §5.
 - Yang et al. 2024, "Gated Delta Networks", arXiv 2412.06464, eq. 10.
@@ -32,6 +35,14 @@ from llmnotes.checks import checked
 def outer(key: Tensor, value: Tensor) -> Tensor:
     """KᵀV of one token: asked for this key, it says this value."""
     return key[..., :, None] * value[..., None, :]
+
+
+def invariant(state, key, value, decay, place):
+    """S4D: all tokens fade and write alike, and a key has no say.
+
+    Decay has a number for each row of the state, place as well.
+    """
+    return decay * state + outer(place, value)
 
 
 def linear(state, key, value):

@@ -42,6 +42,12 @@ class Memory:
         """Window and state of a layer; None before the first token."""
         return self.layers.get(layer, (None, None))
 
+    def check_texts(self, texts: int) -> None:
+        """Raise `ValueError` unless it has read as many texts."""
+        kept = {len(x) for pair in self.layers.values() for x in pair}
+        if not kept <= {texts}:
+            raise ValueError(f"past: got {max(kept)} texts, expected {texts}")
+
     @property
     def nbytes(self) -> int:
         """Bytes of all that is kept."""
@@ -218,7 +224,7 @@ class Mamba(nn.Module):
                 norm_f=RMSNorm(config.hidden_size, config.layer_norm_epsilon),
             )
         )
-        nn.init.normal_(self.backbone.embeddings.weight, std=0.02)
+        nn.init.normal_(self.backbone.embeddings.weight, std=0.1)  # as theirs
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(*shape[::-1], bias=False)
 
@@ -247,11 +253,14 @@ class Mamba(nn.Module):
         which a text begins, where several share a row: nothing is known
         beyond them.
 
-        Raises `ValueError` for ids outside the vocabulary and for a mask
-        that is of another length or has padding elsewhere.
+        Raises `ValueError` for ids outside the vocabulary, for a past of
+        another number of texts, and for a mask that is of another length or
+        has padding elsewhere.
         """
         check_within(0, self.config.vocab_size - 1, ids=ids)
         length, read = ids.shape[1], 0 if past is None else past.length
+        if past is not None:
+            past.check_texts(len(ids))
         check_total(read + length, read + length, mask)
         mask = None if mask is None else mask[:, read:]
         x = self.backbone.embeddings(ids)

@@ -22,6 +22,7 @@ Sources
 - Blelloch 1990, "Prefix Sums and Their Applications", §1.4 (recurrences).
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -45,8 +46,9 @@ def step(
 ) -> tuple[Float[Tensor, "batch width"], Float[Tensor, "batch width state"]]:
     """Return one token's y and the state behind it.
 
-    Raises `ValueError` naming what does not fit.
+    Raises `ValueError` naming what does not fit, as `selective_scan` does.
     """
+    check_steps(delta, A)
     return one_step(x, delta, A, B, C, before)
 
 
@@ -74,7 +76,7 @@ def selective_scan(
     """Return y and the last state, step by step.
 
     Raises `ValueError` for shapes and dtypes that do not fit each other, for
-    a negative Δ and for an A above 0.
+    a Δ that is negative or infinite and for an A above 0.
     """
     check_steps(delta, A)
     with as_written(x) as dtype:
@@ -102,10 +104,12 @@ def check_steps(delta: Tensor, A: Tensor) -> None:
     """Raise `ValueError` for steps backwards and for states that grow."""
     if not seen(delta) or not seen(A):
         return
-    least, most = delta.min().item(), A.max().item()
-    if not least >= 0:
+    least, longest = (x.item() for x in delta.aminmax())
+    if not least >= 0:  # nor is NaN
         raise ValueError(f"delta: got {least:g}, expected none below 0")
-    if not most <= 0:
+    if longest == math.inf:
+        raise ValueError(f"delta: got {longest:g}, expected finite numbers")
+    if not (most := A.max().item()) <= 0:
         raise ValueError(
             f"A: got {most:g}, expected none above 0: the state would grow"
         )
