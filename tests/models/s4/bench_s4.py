@@ -124,13 +124,25 @@ def bench_how_an_input_weighs(record):
     )
 
 
+def largest(matrix):
+    """|Eigenvalue| of a lower triangular matrix: on its diagonal.
+
+    A general routine finds them to 1e-7 only, and elsewhere to other digits:
+    their eigenvectors are nearly parallel.
+    """
+    assert matrix.triu(1).abs().max() < 1e-12
+    found = matrix.diagonal().abs().max().item()
+    assert abs(radius(matrix) / found - 1) < 1e-3
+    return found
+
+
 def bench_which_steps_explode(record):
     a, b = legs(16)
     rules = {"hold": zoh, "bilinear": bilinear, "Euler": euler}
     record(
         "stability",
         kind="tolerance",
-        tolerance=1e-6,
+        tolerance=1e-9,
         seed=None,
         title="Largest |eigenvalue| of a step, HiPPO-LegS of 16 numbers",
         prediction=(
@@ -142,7 +154,7 @@ def bench_which_steps_explode(record):
         columns={"rule": "", "step": "", "radius": ""},
         labels={"step": "step Δ", "radius": "largest |eigenvalue|"},
         rows=[
-            (name, step, radius(rule(a, b, step).a))
+            (name, step, largest(rule(a, b, step).a))
             for name, rule in rules.items()
             for step in (0.01, 0.02, 0.05, 0.1, 0.125, 0.2, 0.5, 1.0, 2.0, 4.0)
         ],

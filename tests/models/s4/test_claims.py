@@ -47,7 +47,8 @@ def test_transforms_cross_the_sum_near_128():
     table = claimed(
         "models/s4:operations",
         "They cross at a length of 127.",
-        "As expected: equal near 128, and 71 to 1 at 16,384.",
+        "At 16,384 the sum takes",
+        "71 to 1, as expected.",
     )
     assert crossing() == 127
     ratio = [table("flops", way=w, length=16384) for w in ("direct", "FFT")]

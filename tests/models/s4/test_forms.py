@@ -110,6 +110,33 @@ def test_operations_by_hand():
             "x: got torch.float16, expected float32 or float64",
         ),
         (
+            lambda a, b, c: convolve(torch.ones(2, 3), torch.ones(4, 5)),
+            "kernel: got shape (4, 5), expected one that broadcasts with x's "
+            "(2, 3), but for the last axis",
+        ),
+        (
+            lambda a, b, c: convolve(torch.ones(3), torch.ones(3).double()),
+            "kernel: got dtype torch.float64, expected x's torch.float32",
+        ),
+        (
+            lambda a, b, c: recurrence(
+                a.half(), b.half(), c.half(), torch.ones(2, 3).half()
+            ),
+            "x: got torch.float16, expected float32 or float64",
+        ),
+        (
+            lambda a, b, c: kernel(
+                a.bfloat16(), b.bfloat16(), c.bfloat16(), 3
+            ),
+            "a: got torch.bfloat16, expected float32 or float64",
+        ),
+        (
+            lambda a, b, c: convolve_direct(
+                torch.ones(2, 3, 4).half(), torch.ones(3, 4).half()
+            ),
+            "x: got torch.float16, expected float32 or float64",
+        ),
+        (
             lambda a, b, c: convolve_direct(
                 torch.ones(2, 3, 4), torch.ones(3, 5)
             ),

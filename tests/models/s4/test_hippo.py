@@ -126,6 +126,31 @@ def test_three_diagonals_by_hand():
             "x: got torch.float16, expected float32 or float64",
         ),
         (lambda: remember(torch.ones(0), 4), "x: got shape (0,)"),
+        (lambda: remember(torch.ones(3), 0), "state: got 0, expected at"),
+        (
+            lambda: remember(torch.tensor([1.0, math.nan]), 4),
+            "x: got nan, expected finite numbers",
+        ),
+        (
+            lambda: basis(3, torch.arange(4)),
+            "s: got torch.int64, expected a float dtype",
+        ),
+        (
+            lambda: recall(torch.ones(3), torch.tensor([0.5, 1.5])),
+            "s: got 0.5 to 1.5, expected 0 to 1",
+        ),
+        (
+            lambda: recall(torch.ones(3).double(), torch.tensor([0.5])),
+            "s: got dtype torch.float32, expected h's torch.float64",
+        ),
+        (
+            lambda: faded(3, torch.tensor([0.0, -2.0])),
+            "ages: got -2.0, expected none below 0",
+        ),
+        (
+            lambda: faded(3, torch.tensor([0.0, math.nan])),
+            "ages: got nan, expected none below 0",
+        ),
     ],
 )
 def test_what_is_refused(call, message):

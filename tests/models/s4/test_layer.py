@@ -182,6 +182,22 @@ def test_every_start_fades(modes):
     assert found[:, -1].abs().max() < 1e-4 * found.abs().max()
 
 
+@pytest.mark.parametrize(
+    "modes", [diagonal_linear, diagonal_inverse, diagonal_legs]
+)
+def test_a_layer_begins_where_it_is_told(modes):
+    torch.manual_seed(0)
+    many = S4D(2000, STATE, modes=modes, steps=(0.002, 0.2))
+    step = many.log_step.exp()
+    assert step.min() >= 0.002 and step.max() <= 0.2
+    middle = step.median().item()  # as many below 0.02 as above: logarithms
+    assert middle == pytest.approx(0.02, rel=0.2)
+    space, c = many.space()
+    expected = modes(STATE).to(torch.complex64).expand(2000, -1)
+    torch.testing.assert_close(space.log_a / step[:, None], expected)
+    assert c.abs().square().mean().item() == pytest.approx(1, rel=0.1)
+
+
 def test_a_step_that_forgets_at_once_is_no_nan():
     model = layer(steps=(1e4, 1e5)).float()
     x = torch.randn(BATCH, LENGTH, WIDTH, requires_grad=True)
@@ -208,6 +224,26 @@ def test_a_model_steps_as_it_reads():
         y, states = model.step(x_t, states)
         out.append(y)
     assert (torch.stack(out, 1) - model(x)).abs().max() < 1e-12
+
+
+def test_a_block_is_its_formula():
+    torch.manual_seed(0)
+    block = S4(S4Config(3, 5, d_model=8, state=6)).double().blocks[0]
+    x = torch.randn(BATCH, LENGTH, 8, dtype=torch.float64)
+    y = block.s4d(
+        (x - x.mean(-1, True)) / (x.var(-1, False, True) + 1e-5) ** 0.5
+    )
+    y = y * (1 + torch.erf(y / 2**0.5)) / 2
+    value, gate = (y @ block.mix.weight.T + block.mix.bias).chunk(2, -1)
+    expected = x + value / (1 + (-gate).exp())
+    torch.testing.assert_close(block(x), expected)
+
+
+def test_a_config_says_where_steps_begin():
+    model = S4(S4Config(3, 5, steps=(0.3, 0.4)))
+    for block in model.blocks:
+        step = block.s4d.log_step.exp()
+        assert 0.3 <= step.min() and step.max() <= 0.4
 
 
 def test_steps_take_no_more_memory_the_further_they_are():
@@ -264,6 +300,123 @@ def test_under_autocast_the_state_space_stays_fine():
         (
             lambda: layer()(torch.ones(2, 0, 4).double()),
             "x: got shape (2, 0, 4), expected no empty axis",
+        ),
+        (
+            lambda: layer().step(torch.ones(2, 4).double(), layer().start(1)),
+            "h: got batch 1, expected x's 2",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(), layer().start(3)
+            ),
+            "h: got batch 3, expected x's 2",
+        ),
+        (
+            lambda: layer().step(
+                torch.ones(2, 4).double(), S4D(4, 10).start(2)
+            ),
+            "h: got (width, modes) (4, 5), expected (4, 3)",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(), S4D(4, 2).start(2)
+            ),
+            "h: got (width, modes) (4, 1), expected (4, 3)",
+        ),
+        (
+            lambda: layer().step(
+                torch.ones(2, 4).double(), layer().start(2).real
+            ),
+            "h: got torch.float64, expected Complex",
+        ),
+        (
+            lambda: layer().step(torch.ones(4).double(), layer().start(1)),
+            "x: got shape (4,), expected (batch, width)",
+        ),
+        (
+            lambda: layer().packed(
+                torch.ones(2, 3, 4).double(), torch.zeros(2, 4).bool()
+            ),
+            "first: got length 4, expected x's 3",
+        ),
+        (
+            lambda: layer().packed(
+                torch.ones(2, 3, 4).double(), torch.zeros(2, 3)
+            ),
+            "first: got torch.float32, expected bool",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(),
+                layer().start(2),
+                torch.tensor([0, 3]),
+            ),
+            "lengths: got 0 to 3, expected 1 to 3",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(),
+                layer().start(2),
+                torch.tensor([2]),
+            ),
+            "lengths: got batch 1, expected x's 2",
+        ),
+        (
+            lambda: layer().read(
+                torch.ones(2, 3, 4).double(),
+                layer().start(2),
+                torch.tensor([2.0, 3.0]),
+            ),
+            "lengths: got torch.float32, expected an integer dtype",
+        ),
+        (
+            lambda: layer().bfloat16()(torch.ones(2, 3, 4).bfloat16()),
+            "log_step: got torch.bfloat16, expected float32 or float64",
+        ),
+        (
+            lambda: zoh_diagonal(
+                torch.full((4, 3), complex(-1, math.inf)).cdouble(),
+                diagonal()[1],
+            ),
+            "a: got (-1+infj), expected finite numbers",
+        ),
+        (
+            lambda: zoh_diagonal(
+                diagonal()[0], torch.tensor([0.1, 0.1, 0.1, math.inf]).double()
+            ),
+            "step: got 0.1",
+        ),
+        (
+            lambda: diagonal_kernel(*[diagonal()[2]] * 3, 0),
+            "length: got 0, expected at least 1",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6))(torch.ones(2, 3, 4)),
+            "x: got width 4, expected 3",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6))(torch.ones(2, 3, 3).double()),
+            "x: got torch.float64, expected torch.float32",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6))(torch.ones(2, 3, 3).half()),
+            "x: got torch.float16, expected torch.float32",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6)).step(torch.ones(2, 3), []),
+            "states: got 0, expected one for each of 2 blocks",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6)).step(
+                torch.ones(2, 3), S4(S4Config(3, 5, 8, 6)).start(1)
+            ),
+            "h: got batch 1, expected x's 2",
+        ),
+        (
+            lambda: S4(S4Config(3, 5, 8, 6)).step(
+                torch.ones(2, 4), S4(S4Config(3, 5, 8, 6)).start(2)
+            ),
+            "x: got width 4, expected 3",
         ),
         (
             lambda: layer().half()(torch.ones(2, 3, 4).half()),

@@ -137,6 +137,18 @@ def test_a_kernel_equals_dense_exponentials_and_lfilter():
         ({"a": torch.ones(5, 4).double()}, "a: got state 4, expected a's 5"),
         ({"b": torch.ones(5)}, "b: got dtype torch.float32, expected a's"),
         (
+            {"a": torch.full((5, 5), float("nan")).double()},
+            "a: got nan, expected finite numbers",
+        ),
+        (
+            {"b": torch.tensor([1.0, 2, 3, 4, -float("inf")]).double()},
+            "b: got -inf, expected finite numbers",
+        ),
+        (
+            {"a": torch.ones(5, 5).bfloat16(), "b": torch.ones(5).bfloat16()},
+            "a: got torch.bfloat16, expected float32 or float64",
+        ),
+        (
             {"a": torch.ones(5, 5).half(), "b": torch.ones(5).half()},
             "a: got torch.float16, expected float32 or float64",
         ),

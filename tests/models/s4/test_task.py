@@ -23,6 +23,26 @@ def test_parts_are_all_digits_and_share_none():
     assert rows[0] == rows[1]
 
 
+def test_no_digit_is_judged_that_was_trained_on():
+    for part in ("chosen", "reported"):
+        task = Digits(1, 5, 0, part)
+        assert torch.equal(task.x, digits("train")[0])
+        assert torch.equal(task.judged[0], digits(part)[0])
+
+
+def test_an_evaluation_is_the_share_of_wrong_answers():
+    task = Digits(1, 5, 0, "chosen")
+
+    class Seven(torch.nn.Module):
+        def forward(self, x):
+            return torch.eye(10)[7].expand(len(x), x.shape[1], 10)
+
+    x, y = digits("chosen")
+    assert x.min() == -1 and x.max() == 1
+    sevens = (y == 7).double().mean().item()
+    assert task.evaluate(Seven()) == pytest.approx(1 - sevens)
+
+
 def test_a_longer_digit_is_the_same_picture():
     short, labels = digits("chosen")
     long, same = digits("chosen", scale=3)
@@ -60,6 +80,11 @@ def test_runs_can_be_begun():
     assert 0 <= right <= 1
     (right,) = copied("RNN", 3, 1e-3, 0, steps=2)
     assert 0 <= right <= 1
+
+
+def test_a_run_that_explodes_is_lost_and_ends_no_race():
+    with pytest.raises(RuntimeError):
+        read_digits("S4D", 1, "chosen", 1e4, 0, steps=5)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,10 @@ def learned(model, task, rate, seed, steps, enough=0.0):
         eval_every=max(1, steps // 4),
         seed=seed,
     )
-    history = fit(model, task, config, enough=enough, progress=False)
+    try:
+        history = fit(model, task, config, enough=enough, progress=False)
+    except ValueError as error:  # S4D refuses steps that became infinite
+        raise RuntimeError(f"lost: {error}") from error
     return history[-1].validation_loss
 
 

@@ -24,7 +24,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from llmnotes.checks import check_sizes, checked
-from llmnotes.models.s4.space import check_fine
+from llmnotes.models.s4.space import check_fine, check_finite
 
 
 class Modes(NamedTuple):
@@ -41,6 +41,7 @@ class Modes(NamedTuple):
 
 def check_fading(a: Tensor, step: Tensor) -> None:
     """Raise `ValueError` for a mode that grows, or a step that is no time."""
+    check_finite(a=a)
     if not (a.real < 0).all():
         raise ValueError(
             f"a: got a real part of {a.real.max().item()}, expected all below "

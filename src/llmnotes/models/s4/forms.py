@@ -70,6 +70,16 @@ def room(places: int) -> int:
     return 1 << (places - 1).bit_length()
 
 
+def check_broadcast(x: Tensor, kernel: Tensor) -> None:
+    """Raise `ValueError` unless there is a kernel for each series."""
+    pairs = zip(x.shape[-2::-1], kernel.shape[-2::-1], strict=False)
+    if any(n != m and 1 not in (n, m) for n, m in pairs):
+        raise ValueError(
+            f"kernel: got shape {tuple(kernel.shape)}, expected one that "
+            f"broadcasts with x's {tuple(x.shape)}, but for the last axis"
+        )
+
+
 @checked
 def convolve(
     x: Float[Tensor, "... length"], kernel: Float[Tensor, "... taps"]
@@ -78,9 +88,10 @@ def convolve(
 
     Series that are transformed are periodic: without zeros behind them the
     newest inputs would act on the oldest outputs. Raises `ValueError` for 16
-    bits, which the transforms do not have.
+    bits, which the transforms do not have, and for misfits.
     """
     check_fine(x=x)
+    check_broadcast(x, kernel)
     length = x.shape[-1]
     places = room(length + kernel.shape[-1] - 1)
     both = torch.fft.rfft(x, places) * torch.fft.rfft(kernel, places)

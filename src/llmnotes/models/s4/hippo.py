@@ -26,8 +26,13 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from llmnotes.checks import check_divides, check_sizes, checked
-from llmnotes.models.s4.space import Steps, check_fine, zoh
+from llmnotes.checks import (
+    check_divides,
+    check_sizes,
+    check_within,
+    checked,
+)
+from llmnotes.models.s4.space import Steps, check_fine, check_finite, zoh
 
 
 def legs(state: int) -> Steps:
@@ -42,6 +47,7 @@ def legs(state: int) -> Steps:
     return Steps(-below - torch.arange(1.0, state + 1).double().diag(), b)
 
 
+@checked
 def basis(
     state: int, s: Float[Tensor, "places"]
 ) -> Float[Tensor, "places state"]:
@@ -68,9 +74,11 @@ def remember(
     any more, so step t is a zero-order hold over ln((t+1)/t): no error but
     rounding. The first step is known: a constant is x₀ times g_0.
 
-    Raises `ValueError` for 16 bits, an empty x and a state below 1.
+    Raises `ValueError` for 16 bits, an x that is empty or not finite, and a
+    state below 1.
     """
     check_fine(x=x)
+    check_finite(x=x)
     a, b = legs(state)
     h = torch.zeros(state, dtype=torch.float64)
     h[0] = x[0]
@@ -86,17 +94,27 @@ def remember(
 def recall(
     h: Float[Tensor, "... state"], s: Float[Tensor, "places"]
 ) -> Float[Tensor, "... places"]:
-    """The past that a state stands for, at s = 0 (beginning) … 1 (now)."""
+    """The past that a state stands for, at s = 0 (beginning) … 1 (now).
+
+    Raises `ValueError` for an s that is not in the past.
+    """
+    check_within(0, 1, s=s)
     return h @ basis(h.shape[-1], s).T
 
 
+@checked
 def faded(
     state: int, ages: Float[Tensor, "places"]
 ) -> Float[Tensor, "places state"]:
     """What e^{age·A} B is: how an input weighs on h, by how long ago it was.
 
     g_n of s = e^{-age}, times e^{-age}. Source: Gu et al. 2022, §3.1.
+    Raises `ValueError` for an age below 0.
     """
+    if not (ages >= 0).all():
+        raise ValueError(
+            f"ages: got {ages.min().item()}, expected none below 0"
+        )
     s = (-ages).exp()
     return basis(state, s) * s[:, None]
 

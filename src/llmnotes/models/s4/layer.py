@@ -100,6 +100,7 @@ class S4D(nn.Module):
         kernel = diagonal_kernel(*space, c, x.shape[1])
         return self.out(convolve(wide, kernel), wide, x)
 
+    @checked
     def read(
         self,
         x: Float[Tensor, "batch length width"],
@@ -113,8 +114,10 @@ class S4D(nn.Module):
 
         With `lengths`, rows are padded behind their end, and each state is
         that behind its row's last real place. Raises `ValueError` for
-        lengths that are not 1 … length.
+        lengths that are not 1 … length, and for a state of another layer or
+        another batch.
         """
+        self.check_state(h)
         space, c = self.space()
         wide = self.widened(x)
         kernel = diagonal_kernel(*space, c, x.shape[1])
@@ -128,6 +131,7 @@ class S4D(nn.Module):
         ]
         return self.out(y, wide, x), torch.cat(ends)
 
+    @checked
     def step(
         self,
         x: Float[Tensor, "batch width"],
@@ -135,12 +139,17 @@ class S4D(nn.Module):
     ) -> tuple[
         Float[Tensor, "batch width"], Complex[Tensor, "batch width modes"]
     ]:
-        """One place further, in memory that does not grow."""
+        """One place further, in memory that does not grow.
+
+        Raises `ValueError` for a state of another layer or another batch.
+        """
+        self.check_state(h)
         space, c = self.space()
         wide = self.widened(x[:, None])[..., 0]
         y, h = diagonal_step(space, c, wide, h)
         return (y + self.skip * wide).to(x.dtype), h
 
+    @checked
     def packed(
         self,
         x: Float[Tensor, "batch length width"],
@@ -149,7 +158,8 @@ class S4D(nn.Module):
         """Read rows that hold several sequences, by a scan.
 
         A convolution cannot forget at a border. Here all states are formed,
-        `state` numbers for each number of x.
+        `state` numbers for each number of x. Raises `ValueError` for a
+        `first` that does not fit x.
         """
         space, c = self.space()
         wide = self.widened(x)
@@ -158,6 +168,14 @@ class S4D(nn.Module):
         h = rounds(keep, add.flatten(2)).view_as(add)
         y = 2 * torch.einsum("blwn,wn->bwl", h, c).real
         return self.out(y, wide, x)
+
+    def check_state(self, h: Tensor) -> None:
+        """Raise `ValueError` for a state that is not one of this layer."""
+        got, expected = tuple(h.shape[1:]), tuple(self.c.shape[:2])
+        if got != expected:
+            raise ValueError(
+                f"h: got (width, modes) {got}, expected {expected}"
+            )
 
     @checked
     def widened(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from llmnotes.checks import check_sizes, checked
 from llmnotes.models.s4.layer import S4D, STEPS
+from llmnotes.precision import autocasts
 
 States = list[Tensor]  # (batch, d_model, modes) of each block
 
@@ -88,7 +89,11 @@ class S4(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch length input"]
     ) -> Float[Tensor, "batch length output"]:
-        """Read whole sequences; `ValueError` if x has another width."""
+        """Read whole sequences.
+
+        Raises `ValueError` if x has another width or dtype than the model.
+        """
+        self.check_input(x)
         x = self.embed(x)
         for block in self.blocks:
             x = block(x)
@@ -98,10 +103,30 @@ class S4(nn.Module):
         """The states of so many sequences that have not begun."""
         return [block.s4d.start(batch) for block in self.blocks]
 
+    def check_input(self, x: Tensor) -> None:
+        """Raise `ValueError` unless `embed` can read x."""
+        expected = self.embed.weight
+        if x.shape[-1] != expected.shape[1]:
+            raise ValueError(
+                f"x: got width {x.shape[-1]}, expected {expected.shape[1]}"
+            )
+        if x.dtype != expected.dtype and not autocasts(x):
+            raise ValueError(f"x: got {x.dtype}, expected {expected.dtype}")
+
+    @checked
     def step(
         self, x: Float[Tensor, "batch input"], states: States
     ) -> tuple[Float[Tensor, "batch output"], States]:
-        """One place further: the answer there, and the states behind it."""
+        """One place further: the answer there, and the states behind it.
+
+        Raises `ValueError` for an x or states that are not this model's.
+        """
+        self.check_input(x)
+        if len(states) != len(self.blocks):
+            raise ValueError(
+                f"states: got {len(states)}, expected one for each of "
+                f"{len(self.blocks)} blocks"
+            )
         x, after = self.embed(x), []
         for block, h in zip(self.blocks, states, strict=True):
             x, h = block.step(x, h)

@@ -48,12 +48,29 @@ def check_fine(**tensors: Tensor) -> None:
             )
 
 
+def check_finite(**tensors: Tensor) -> None:
+    """Raise `ValueError` for NaN and infinite entries."""
+    for name, x in tensors.items():
+        bad = ~x.isfinite()
+        if bad.any():
+            raise ValueError(
+                f"{name}: got {x[bad][0].item()}, expected finite numbers"
+            )
+
+
 def check_step(step: float) -> None:
     """Raise `ValueError` unless a step is a positive, finite time."""
     if not 0 < step < math.inf:
         raise ValueError(
             f"step: got {step}, expected a positive, finite number"
         )
+
+
+def check_space(a: Tensor, b: Tensor, step: float) -> None:
+    """Raise `ValueError` for what no rule can cut into steps."""
+    check_fine(a=a)
+    check_finite(a=a, b=b)
+    check_step(step)
 
 
 @checked
@@ -65,10 +82,10 @@ def zoh(
     Ā = e^{ΔA} and B̄ = ∫₀^Δ e^{sA} B ds, both read from one exponential, of
     A with B beside it; so A need not have an inverse.
 
-    Raises `ValueError` for a step out of range, 16 bits and misfits.
+    Raises `ValueError` for a step out of range, entries that are not finite,
+    16 bits and misfits.
     """
-    check_fine(a=a)
-    check_step(step)
+    check_space(a, b, step)
     both = torch.cat([a, b[:, None]], dim=1)
     whole = torch.cat([both, torch.zeros_like(both[:1])]) * step
     power = torch.linalg.matrix_exp(whole)
@@ -83,8 +100,7 @@ def bilinear(
 
     Raises `ValueError` as `zoh` does.
     """
-    check_fine(a=a)
-    check_step(step)
+    check_space(a, b, step)
     half = step / 2 * a
     one = torch.eye(len(a), dtype=a.dtype, device=a.device)
     return Steps(
@@ -101,8 +117,7 @@ def euler(
 
     Raises `ValueError` as `zoh` does.
     """
-    check_fine(a=a)
-    check_step(step)
+    check_space(a, b, step)
     one = torch.eye(len(a), dtype=a.dtype, device=a.device)
     return Steps(one + step * a, step * b)
 
