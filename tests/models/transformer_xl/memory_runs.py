@@ -15,10 +15,10 @@ from llmnotes.models.transformer_xl import (
 from llmnotes.train_config import TrainConfig
 
 SHAPE = TransformerXLConfig(
-    vocab_size=65, d_model=64, n_head=4, d_inner=256, n_layer=2
+    vocab_size=65, d_model=96, n_head=4, d_inner=384, n_layer=3
 )
 BATCH, SEGMENT = 16, 32
-STEPS, TUNED_AT = 600, 200
+STEPS, TUNED_AT = 1200, 300
 CONTESTANTS = {"without memory": 0, "with memory": SEGMENT}
 READ_WITH = 0, 8, 16, 32, 64, 128  # memories when read
 SKIP = 4  # segments until the longest memory is full

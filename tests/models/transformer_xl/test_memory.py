@@ -8,7 +8,13 @@ from llmnotes.models.transformer_xl import (
     SameLength,
     TransformerXLConfig,
 )
-from tests.models.transformer_xl.tiny import SHAPE, in_segments, tiny, tokens
+from tests.models.transformer_xl.tiny import (
+    SHAPE,
+    as_readers_call,
+    in_segments,
+    tiny,
+    tokens,
+)
 
 CPU = torch.device("cpu")
 
@@ -115,6 +121,25 @@ def test_a_row_that_is_reset_reads_as_if_it_were_new():
     assert not torch.allclose(found[1], goes_on[1])
 
 
+def test_several_rows_are_reset_at_once():
+    model, ids = tiny(), tokens(3, 7)
+    memory = Memory(4)
+    model(ids[:, :3], memory)
+    memory.reset(0, 2)
+    assert memory.filled == [0, 3, 0]
+    found = model(ids[:, 3:], memory)
+    torch.testing.assert_close(found[[0, 2]], model(ids[[0, 2], 3:]))
+    assert memory.filled == [4, 4, 4]  # never more than is kept
+
+
+def test_what_is_forgotten_is_not_held():
+    """The states are no views of longer ones."""
+    model, memory = tiny(), Memory(3)
+    model(tokens(2, 9), memory)
+    for x in memory.states:
+        assert x.untyped_storage().nbytes() == x.numel() * x.element_size()
+
+
 def test_rows_are_reset_at_different_times():
     model, ids = tiny(), tokens(2, 9)
     memory, alone = Memory(7), Memory(7)
@@ -204,3 +229,138 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
         Memory(-1)
     with pytest.raises(ValueError, match="window: got 0"):
         SameLength(SHAPE, 0)
+
+
+def other_models():
+    """Models that cannot read what `tiny` has remembered, and their words."""
+    wide = tiny(TransformerXLConfig(11, 18, 3, 20, 2))
+    deep, flat = (
+        tiny(TransformerXLConfig(11, 12, 3, 20, layers)) for layers in (3, 1)
+    )
+    return {
+        "wide": (wide, "memory: got d_model 12, expected the model's 18"),
+        "deep": (deep, "memory: got layers 2, expected the model's 3"),
+        "flat": (flat, "memory: got layers 2, expected the model's 1"),
+        "half": (
+            tiny().half(),
+            "memory: got dtype torch.float64, expected the model's "
+            "torch.float16",
+        ),
+        "elsewhere": (
+            tiny().to("meta"),
+            "memory: got device cpu, expected the model's meta",
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", list(other_models()))
+def test_a_memory_of_another_model_is_refused_and_left_as_it_was(name):
+    model, ids = tiny(), tokens(4, 6)
+    memory, alone = Memory(5), Memory(5)
+    for one in memory, alone:
+        model(ids[:, :3], one)
+    other, words = other_models()[name]
+    with pytest.raises(ValueError, match=words):
+        other(ids[:, 3:].to(other.embed.weight.device), memory)
+    assert memory.filled == alone.filled
+    after = [model(ids[:, 3:], one) for one in (memory, alone)]
+    assert torch.equal(*after)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+def test_other_rows_are_refused_and_the_memory_goes_on(rows):
+    model, ids = tiny(), tokens(4, 6)
+    memory, alone = Memory(5), Memory(5)
+    for one in memory, alone:
+        model(ids[:, :3], one)
+    with pytest.raises(
+        ValueError,
+        match=f"ids: got a batch of {rows}, expected the 4 rows whose memory "
+        "this is; give a new batch a new Memory",
+    ):
+        model(tokens(rows, 3), memory)
+    after = [model(ids[:, 3:], one) for one in (memory, alone)]
+    assert torch.equal(*after)
+
+
+def test_what_fails_at_the_end_is_not_remembered():
+    """So that a segment which ran out of room can be read once more."""
+    model, ids = tiny(), tokens(2, 6)
+    memory = Memory(5)
+    first = model(ids[:, :3], memory)
+    head, model.head = model.head, torch.nn.Linear(5, 11).double()
+    with pytest.raises(RuntimeError):
+        model(ids[:, 3:], memory)
+    assert memory.length == 3
+    model.head = head
+    found = torch.cat([first, model(ids[:, 3:], memory)], 1)
+    torch.testing.assert_close(found, model(ids), rtol=1e-12, atol=1e-12)
+
+
+def test_only_a_memory_is_a_memory():
+    for given, name in (([], "list"), (5, "int"), (torch.zeros(1), "Tensor")):
+        with (
+            as_readers_call(),
+            pytest.raises(
+                ValueError, match=f"memory: got {name}, expected a Memory"
+            ),
+        ):
+            tiny()(tokens(1, 3), given)
+    for given in (2.5, None, True):
+        with (
+            as_readers_call(),
+            pytest.raises(
+                ValueError, match=f"mem_len: got {given}, expected an integer"
+            ),
+        ):
+            Memory(given)
+
+
+def test_inputs_of_layers_that_differ_are_not_kept():
+    memory = Memory(4)
+    for inputs, words in (
+        ([], r"inputs: got shapes \[\], expected one shape"),
+        (
+            [torch.zeros(2, 3, 4), torch.zeros(2, 2, 4)],
+            r"inputs: got shapes \[\(2, 2, 4\), \(2, 3, 4\)\], expected",
+        ),
+    ):
+        with as_readers_call(), pytest.raises(ValueError, match=words):
+            memory.keep(inputs)
+    assert memory.length == 0
+    assert memory.filled == []
+    with (
+        as_readers_call(),
+        pytest.raises(ValueError, match="row: got 0, expected one of the 0"),
+    ):
+        memory.reset(0)
+    with (
+        as_readers_call(),
+        pytest.raises(ValueError, match="row: got 0.5, expected an integer"),
+    ):
+        memory.reset(0.5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_sixteen_bits_read_segments_as_the_whole(dtype):
+    """To rounding: each as far from float64 as the whole is, or twice it."""
+    low, ids = tiny().to(dtype), tokens(2, 13)
+    exact = tiny()
+    exact.load_state_dict(low.state_dict())
+    right = exact(ids)
+    whole = (low(ids).double() - right).abs().max()
+    memory = Memory(12)
+    found = in_segments(low, ids, 5, memory)
+    assert found.dtype == dtype
+    assert {x.dtype for x in memory.states} == {dtype}
+    assert (found.double() - right).abs().max() <= 2 * whole
+
+
+def test_a_memory_from_autocast_is_read_on_without_it():
+    model, ids = tiny().float(), tokens(2, 8)
+    memory = Memory(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(ids[:, :4], memory)
+    assert {x.dtype for x in memory.states} == {torch.float32}
+    found = model(ids[:, 4:], memory)
+    torch.testing.assert_close(found, model(ids)[:, 4:], rtol=0.1, atol=0.1)

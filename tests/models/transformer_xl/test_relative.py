@@ -269,6 +269,21 @@ def test_weights_start_at_two_hundredths():
             assert (parameter == constant).all(), name
 
 
+@pytest.mark.parametrize(
+    "lead", [(1,), (HEADS,), (1, 1), (BATCH, 1), (1, HEADS), (BATCH, HEADS)]
+)
+def test_masks_that_broadcast_are_seen_as_the_whole(lead):
+    inputs = [x.detach() for x in heads()]
+    torch.manual_seed(3)
+    mask = torch.rand(*lead, QUERY, KEY) < 0.5
+    mask &= causal_mask(QUERY, KEY)
+    mask[..., 0] = True
+    whole = mask.expand(BATCH, HEADS, -1, -1)
+    torch.testing.assert_close(
+        relative_attention(*inputs, mask), relative_attention(*inputs, whole)
+    )
+
+
 def test_bad_input_is_refused_by_name():
     q, k, value, places, u, v = heads()
     mask = causal_mask(QUERY, KEY)
@@ -279,6 +294,16 @@ def test_bad_input_is_refused_by_name():
         ((q, k, value, places, u, v, mask[:3]), "visible: got query 3"),
         ((q, k, value, places, u, v, mask.double()), "visible: got torch"),
         ((q.float(), k, value, places, u, v, mask), "key: got dtype"),
+        ((q, k[:1], value, places, u, v, mask), "key: got batch 1"),
+        (
+            (q, k, value, places, u, v, mask.expand(5, 1, -1, -1)),
+            r"visible: got shape \(5, 1, 4, 9\), expected axes that fit batch "
+            "2 and heads 3 before its last two",
+        ),
+        (
+            (q, k, value, places, u, v, mask.expand(2, 2, 3, -1, -1)),
+            r"visible: got shape \(2, 2, 3, 4, 9\)",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             relative_attention(*arguments)
@@ -288,6 +313,10 @@ def test_bad_input_is_refused_by_name():
         lag_codes(0, 4)
     with pytest.raises(ValueError, match="clamp_len: got 0"):
         lag_codes(3, 4, clamp_len=0)
+    with pytest.raises(ValueError, match="dtype: got torch.int64, expected a"):
+        lag_codes(3, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match="query: got 9, expected at most key"):
+        four_terms(k, q, places[:, :4], u, v)
     for change, words in (
         ({"n_head": 5}, "n_head: got 5, expected a divisor of d_model = 12"),
         ({"d_model": 9}, "d_model: got 9, expected an even number"),

@@ -14,8 +14,9 @@ from llmnotes.models.transformer_xl import (
     fit_streams,
     loss_by_position,
 )
+from llmnotes.train import adamw
 from llmnotes.train_config import TrainConfig
-from tests.models.transformer_xl.tiny import tiny, tokens
+from tests.models.transformer_xl.tiny import as_readers_call, tiny, tokens
 
 
 def test_every_row_goes_on_where_it_ended():
@@ -46,9 +47,56 @@ def test_bad_streams_are_refused():
         ((torch.arange(16), 0, 5), "batch: got 0"),
         ((torch.arange(16), 3, 0), "segment: got 0"),
         ((torch.rand(30), 3, 5), "ids: got torch.float32"),
+        ((torch.arange(0), 3, 5), "ids: got 0 tokens, expected at least 16"),
+        ((torch.arange(16), 3.0, 5), "batch: got 3.0, expected an integer"),
+        ((torch.zeros(2, 30).int(), 3, 5), r"ids: got shape \(2, 30\)"),
+    ):
+        with as_readers_call(), pytest.raises(ValueError, match=words):
+            Streams(*arguments)
+
+
+def test_steps_that_cannot_be_are_refused():
+    streams = Streams(torch.arange(32), batch=3, segment=5)
+    for ask in streams.at, streams.begins:
+        with (
+            as_readers_call(),
+            pytest.raises(ValueError, match="step: got -1, expected at leas"),
+        ):
+            ask(-1)
+        with (
+            as_readers_call(),
+            pytest.raises(ValueError, match="step: got 1.5, expected an in"),
+        ):
+            ask(1.5)
+
+
+def test_there_is_something_left_to_count():
+    streams = Streams(tokens(1, 41)[0], batch=2, segment=5)
+    assert len(loss_by_position(tiny(), streams, 3, skip=3)) == 5
+    for skip, words in (
+        (4, "skip: got 4, expected less than the 4 segments of the streams"),
+        (-1, "skip: got -1, expected at least 0"),
     ):
         with pytest.raises(ValueError, match=words):
-            Streams(*arguments)
+            loss_by_position(tiny(), streams, 3, skip)
+
+
+def test_what_cannot_be_trained_on_is_refused_before_a_step():
+    model, config = tiny(), TrainConfig(steps=4)
+    before = [p.clone() for p in model.parameters()]
+    good = tokens(1, 41)[0]
+    late = good.clone()
+    late[-1] = 11  # the last target, of the fourth step
+    for ids, mem_len, words in (
+        (late, 5, "ids: got 0 to 11, expected 0 to 10"),
+        (good, -1, "mem_len: got -1"),
+        (good, 1.5, "mem_len: got 1.5, expected an integer"),
+    ):
+        with as_readers_call(), pytest.raises(ValueError, match=words):
+            fit_streams(model, Streams(ids, 2, 5), config, mem_len)
+    assert not model.training
+    for old, new in zip(before, model.parameters(), strict=True):
+        assert torch.equal(old, new)
 
 
 def test_loss_by_position_is_the_mean_of_what_was_read():
@@ -89,3 +137,57 @@ def test_training_steps_with_the_memory_that_it_was_given():
     )
     assert one == two
     assert more[0] != others[0]
+
+
+class Noisy(TransformerXL):
+    """Says in which mode it was called, and has what to clip."""
+
+    modes: list[bool]
+
+    def forward(self, ids, memory=None):
+        self.modes.append(self.training)
+        return super().forward(ids, memory)
+
+
+def test_a_model_trains_in_training_mode_and_is_read_in_the_other():
+    streams = Streams(tokens(1, 41)[0], 2, 5)
+    model = tiny(kind=Noisy)
+    model.modes = []
+    fit_streams(model, streams, TrainConfig(steps=2, warmup=1), 3)
+    assert model.modes == [True, True]
+    model.modes = []
+    loss_by_position(model, streams, 3)
+    assert model.modes == [False] * 4
+    assert model.training
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.01])
+def test_a_step_is_that_of_adamw_on_this_segment_alone(clip):
+    """Written out: no gradient of the step before, and clipped to a norm."""
+    config = TrainConfig(
+        steps=3,
+        learning_rate=2e-2,
+        min_learning_rate=1e-3,
+        warmup=1,
+        weight_decay=0.1,
+        clip=clip,
+    )
+    streams = Streams(tokens(1, 41)[0], 2, 5)
+    ours, theirs = tiny(), tiny()
+    fit_streams(ours, streams, config, 3)
+    optimizer, memory = adamw(theirs, config), Memory(3)
+    wanted = list(theirs.parameters())
+    for step in range(3):
+        ids, targets = streams.at(step)
+        loss = F.cross_entropy(theirs(ids, memory).mT, targets)
+        found = torch.autograd.grad(loss, wanted)
+        norm = torch.stack([g.norm() for g in found]).norm()
+        scale = min(1.0, clip / norm.item()) if clip else 1.0
+        for parameter, gradient in zip(wanted, found, strict=True):
+            parameter.grad = gradient * scale
+        for group in optimizer.param_groups:
+            group["lr"] = config.rate(step)
+        optimizer.step()
+    torch.testing.assert_close(
+        list(ours.parameters()), wanted, rtol=1e-4, atol=1e-6
+    )

@@ -1,5 +1,8 @@
 """A small Transformer-XL with weights that are not small."""
 
+from contextlib import contextmanager
+
+import jaxtyping
 import torch
 from torch import nn
 
@@ -28,3 +31,13 @@ def tokens(batch, length, seed=1):
 def in_segments(model, ids, segment, memory):
     """Logits of a text that is read segment after segment."""
     return torch.cat([model(x, memory) for x in ids.split(segment, 1)], 1)
+
+
+@contextmanager
+def as_readers_call():
+    """Without the types that pytest enforces: what the code itself refuses."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

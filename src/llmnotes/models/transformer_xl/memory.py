@@ -73,6 +73,12 @@ class Memory:
         if not self.mem_len:
             return
         new = [x.detach() for x in inputs]
+        shapes = {tuple(x.shape) for x in new}
+        if len(shapes) != 1:
+            raise ValueError(
+                f"inputs: got shapes {sorted(shapes)}, expected one shape "
+                "for all layers"
+            )
         old = self.recall(len(new), new[0])
         joined = [torch.cat(pair, 1) for pair in zip(old, new, strict=True)]
         start = max(0, joined[0].shape[1] - self.mem_len)
@@ -114,3 +120,11 @@ class Memory:
                     f"memory: got {name} {expected}, expected the model's "
                     f"{got}"
                 )
+
+
+def check_memory(memory: object) -> None:
+    """Raise `ValueError` for what is no `Memory`."""
+    if not isinstance(memory, Memory):
+        raise ValueError(
+            f"memory: got {type(memory).__name__}, expected a Memory"
+        )

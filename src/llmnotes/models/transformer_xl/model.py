@@ -25,7 +25,7 @@ from llmnotes.checks import (
     check_within,
     checked,
 )
-from llmnotes.models.transformer_xl.memory import Memory
+from llmnotes.models.transformer_xl.memory import Memory, check_memory
 from llmnotes.models.transformer_xl.relative import (
     lag_codes,
     relative_attention,
@@ -162,6 +162,7 @@ class TransformerXL(nn.Module):
         """
         check_within(0, self.config.vocab_size - 1, ids=ids)
         memory = Memory(0) if memory is None else memory
+        check_memory(memory)
         x = self.embed(ids) * math.sqrt(self.config.d_model)
         old = memory.recall(len(self.layers), x)
         places = self.places(memory, x)
@@ -169,8 +170,9 @@ class TransformerXL(nn.Module):
         for layer, past in zip(self.layers, old, strict=True):
             inputs.append(x)
             x = layer(x, past, *places)
-        memory.keep(inputs)
-        return self.head(x)
+        logits = self.head(x)
+        memory.keep(inputs)  # last: what fails may be read once more
+        return logits
 
     def places(self, memory: Memory, x: Tensor) -> tuple[Tensor, ...]:
         """What every layer needs to know of places and who may see whom."""

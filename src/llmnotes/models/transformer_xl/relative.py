@@ -44,11 +44,13 @@ def lag_codes(
 
     With `clamp_len` all lags beyond it share its row.
 
-    Raises `ValueError` for sizes that cannot be.
+    Raises `ValueError` for sizes that cannot be, or whole numbers as dtype.
 
     Source: Dai et al. 2019, §3.3.
     """
     check_sizes(keys=keys)
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype: got {dtype}, expected a float dtype")
     lag = torch.arange(keys - 1, -1, -1)
     if clamp_len is not None:
         check_sizes(clamp_len=clamp_len)
@@ -111,12 +113,24 @@ def relative_attention(
 
     Source: Dai et al. 2019, §3.3.
     """
+    check_visible(visible, query)
     with as_written(query) as dtype:
         query, key, value = wide(query), wide(key), wide(value)
         places, u, v = wide(places), wide(u), wide(v)
         bias = position_scores(query, places, v)
         bias = bias.masked_fill(~visible, -torch.inf)
         return attention(query + u[:, None], key, value, mask=bias).to(dtype)
+
+
+def check_visible(visible: Tensor, query: Tensor) -> None:
+    """Raise `ValueError` unless its axes before the last two fit query's."""
+    given, wanted = visible.shape[:-2], query.shape[:2]
+    pairs = zip(given[::-1], wanted[::-1], strict=False)
+    if len(given) > 2 or any(got not in (1, size) for got, size in pairs):
+        raise ValueError(
+            f"visible: got shape {tuple(visible.shape)}, expected axes that "
+            f"fit batch {wanted[0]} and heads {wanted[1]} before its last two"
+        )
 
 
 @checked

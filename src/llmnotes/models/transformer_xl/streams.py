@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from llmnotes import train
-from llmnotes.checks import check_sizes
+from llmnotes.checks import check_sizes, check_within
 from llmnotes.data import Ids, row
 from llmnotes.models.transformer_xl.memory import Memory
 from llmnotes.models.transformer_xl.model import TransformerXL
@@ -45,7 +45,7 @@ class Streams:
     def __post_init__(self):
         check_sizes(batch=self.batch, segment=self.segment)
         object.__setattr__(self, "ids", row("ids", self.ids))
-        if not len(self):
+        if len(self.ids) <= self.batch * self.segment:
             raise ValueError(
                 f"ids: got {len(self.ids)} tokens, expected at least "
                 f"{self.batch * self.segment + 1}: {self.batch} rows of "
@@ -57,7 +57,11 @@ class Streams:
         return (len(self.ids) - 1) // (self.batch * self.segment)
 
     def at(self, step: int) -> Segment:
-        """Tokens of a step and, as targets, the tokens after them."""
+        """Tokens of a step and, as targets, the tokens after them.
+
+        Raises `ValueError` for a step that cannot be.
+        """
+        check_sizes(0, step=step)
         long = len(self) * self.segment
         start = step % len(self) * self.segment
         read, follow = (
@@ -69,6 +73,7 @@ class Streams:
 
     def begins(self, step: int) -> bool:
         """Whether the rows begin anew: time for a new memory."""
+        check_sizes(0, step=step)
         return step % len(self) == 0
 
 
@@ -78,7 +83,12 @@ def fit_streams(
     """Train in place, segment after segment; the losses, in nats.
 
     Of the config counts what says how to step: steps, rates, decay, clip.
+
+    Raises `ValueError`, before a step is taken, for ids beyond the vocabulary
+    and for a mem_len that cannot be.
     """
+    check_within(0, model.config.vocab_size - 1, ids=streams.ids)
+    check_sizes(0, mem_len=mem_len)
     optimizer, losses = train.adamw(model, config), []
     model.train()
     for step in range(config.steps):
@@ -105,7 +115,15 @@ def loss_by_position(
 
     The first `skip` segments are read and not counted, so that a memory of
     any length can fill.
+
+    Raises `ValueError` if that leaves none.
     """
+    check_sizes(0, skip=skip)
+    if skip >= len(streams):
+        raise ValueError(
+            f"skip: got {skip}, expected less than the {len(streams)} "
+            "segments of the streams"
+        )
     memory, losses = Memory(mem_len), []
     with evaluating(model):
         for step in range(len(streams)):
