@@ -17,7 +17,7 @@ from llmnotes.sequence.lstm.by_hand import FusedLSTM
 from llmnotes.train import fit
 from llmnotes.train_config import TrainConfig
 
-STEPS = 1500
+STEPS = 1200
 PAIRS = 1, 2, 4, 8, 16
 GOAL = 29_500  # parameters of each, within 3 %
 LAYERS = 4  # of those that look back in some of them
@@ -116,6 +116,7 @@ def found(name, rate, seed, steps=STEPS):
         schedule="cosine",
         betas=(0.9, 0.98),
         warmup=min(50, steps - 1),
+        weight_decay=0.0,  # it would shorten what is remembered
         eval_every=steps,
         seed=seed,
     )

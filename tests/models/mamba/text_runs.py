@@ -1,6 +1,7 @@
 """Five models of one size read one text: as they are built, and one run."""
 
 import functools
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -81,11 +82,16 @@ def built(name, seed=0):
     return CONTESTANTS[name](width)
 
 
+def settings(rate, steps, seed):
+    """As GPT's race, without decay: it would shorten what is remembered."""
+    return replace(config_of(rate, steps, seed), weight_decay=0.0)
+
+
 def chosen(name, rate, seed):
     """A short run, judged on the end of the training text: the loss."""
     ids, _ = shakespeare()
     cut = int(len(ids) * (1 - HELD_BACK))
-    config = config_of(rate, TUNED_AT, seed)
+    config = settings(rate, TUNED_AT, seed)
     history = train.train(
         built(name, seed), ids[:cut], ids[cut:], config, progress=False
     )
@@ -94,7 +100,7 @@ def chosen(name, rate, seed):
 
 def read(name, rate, seed):
     """A whole run: the loss at the end."""
-    config = config_of(rate, STEPS, seed)
+    config = settings(rate, STEPS, seed)
     history = train.train(
         built(name, seed), *shakespeare(), config, progress=False
     )

@@ -1,7 +1,7 @@
 """Five models put to four questions, a panel each; all from results.
 
-    Panel  = a frame with two scales, in which lines are drawn
-    NAMED  = what a model is called in the result of the recall
+Panel  = a frame with two scales, in which lines are drawn
+NAMED  = what a model is called in the result of the recall
 """
 
 import math
@@ -62,9 +62,7 @@ def four(page) -> Drawing:
     _key(narrow, (10, 110, 190, 10, 190), 12, apart=24)
     for i, way in enumerate(ways):
         way(narrow, page, 44, 72 + 216 * i, NARROW)
-    return Drawing(
-        wide, narrow, reads=(RECALL, LOOKS, TEXT, WRITTEN, TRAINED)
-    )
+    return Drawing(wide, narrow, reads=(RECALL, LOOKS, TEXT, WRITTEN, TRAINED))
 
 
 def _key(pen, places, y, apart=0) -> None:
