@@ -18,7 +18,7 @@ from tests.models.mamba.recall_runs import (
 )
 
 SEEDS = (0, 1, 2)
-RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 PLAIN = "LSTM", "S4D", "Mamba N=2", "Mamba N=8", "Mamba N=32", "Transformer"
 LOOKING = "no look", "one look", "two looks", "looks only"
 MAMBA = "A = -1 … -N, Δ from .001 to .1"
