@@ -73,3 +73,19 @@ def test_79_places_are_lost():
         "models/mamba:overflow", "At the 178th token $e^{89}$ ends float32."
     )
     assert table("lost", fade=-0.5) == 256 - 178 + 1
+
+
+def test_s4d_keeps_a_pair_or_two():
+    table = claimed(
+        "models/mamba:pairs", "S4D keeps a pair or two of any number."
+    )
+    for count in (64, 128, 256, 512):
+        assert 0.5 < count * table(f"pairs_{count}", memory="S4D") < 2.5
+
+
+def test_the_lstm_keeps_more_than_half_of_64():
+    table = claimed(
+        "models/mamba:pairs", "the LSTM's gates keep more than we thought."
+    )
+    lstm = "LSTM with gates set by hand"
+    assert 0.5 < table("pairs_64", memory=lstm) < 0.8

@@ -20,7 +20,7 @@ from llmnotes.models.mamba import (
     MambaConfig,
     QuickMamba,
 )
-from llmnotes.models.mamba.model import convolve
+from llmnotes.models.mamba.model import convolve, new_steps
 from llmnotes.transformer.gpt import generate as recompute
 from llmnotes.transformer.gpt import left_padded
 from tests.models.llama.tiny import scatter
@@ -183,6 +183,12 @@ def test_steps_start_where_the_config_says():
         assert delta.max() < 0.0101
         rates = layer.mixer.A_log.exp()
         assert rates[0].tolist() == pytest.approx([1, 2, 3, 4, 5])
+
+
+def test_a_long_step_starts_behind_softplus_too():
+    config = MambaConfig(time_step_min=1.5, time_step_max=1.5)
+    delta = torch.nn.functional.softplus(new_steps(config, 3))
+    assert delta.tolist() == pytest.approx([1.5] * 3)
 
 
 def test_embeddings_and_the_way_back_start_as_theirs():

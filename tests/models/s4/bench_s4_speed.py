@@ -92,7 +92,7 @@ def bench_direct_and_transformed(record, race):
             "those of 2L."
         ),
         columns={"way": "", "length": "", "seconds": "s", "rate": "FLOP/s"},
-        labels={"rate": "FLOPs a second, counted"},
+        labels={"rate": "FLOPs a second (tight FFT: counted as FFT)"},
         rows=[
             (
                 way,

@@ -1,6 +1,7 @@
 """What the page concludes from what is kept, and from what explodes."""
 
 from llmnotes.models.s4 import crossing
+from llmnotes.models.s4.forms import direct_flops, fft_flops
 from tests.claims import claimed
 
 
@@ -46,11 +47,15 @@ def test_no_digit_is_left_at_16_numbers():
 def test_transforms_cross_the_sum_near_128():
     table = claimed(
         "models/s4:operations",
-        "They cross at a length of 127.",
+        "From a length of 127 on transforms take less, but for short "
+        "stretches behind 128 and 256, where padding to the next power of 2 "
+        "doubles them; from 283 on always.",
         "At 16,384 the sum takes",
         "71 to 1, as expected.",
     )
     assert crossing() == 127
+    dearer = [n for n in range(127, 3000) if fft_flops(n) >= direct_flops(n)]
+    assert dearer == [*range(129, 190), *range(257, 283)]
     ratio = [table("flops", way=w, length=16384) for w in ("direct", "FFT")]
     assert round(ratio[0] / ratio[1]) == 71
     ratio = [table("flops", way=w, length=128) for w in ("direct", "FFT")]
@@ -68,3 +73,31 @@ def test_the_naive_scan_ends_where_the_page_shows_it():
 def test_all_agree_to_1e_12():
     table = claimed("models/s4:forms", "All agree to $10^{-12}$")
     assert set(table.every("convolution") + table.every("scan")) == {"yes"}
+
+
+def test_s4d_learns_the_digits_soonest():
+    race = claimed(
+        "models/s4_training:digits_64",
+        "S4D is there; the others are behind, the Transformer by far.",
+        "The LSTM is 0.07 below what we expected and 0.11 below S4D",
+    )
+    assert abs(race("right", model="S4D") - 0.97) < 0.02
+    assert 0.05 < 0.94 - race("right", model="LSTM") < 0.1
+    for model in ("RNN", "Transformer"):
+        assert race("highest", model=model) < 0.6
+    for model in ("RNN", "LSTM", "Transformer"):
+        behind = race("highest", model=model)
+        assert behind < race("lowest", model="S4D")
+
+
+def test_all_recall_over_100_blanks():
+    race = claimed(
+        "models/s4_training:copying_100",
+        "Over 100 blanks all four recall, in nearly every seed.",
+        "but for the RNN, which recalls too, in all seeds but one",
+    )
+    for model in ("LSTM", "Transformer", "S4D"):
+        assert race("lowest", model=model) == 1
+    assert race("lowest", model="RNN") < 0.8
+    assert race("highest", model="RNN") == 1
+    assert race("right", model="RNN") > 0.9  # so two of three have all
