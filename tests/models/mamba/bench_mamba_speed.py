@@ -79,19 +79,20 @@ def there_and_back(form, x):
 
 @pytest.mark.timing
 def bench_scan(record, race):
-    x, rows = inputs(), []
+    x, both = inputs(), {}
     for way, make in (
         ("forward", ahead),
         ("forward and backward", there_and_back),
     ):
-        ways = {name: make(form, x) for name, form in FORMS.items()}
+        ways = {(way, name): make(form, x) for name, form in FORMS.items()}
         right, *others = [go() for go in ways.values()]
         for other in others:
             torch.testing.assert_close(other, right, rtol=1e-3, atol=1e-3)
-        times = race(ways, rounds=5, slice_s=0.2)
-        seconds = {n: statistics.median(t) for n, t in times.items()}
-        loop = next(iter(seconds.values()))
-        rows += [(way, n, s, loop / s) for n, s in seconds.items()]
+        both |= ways
+    times = race(both, rounds=5, slice_s=0.2)
+    seconds = {key: statistics.median(t) for key, t in times.items()}
+    loop = next(iter(FORMS))
+    rows = [(*key, s, seconds[key[0], loop] / s) for key, s in seconds.items()]
     record(
         "scan",
         kind="timing",

@@ -89,3 +89,33 @@ def test_the_lstm_keeps_more_than_half_of_64():
     )
     lstm = "LSTM with gates set by hand"
     assert 0.5 < table("pairs_64", memory=lstm) < 0.8
+
+
+def test_the_compiled_scan_is_58_times_as_quick_there_and_back():
+    table = claimed(
+        "models/mamba_speed:scan",
+        "There and back the compiled scan is 58 times as quick, as expected; "
+        "forward it is 13.6 times, where we asked for 15.",
+        "level with it, and ahead there and back",
+    )
+    both, ahead = "forward and backward", "forward"
+    assert round(table("ratio", way=both, form="compiled")) == 58
+    assert round(table("ratio", way=ahead, form="compiled"), 1) == 13.6
+    assert abs(table("ratio", way=ahead, form="tree, PyTorch") - 1) < 0.05
+    assert table("ratio", way=both, form="tree, PyTorch") > 2
+
+
+def test_mamba_is_flat_and_the_llama_takes_three_times_as_long():
+    table = claimed(
+        "models/mamba_speed:decoding",
+        "As expected, Mamba is flat, within 2 %. The Llama takes 3.3 times as "
+        "long at 16,384 tokens as at 64.",
+        "The Llama's is below it up to 1,024 tokens, rises from there on, "
+        "crosses it before 4,096",
+    )
+    flat = table.every("seconds", model="Mamba")
+    assert max(flat) / min(flat) < 1.02
+    grown = table.every("seconds", model="Llama")
+    assert round(grown[-1] / grown[0], 1) == 3.3
+    below = [a < b for a, b in zip(grown, flat, strict=True)]
+    assert below == [True, True, True, False, False]

@@ -101,3 +101,32 @@ def test_all_recall_over_100_blanks():
     assert race("lowest", model="RNN") < 0.8
     assert race("highest", model="RNN") == 1
     assert race("right", model="RNN") > 0.9  # so two of three have all
+
+
+def test_over_1000_blanks_the_lstm_recalls_all_and_s4d_most():
+    race = claimed(
+        "models/s4_training:copying_1000",
+        "S4D came as expected, with seeds from",
+        "the LSTM, whose forget gates begin at memories of this length, "
+        "recalls all in every seed",
+        "but for the LSTM, which does not guess but recalls all",
+    )
+    for model in ("LSTM", "Transformer"):
+        assert race("lowest", model=model) == 1
+    assert race("right", model="S4D") > 0.7
+    assert race("highest", model="RNN") < 0.13  # guessing is 1 in 8
+
+
+def test_transforms_overtake_a_product_between_256_and_512():
+    times = claimed(
+        "models/s4_speed:convolution",
+        "a matrix product is the quicker one at 256 places, the transforms "
+        "at 512",
+        "At 16,384 conv1d takes 252 times as long",
+        "transforms win from between 256 and 512 on",
+    )
+    for length, quicker in ((64, "product"), (256, "product"), (512, "FFT")):
+        least = min(times.every("seconds", length=length))
+        assert times("seconds", way=quicker, length=length) == least
+    long = [times("seconds", way=w, length=16384) for w in ("conv1d", "FFT")]
+    assert round(long[0] / long[1]) == 252
