@@ -130,3 +130,18 @@ def test_transforms_overtake_a_product_between_256_and_512():
         assert times("seconds", way=quicker, length=length) == least
     long = [times("seconds", way=w, length=16384) for w in ("conv1d", "FFT")]
     assert round(long[0] / long[1]) == 252
+
+
+def test_for_longer_the_transformer_gains_and_the_lstm_falls_back():
+    longer = claimed(
+        "models/s4_longer:digits",
+        "The LSTM falls back to",
+        "S4D as expected. We expected more of the others, and the LSTM to "
+        "gain.",
+    )
+    short = claimed("models/s4_training:digits_64")
+    for model in ("RNN", "Transformer"):
+        assert longer("right", model=model) > short("right", model=model)
+    lstm = [table("right", model="LSTM") for table in (longer, short)]
+    assert lstm[0] < lstm[1] - 0.1
+    assert abs(longer("right", model="S4D") - 0.98) < 0.01
