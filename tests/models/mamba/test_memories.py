@@ -156,3 +156,12 @@ def test_what_does_not_fit_is_named():
         ValueError, match="gates: got length 8, expected query's 9"
     ):
         memories.recurrence(memories.fading, query, key, value, decay[..., 1:])
+
+
+def test_the_lstms_gate_by_hand():
+    key = torch.tensor([1.0, 0.0, 0.0, -1.0], dtype=torch.float64)
+    value = torch.tensor([0.5, -2.0], dtype=torch.float64)
+    state = memories.lstm(torch.ones(4, 2, dtype=torch.float64), key, value)
+    gate = torch.sigmoid(torch.tensor([2.0, 0.0, 0.0, -2.0])).double()
+    expected = 1 + gate[:, None] * torch.tanh(value)
+    torch.testing.assert_close(state, expected, rtol=1e-6, atol=1e-6)

@@ -203,6 +203,19 @@ def test_embeddings_and_the_way_back_start_as_theirs():
         assert most * 0.98 < out.abs().max() <= most
 
 
+def test_mamba2_starts_with_a_pace_for_each_head():
+    config = Mamba2Config(
+        *(11, 32), num_heads=16, head_dim=4, num_hidden_layers=4
+    )
+    torch.manual_seed(0)
+    model = Mamba2(config)
+    for layer in model.backbone.layers:
+        rates, out = layer.mixer.A_log.exp(), layer.mixer.out_proj.weight
+        assert rates.tolist() == pytest.approx([*range(1, 17)])
+        most = config.inner**-0.5 / 4**0.5  # nn.Linear's bound over √layers
+        assert most * 0.98 < out.abs().max() <= most
+
+
 def test_half_precision_stays_near():
     model = ours(("mamba", "tied"))
     expected = model(ids())
@@ -270,3 +283,8 @@ def test_ids_and_masks_that_cannot_be_are_refused(model):
         model(ids(1, 3), past=past)
     with pytest.raises(ValueError, match="first: got length 3, expected ids'"):
         model(ids(), first=torch.ones(2, 3, dtype=torch.bool))
+
+
+def test_a_limit_below_zero_is_refused():
+    with pytest.raises(ValueError, match="time_step_limit: got"):
+        Mamba2Config(time_step_limit=(-0.1, 1.0))

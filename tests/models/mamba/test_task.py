@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from llmnotes.models.mamba import task
 from llmnotes.models.mamba.task import (
     ASK,
     BLANK,
@@ -72,3 +73,24 @@ def test_a_text_without_room_is_refused():
         draw(copying, 3)
     with pytest.raises(ValueError, match="length: got 3, expected at least 4"):
         draw(induction, 3)
+
+
+def test_training_choosing_and_reporting_draw_with_seeds_of_their_own():
+    seen = []
+
+    def draw(length, batch, generator):
+        seen.append(generator.initial_seed())
+        return task.induction(length, batch, generator)
+
+    class Silent(torch.nn.Module):
+        def forward(self, ids):
+            return torch.zeros(*ids.shape, task.VOCAB)
+
+    for seed in (0, 1, 100):
+        for step in (0, 1, 1999):
+            task.Recall(draw, 9, seed).batch(step)
+    for length in (9, 10):
+        task.right(Silent(), draw, length, texts=4)
+        task.Recall(draw, length, 0).evaluate(Silent())
+    assert len(set(seen)) == len(seen) == 13
+    assert min(seen[9:]) > max(seen[:9])
