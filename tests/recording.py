@@ -114,7 +114,8 @@ class Recorder:
     def __call__(self, name, *, columns, rows, labels=None, gpu=None, **about):
         """Record a table; `about` holds kind, title, prediction and so on.
 
-        Exact and timing: `seed` (or None). Tolerance: `tolerance`, too.
+        Exact and timing: `seed` (or None). Tolerance: `tolerance`, too,
+        and `spread` for columns of rounding errors.
         Trained: `seeds`, and `spread` = {column: how far it may be off, or
         None where it is not compared}.
         """

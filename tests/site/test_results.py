@@ -215,6 +215,19 @@ def test_tolerance_is_relative_and_says_where_it_is_exceeded():
     ]
 
 
+def test_rounding_errors_may_differ_by_their_spread():
+    kept = a_result(spread={"n": 1e-4}, rows=[[1e-9], [0.0]])
+    for other in (0.0, 9e-5):
+        near = {**kept, "rows": [[0.0], [other]]}
+        assert results.differences(kept, near) == []
+    assert results.differences(kept, {**kept, "rows": [[0.0], [2e-4]]})
+
+
+def test_what_is_compared_to_a_tolerance_has_no_column_without_a_limit():
+    with pytest.raises(ValueError, match=r"spread: n: got no limit"):
+        results.write("part/slug", "one", a_result(spread={"n": None}))
+
+
 def test_exact_admits_no_difference_and_timing_any():
     exact, timing = a_result(kind="exact"), a_result(kind="timing")
     assert results.differences(exact, changed(2.0 + 1e-12, kind="exact"))

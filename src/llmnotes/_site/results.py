@@ -169,11 +169,11 @@ def differences(old: dict, new: dict) -> list[str]:
 
 def _limits(result: dict, column: str) -> tuple[float, float]:
     """Return by how much cells may differ, relatively and absolutely."""
+    limit = result.get("spread", {}).get(column, 0.0)
     if result["kind"] == "trained":
-        limit = result["spread"].get(column, 0.0)
         return 0.0, math.inf if limit is None else limit
     tolerance = result["tolerance"] if result["kind"] == "tolerance" else 0.0
-    return tolerance, tolerance**2
+    return tolerance, max(tolerance**2, limit)
 
 
 def _same(a, b, relative: float, absolute: float) -> bool:

@@ -1,7 +1,9 @@
 """The schema of a result file, and what else must hold in a valid one.
 
 exact      = integers or strings; CI recomputes and compares for equality
-tolerance  = floats; CI recomputes and compares to a relative tolerance
+tolerance  = floats; CI recomputes and compares to a relative tolerance. A
+             column of rounding errors, which every processor makes others
+             of, may differ by what `spread` says, as an absolute number
 trained    = losses, accuracies, ... of models trained with `seeds`; the
              weekly run trains again, and a column named in `spread` may
              differ by so much (null: it is shown and not compared). It is a
@@ -191,6 +193,14 @@ SCHEMA = {
 }
 
 
+def _loose(result: dict) -> Iterator[str]:
+    """Say which columns that are compared have no limit at all."""
+    if result["kind"] != "trained":
+        for name, limit in result.get("spread", {}).items():
+            if limit is None:
+                yield f"spread: {name}: got no limit, expected a number"
+
+
 def validate(data: dict) -> dict:
     """Return `data` if it is a valid result file, else raise `ValueError`."""
     try:
@@ -199,7 +209,7 @@ def validate(data: dict) -> dict:
         raise ValueError(f"{error.json_path}: {error.message}") from None
     for name, result in data["results"].items():
         names = [column["name"] for column in result["columns"]]
-        for wrong in unfair(result):
+        for wrong in [*_loose(result), *unfair(result)]:
             raise ValueError(f"$.results.{name}: {wrong}")
         if unknown := set(result.get("spread", ())) - set(names):
             raise ValueError(

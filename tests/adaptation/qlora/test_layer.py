@@ -1,5 +1,6 @@
 """A layer in 4 bits: peft with bitsandbytes, what is kept, what is refused."""
 
+import copy
 import gc
 
 import bitsandbytes as bnb
@@ -63,7 +64,7 @@ def pair(tmp_path_factory):
     theirs = peft.get_peft_model(
         in_theirs(plain()),
         peft.LoraConfig(r=3, lora_alpha=5, target_modules=TARGETS),
-    ).eval()
+    ).train()  # or bitsandbytes rounds, see below; there is no dropout
     torch.manual_seed(1)
     with torch.no_grad():
         for p in theirs.parameters():
@@ -72,6 +73,16 @@ def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("theirs")
     theirs.save_pretrained(folder)
     return theirs, load_adapter(to_nf4(plain(), TARGETS), folder)
+
+
+def test_bitsandbytes_rounds_to_bfloat16_where_the_processor_can(pair):
+    layer = copy.deepcopy(pair[0].base_model.model.model.layers[0])
+    layer = layer.mlp.down_proj.base_layer
+    x = torch.randn(3, 128)
+    exact = layer.train()(x)
+    rough = (layer.eval()(x) - exact).abs().max() / exact.abs().max()
+    can = bnb.backends.cpu.ops.has_avx512bf16()
+    assert 1e-4 < rough < 1e-2 if can else rough == 0
 
 
 def test_training_an_adapter_is_that_of_peft_and_bitsandbytes(pair):

@@ -324,6 +324,7 @@ def bench_parity(record):
         "parity",
         kind="tolerance",
         tolerance=1e-10,
+        spread={"output": 1e-12, "gradient": 1e-12},
         seed=0,
         title="A block beside diffusers' BasicTransformerBlock in float64: "
         "the largest difference",

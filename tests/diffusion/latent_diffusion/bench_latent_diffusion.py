@@ -249,6 +249,7 @@ def bench_equal_to_diffusers(record):
         "parity",
         kind="tolerance",
         tolerance=1e-10,
+        spread={"apart": 1e-12},
         title="Latents after so many steps, ours beside diffusers', float64",
         prediction="Below 1e-10, however many steps.",
         columns={"steps": "", "apart": ""},

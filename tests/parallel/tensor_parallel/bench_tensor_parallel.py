@@ -78,6 +78,7 @@ def bench_beside_the_dense_model(record, everything):
         "parity",
         kind="tolerance",
         tolerance=1e-11,
+        spread={"loss": 1e-13, "logits": 1e-13, "gradients": 1e-13},
         seed=0,
         title="A GPT of two layers in float64 beside the dense one: the "
         "largest relative difference",
@@ -101,6 +102,7 @@ def bench_mistakes(record, processes):
         "mistakes",
         kind="tolerance",
         tolerance=1e-9,
+        spread={"output": 1e-13, "gradient": 1e-13},
         seed=0,
         title="Two ranks, float64: the largest relative error beside the "
         "dense layer",
