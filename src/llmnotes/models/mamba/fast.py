@@ -88,6 +88,16 @@ def plain(x: Tensor):
     return x.detach().numpy()
 
 
+def ends(x: Tensor) -> Tensor:
+    """The least and the largest number, by numpy.
+
+    PyTorch would look with all its threads, and these wait for more work, for
+    milliseconds, on the cores that the loops are about to need.
+    """
+    numbers = plain(wide(x))
+    return torch.tensor([numbers.min(), numbers.max()])
+
+
 def halvings(A: Tensor) -> Tensor:
     """A, (state, width), for powers of 2 instead of e."""
     return A.T.contiguous() / math.log(2)
@@ -120,9 +130,9 @@ def selective_scan(
     are not on the CPU.
     """
     check_sizes(chunk=chunk)
-    check_steps(delta, A)
     if x.device.type != "cpu":
         raise ValueError(f"x: got a tensor on {x.device}, expected the CPU")
+    check_steps(ends(delta), ends(A))
     with as_written(x) as dtype:
         start = begin(x, A, start)
         given = [wide(one).contiguous() for one in (x, delta, A, B, C, start)]
