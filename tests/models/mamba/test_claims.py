@@ -91,17 +91,18 @@ def test_the_lstm_keeps_more_than_half_of_64():
     assert 0.5 < table("pairs_64", memory=lstm) < 0.8
 
 
-def test_the_compiled_scan_is_58_times_as_quick_there_and_back():
+def test_the_compiled_scan_is_70_times_as_quick_there_and_back():
     table = claimed(
         "models/mamba_speed:scan",
-        "There and back the compiled scan is 58 times as quick, as expected; "
-        "forward it is 13.6 times, where we asked for 15.",
-        "level with it, and ahead there and back",
+        "There and back the compiled scan is 70 times as quick and forward 17 "
+        "times; we had asked for 50 and 15.",
+        "Forward it is near it, and ahead there and back.",
+        "a little ahead of it here forward",
     )
     both, ahead = "forward and backward", "forward"
-    assert round(table("ratio", way=both, form="compiled")) == 58
-    assert round(table("ratio", way=ahead, form="compiled"), 1) == 13.6
-    assert abs(table("ratio", way=ahead, form="tree, PyTorch") - 1) < 0.05
+    assert round(table("ratio", way=both, form="compiled")) == 70
+    assert round(table("ratio", way=ahead, form="compiled")) == 17
+    assert 1 < table("ratio", way=ahead, form="tree, PyTorch") < 1.3
     assert table("ratio", way=both, form="tree, PyTorch") > 2
 
 
