@@ -94,6 +94,7 @@ DIAGRAMS = {
     "datasets:pairs": "datasets.md",
     "from_rnn_to_transformer:paths": "from_rnn_to_transformer.md",
     "which_parallelism:mesh": "which_parallelism.md",
+    "return_of_recurrence:four": "return_of_recurrence.md",
     "data_parallel:step": "parallel/data_parallel.md",
     "data_parallel:ring": "parallel/data_parallel.md",
     "data_parallel:overlap": "parallel/data_parallel.md",
@@ -105,6 +106,7 @@ DIAGRAMS = {
 }
 STANDING = {  # pictures, or of code that other pages show
     "from_rnn_to_transformer:paths",
+    "return_of_recurrence:four",
     "ddpm:means",
     "ddpm:samples",
     "guidance:demo",

@@ -90,6 +90,27 @@ def test_s4d_learns_the_digits_soonest():
         assert behind < race("lowest", model="S4D")
 
 
+def test_four_times_as_many_places_cost_s4d_nothing():
+    longer = claimed(
+        "models/s4_training:digits_256",
+        "S4D does not notice, and the LSTM loses little. The RNN and the "
+        "Transformer, which had learned little, are lower still.",
+        "S4D and the LSTM as expected. The RNN and the Transformer we "
+        "expected at three times what they have.",
+    )
+    short = claimed("models/s4_training:digits_64")
+    lost = {
+        m: short("right", model=m) - longer("right", model=m)
+        for m in ("RNN", "LSTM", "Transformer", "S4D")
+    }
+    assert abs(lost["S4D"]) < 0.02 and 0 < lost["LSTM"] < 0.07
+    assert lost["RNN"] > 0.05 and lost["Transformer"] > 0.05
+    expected = {"RNN": 0.6, "LSTM": 0.85, "Transformer": 0.9, "S4D": 0.97}
+    for model, share in expected.items():
+        far = share / longer("right", model=model)
+        assert far < 1.05 if model in ("S4D", "LSTM") else 2.7 < far < 3.3
+
+
 def test_all_recall_over_100_blanks():
     race = claimed(
         "models/s4_training:copying_100",
