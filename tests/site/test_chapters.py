@@ -63,6 +63,11 @@ def test_a_single_module_may_have_its_proofs_in_several_files(three):
     assert mirror.faults(three.root) == []
 
 
+def test_a_page_without_code_may_have_its_claims_beside_a_module(three):
+    three.write("tests/later/last/test_cpu_claims.py", "")
+    assert mirror.faults(three.root) == []
+
+
 @pytest.mark.parametrize(
     "path, fault",
     [
@@ -93,6 +98,7 @@ def test_a_missing_partner_is_named(three, path, fault):
         ("tests/basics/helper.py", "tests/basics/helper.py: no such chapter"),
         ("tests/basics/fourth/test_it.py", "no such chapter"),
         ("tests/later/last/test_gpu.py", "later/last has no such module"),
+        ("tests/later/last/test_gpu_claims.py", "has no such module"),
         ("tests/later/last/bench_other.py", "expected bench_last.py"),
         ("src/llmnotes/misc/things.py", "misc is not a part of the book"),
         ("src/llmnotes/tex.py", "tex.py: no tests/test_tex.py"),

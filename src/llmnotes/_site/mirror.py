@@ -123,8 +123,10 @@ def _unnamed(chapter: Chapter) -> list[str]:
     """Name tests that prove no module of their chapter.
 
     Besides its modules, a folder's tests may be about the chapter as a
-    whole (test_<slug>) or about the sentences of its page (test_claims). A
-    chapter of a single module may split its proofs by what they prove.
+    whole (test_<slug>), about the sentences of its page (test_claims), or
+    about those of a page without code that shows a module
+    (test_<module>_claims). A chapter of a single module may split its proofs
+    by what they prove.
     """
     files = modules(chapter.root, chapter.part).get(chapter.slug, [])
     known = {path.stem for path in files} | {chapter.slug, "claims"}
@@ -133,7 +135,7 @@ def _unnamed(chapter: Chapter) -> list[str]:
         f"{path}: {chapter.key} has no such module"
         for path in homes["tests"]
         if len(files) > 1
-        if path.stem.removeprefix("test_") not in known
+        if path.stem.removeprefix("test_").removesuffix("_claims") not in known
     ]
     return found + [
         f"{path}: expected bench_{chapter.slug}.py or bench_{chapter.slug}_…"

@@ -93,8 +93,8 @@ def test_s4d_learns_the_digits_soonest():
 def test_four_times_as_many_places_cost_s4d_nothing():
     longer = claimed(
         "models/s4_training:digits_256",
-        "S4D does not notice, and the LSTM loses little. The RNN and the "
-        "Transformer, which had learned little, are lower still.",
+        "S4D does not notice; the LSTM and the RNN lose 0.05 each. The "
+        "Transformer's mean falls, too, but its seeds, from",
         "S4D and the LSTM as expected. The RNN and the Transformer we "
         "expected at three times what they have.",
     )
@@ -103,8 +103,11 @@ def test_four_times_as_many_places_cost_s4d_nothing():
         m: short("right", model=m) - longer("right", model=m)
         for m in ("RNN", "LSTM", "Transformer", "S4D")
     }
-    assert abs(lost["S4D"]) < 0.02 and 0 < lost["LSTM"] < 0.07
-    assert lost["RNN"] > 0.05 and lost["Transformer"] > 0.05
+    assert abs(lost["S4D"]) < 0.02 and lost["Transformer"] > 0.05
+    assert round(lost["LSTM"], 2) == round(lost["RNN"], 2) == 0.05
+    for end, beyond in (("lowest", min), ("highest", max)):
+        ends = [r(end, model="Transformer") for r in (short, longer)]
+        assert beyond(ends) == ends[1]
     expected = {"RNN": 0.6, "LSTM": 0.85, "Transformer": 0.9, "S4D": 0.97}
     for model, share in expected.items():
         far = share / longer("right", model=model)

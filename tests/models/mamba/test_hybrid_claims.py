@@ -17,7 +17,8 @@ def test_only_the_transformer_recalls_all():
         "models/mamba_recall:recall",
         "The Transformer recalls all and the LSTM least, as expected, with "
         "Mamba between.",
-        "Two pairs are enough to lose the LSTM",
+        "Two pairs are too many for the LSTM",
+        "little more than with one known and one guessed (0.56)",
         "N = 2 has nearly all of four pairs, where we expected half",
         "The Transformer recalls them all.",
     )
@@ -40,16 +41,18 @@ def test_size_alone_is_not_it():
     table = claimed(
         "models/mamba_recall:recall",
         "S4D keeps three times as many numbers as the smallest Mamba and "
-        "recalls half as much; between $N = 2$ and $N = 32$ there are five "
-        "times as many, and recall is not better but less certain.",
+        "recalls two fifths as much, guesses taken off; between $N = 2$ and "
+        "$N = 32$ there are five times as many, and recall is not better but "
+        "less certain.",
         "2 and 8 numbers a channel are a tie, with 32 two seeds of three are "
         "worse than any with 2.",
-        "Models that kept more numbers did not recall more",
+        "Among recurrences size alone did not order recall.",
     )
     kept = [table("kept", model=m, pairs=16) for m in ("S4D", "Mamba N=2")]
     right = [table("right", model=m, pairs=16) for m in ("S4D", "Mamba N=2")]
     assert kept[0] > 3 * kept[1]
-    assert right[0] / right[1] == pytest.approx(0.5, abs=0.02)
+    known = [(share - 1 / 8) / (1 - 1 / 8) for share in right]
+    assert known[0] / known[1] == pytest.approx(0.4, abs=0.02)
     low, high = (
         [table(end, model=m, pairs=16) for m in MAMBAS]
         for end in ("lowest", "highest")
@@ -64,7 +67,7 @@ def test_size_alone_is_not_it():
 def test_the_transformer_does_not_keep_most_at_sixteen_pairs():
     table = claimed(
         "models/mamba_recall:recall",
-        "The Transformer does not keep most, at sixteen pairs.",
+        "The Transformer does not keep most, behind sixteen tokens.",
     )
     kept = table("kept", model="Transformer", pairs=16)
     others = [table("kept", model=m, pairs=16) for m in ("S4D", MAMBAS[2])]
@@ -121,7 +124,7 @@ def test_on_text_mamba_leads_and_the_transformer_is_last():
         "second; we expected them the other way round.",
         "The seeds of one model do not reach those of another, but for the "
         "two Mambas by little.",
-        "A look adds nothing here.",
+        "The look does not help here.",
         "within 64 letters all recurrences are ahead of the Transformer",
     )
     order = "Mamba", "Mamba with one look", "S4D", "LSTM", "Transformer"
@@ -140,7 +143,8 @@ def test_three_are_flat_when_they_write():
         "As expected, three are flat. The Transformer's time grows 2.9 times "
         "from 64 to 16,384 tokens, and Mamba's, though flat, lies above it "
         "up to 4,096. One look grows by a third of that, not by a sixth.",
-        "only somewhere between 4,096 and 16,384 letters does it get ahead",
+        "Mamba gets ahead only somewhere between 4,096 and 16,384 letters",
+        "are quicker than the Transformer behind any context",
         "two fifths more than Mamba",
         "more than a third of it",
     )
@@ -159,6 +163,8 @@ def test_three_are_flat_when_they_write():
     ]
     assert 1 / 3 < kept[0] / kept[1] < 0.4
     mamba = table.every("seconds", model="Mamba")
+    for model in ("LSTM", "S4D"):
+        assert max(table.every("seconds", model=model)) < min(grown)
     assert grown[-1] / mamba[-1] == pytest.approx(1.4, abs=0.02)
     above = [a > b for a, b in zip(mamba, grown, strict=True)]
     assert above == [True] * 4 + [False]
@@ -171,6 +177,8 @@ def test_the_lstm_is_the_quickest_to_train_and_s4d_the_slowest():
         "grows 2.7 times, and still it is the quickest at every length; the "
         "Transformer comes second up to 1,024. S4D, as flat as any in our "
         "prediction, is the slowest by far at 4,096.",
+        "So neither Mamba, whose compiled scan walks token by token as one "
+        "thread must, nor S4D was quicker to train than the LSTM.",
         "On one thread our Mamba is slower to train than the Transformer up "
         "to 1,024 tokens, and slower to write up to 4,096.",
     )
