@@ -153,6 +153,28 @@ def test_the_first_checkpoints_call_the_table_embedding(copied):
     assert torch.equal(from_pretrained(copied)(ids()), before(ids()))
 
 
+def test_a_tied_head_may_lie_there_too_but_no_other(pair, copied):
+    head, weights = "lm_head.weight", load_file(copied / WEIGHTS)
+    if not pair[1].config.tie_word_embeddings:
+        assert head in weights
+        return
+    assert head not in weights
+    weights[head] = weights["backbone.embeddings.weight"].clone()
+    save_file(weights, copied / WEIGHTS)
+    assert torch.equal(from_pretrained(copied)(ids()), pair[1](ids()))
+    weights[head][0, 0] += 1
+    save_file(weights, copied / WEIGHTS)
+    with pytest.raises(ValueError, match=f"not tied: {head}: got numbers"):
+        from_pretrained(copied)
+
+
+def test_no_token_is_said_to_begin_or_end_a_text(pair, tmp_path):
+    save_pretrained(pair[1], tmp_path)
+    said = json.loads((tmp_path / "config.json").read_text())
+    names = "bos_token_id", "eos_token_id", "pad_token_id"
+    assert [said[name] for name in names] == [None] * 3
+
+
 SPOILED = {
     "model_type: got 'mamba3', expected 'mamba' or 'mamba2'": (
         dict(model_type="mamba3")

@@ -43,6 +43,13 @@ def test_the_mark_stands_twice_and_its_follower_is_asked_for():
         assert answer[0] < SYMBOLS
 
 
+@pytest.mark.parametrize("length", [4, 7])
+def test_the_first_mark_stands_anywhere_but_in_the_last_two_places(length):
+    ids, _ = draw(induction, length, 300)
+    places = {row.index(MARK) for row in ids.tolist()}
+    assert places == set(range(length - 2))
+
+
 class Knowing(nn.Module):
     """Says what stood behind the first mark."""
 
