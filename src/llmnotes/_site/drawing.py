@@ -185,7 +185,7 @@ def _ticks(axis, values, most: int = 5) -> None:
     low, high = min(values), max(values)
     if all(math.log2(v).is_integer() for v in values):
         powers = range(int(math.log2(low)), int(math.log2(high)) + 1)
-        room = 8 if high < 10_000 else 4  # numbers of five digits are wide
+        room = 8 if high < 1_000 else 4  # numbers with a comma are wide
         step = max(1, math.ceil(len(powers) / room))
         axis.set_major_locator(FixedLocator([2.0**p for p in powers[::step]]))
     else:

@@ -139,6 +139,7 @@ def scratch(threads):
 def bench_memory(record):
     threads, rows = torch.get_num_threads(), []
     torch.set_num_threads(2)
+    peak(fast.selective_scan, 1)  # who compiles it holds on to some arrays
     for length in (32, 128, 512):
         for name, form in FORMS.items():
             most, given = peak(form, length)
@@ -188,7 +189,9 @@ def bench_pairs(record):
     counts = 64, 128, 256, 512
     record(
         "pairs",
-        kind="exact",
+        kind="tolerance",
+        tolerance=1e-9,
+        spread={"overwritten": 0.02},  # old and new are level for attention
         seed=SEED,
         title="What states of 4,096 numbers keep, not trained",
         prediction=(
