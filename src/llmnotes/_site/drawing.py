@@ -186,7 +186,9 @@ def _ticks(axis, values, most: int = 5) -> None:
     if all(math.log2(v).is_integer() for v in values):
         powers = range(int(math.log2(low)), int(math.log2(high)) + 1)
         room = 8 if high < 1_000 else 4  # numbers with a comma are wide
-        step = max(1, math.ceil(len(powers) / room))
+        least = math.ceil(len(powers) / room)
+        ends = (n for n in (least, least + 1) if (len(powers) - 1) % n == 0)
+        step = next(ends, least)  # a tick at either end, where it can be
         axis.set_major_locator(FixedLocator([2.0**p for p in powers[::step]]))
     else:
         short = high / low < 100
