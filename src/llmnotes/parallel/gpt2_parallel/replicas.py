@@ -8,6 +8,11 @@
 Both send 2(N-1)/N·4Ψ bytes a rank and step. A stretch travels as soon as its
 gradients are whole, while the calls before it in the model still compute.
 
+For `Shards` the sum of a part is an all-to-all, after which its rank adds up
+what it was sent, and the way back a broadcast of each part: gloo makes its
+reduce-scatter of an all-reduce, which sends twice as much, and its all-gather
+copies.
+
 Sources
 - Li et al. 2020, "PyTorch Distributed", arXiv 2006.15704, §3.2 (overlap).
 - Rajbhandari et al. 2019, "ZeRO", arXiv 1910.02054, §5.1 and §7.1 (shards;
@@ -15,15 +20,16 @@ Sources
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from llmnotes.parallel.checkpointing import Part
 from llmnotes.parallel.data_parallel import agree
 from llmnotes.parallel.gpt2_parallel.stretches import SIZE, Layout, Stretch
-from llmnotes.parallel.zero.flat import all_gather, reduce_scatter
 from llmnotes.transformer.gpt import GPTConfig
 from llmnotes.transformer.gpt2_by_hand import GPT2, Tensors, calls, loops
 from llmnotes.transformer.gpt2_by_hand.model import Ids, check_ids
@@ -146,7 +152,7 @@ class Replicas:
         for sent in filter(None, left):
             sent.wait()
 
-    def send(self, stretch: Stretch) -> dist.Work:
+    def send(self, stretch: Stretch) -> "dist.Work | Sum":
         """Begin to sum a stretch's gradients over all ranks."""
         row = torch.from_numpy(self.grads[stretch.whole])
         return dist.all_reduce(row, async_op=True)
@@ -155,29 +161,63 @@ class Replicas:
         """What this rank updates: all of it."""
         return stretch.whole
 
-    def spread(self, stretch: Stretch) -> dist.Work | None:
+    def spread(self, stretch: Stretch) -> "Several | None":
         """Nothing: all ranks have moved everything, to the same bits."""
         return None
+
+
+@dataclass
+class Sum:
+    """Parts on their way, and where their sum goes."""
+
+    work: dist.Work
+    parts: Tensor  # (ranks, numbers of a part)
+    out: Tensor
+
+    def wait(self) -> None:
+        """Until they are there; then add them up, from rank 0 on."""
+        self.work.wait()
+        torch.sum(self.parts, 0, out=self.out)
+
+
+@dataclass
+class Several:
+    """Messages that are waited for together."""
+
+    works: list[dist.Work]
+
+    def wait(self) -> None:
+        """Until all are there."""
+        for work in self.works:
+            work.wait()
 
 
 class Shards(Replicas):
     """The same, but each rank moves only its part of every stretch."""
 
-    def send(self, stretch: Stretch) -> dist.Work:
-        """Begin to sum; this rank gets its own part of the sum."""
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.received = self.zeros(self.layout.size)  # to this rank
+
+    def send(self, stretch: Stretch) -> Sum:
+        """Begin to send every rank its part, to be summed there."""
         row = torch.from_numpy(self.grads[stretch.whole])
+        parts = torch.from_numpy(self.received[stretch.whole])
         mine = torch.from_numpy(self.grads[self.own(stretch)])
-        return reduce_scatter(mine, row, async_op=True)
+        work = dist.all_to_all_single(parts, row, async_op=True)
+        return Sum(work, parts.view(self.ranks, -1), mine)
 
     def own(self, stretch: Stretch) -> slice:
         """The part of this rank."""
         return stretch.part(self.rank, self.ranks)
 
-    def spread(self, stretch: Stretch) -> dist.Work:
-        """Begin to send the moved part to all others."""
+    def spread(self, stretch: Stretch) -> Several:
+        """Begin to send the moved part to all others, and to get theirs."""
         row = torch.from_numpy(self.params[stretch.whole])
-        mine = torch.from_numpy(self.params[self.own(stretch)])
-        return all_gather(row, mine, async_op=True)
+        parts = enumerate(row.chunk(self.ranks))
+        return Several(
+            [dist.broadcast(x, rank, async_op=True) for rank, x in parts]
+        )
 
     def parts(self) -> list[Part]:
         """What this rank writes: its part of all weights and moments."""
