@@ -142,6 +142,23 @@ def bench_one_and_two(record, processes):
     )
 
 
+def bench_messages(record, processes):
+    """What Shards ask of gloo, beside the calls that are made for it."""
+    wait_until_quiet()
+    found = run(measured.seconds_of_messages, 2, 7, processes=processes)[0]
+    record(
+        "messages",
+        kind="timing",
+        seed=0,
+        title="124 million gradients summed, or weights sent back, between "
+        "two ranks",
+        prediction="An all-to-all is quicker than gloo's reduce-scatter, "
+        "which sends twice as much; to send back costs the same either way.",
+        columns={"way": "", "seconds": "s"},
+        rows=[(way, median(seconds)) for way, seconds in found.items()],
+    )
+
+
 def bench_weak_and_strong(record, processes):
     wait_until_quiet()
     few, many = (seconds(processes, batch, rounds=5) for batch in (2, 4))

@@ -5,6 +5,7 @@ import threading
 import time
 
 import numpy as np
+import torch
 import torch.distributed as dist
 
 from llmnotes.parallel.gpt2_parallel import (
@@ -17,7 +18,9 @@ from llmnotes.parallel.gpt2_parallel import (
     critical_path,
     in_order,
 )
+from llmnotes.parallel.gpt2_parallel.replicas import Sum
 from llmnotes.parallel.gpt2_parallel.team import Team
+from llmnotes.parallel.zero.flat import all_gather, reduce_scatter
 from llmnotes.transformer.gpt import GPT_2_SMALL
 from llmnotes.transformer.gpt2_by_hand import (
     Tensors,
@@ -68,6 +71,52 @@ def seconds_of_ranks(rounds, batch=BATCH):
         dist.barrier()
         spent.append(time.perf_counter() - start)
     return spent[1:]
+
+
+def seconds_of_messages(rounds, pieces=20, numbers=124_000_000):
+    """Seconds in which so many gradients are summed and weights sent back."""
+    ranks, rank = dist.get_world_size(), dist.get_rank()
+    each = numbers // (pieces * ranks)
+    rows = [torch.ones(ranks, each) for _ in range(pieces)]
+    others = [torch.zeros(ranks, each) for _ in range(pieces)]
+    pairs = list(zip(rows, others, strict=True))
+
+    def summed_by_one_call():
+        return [reduce_scatter(y[rank], x, async_op=True) for x, y in pairs]
+
+    def summed_by_us():
+        works = [dist.all_to_all_single(y, x, async_op=True) for x, y in pairs]
+        return [
+            Sum(work, y, x[rank])
+            for work, (x, y) in zip(works, pairs, strict=True)
+        ]
+
+    def gathered():
+        return [all_gather(y, x[rank], async_op=True) for x, y in pairs]
+
+    def broadcast():
+        return [
+            dist.broadcast(x[k], k, async_op=True)
+            for x, _ in pairs
+            for k in range(ranks)
+        ]
+
+    ways = {
+        "reduce-scatter": summed_by_one_call,
+        "all-to-all, then a sum": summed_by_us,
+        "all-gather": gathered,
+        "broadcasts": broadcast,
+    }
+    spent = {way: [] for way in ways}
+    for _ in range(rounds + 1):
+        for way, go in ways.items():
+            dist.barrier()
+            start = time.perf_counter()
+            for work in go():
+                work.wait()
+            dist.barrier()
+            spent[way].append(time.perf_counter() - start)
+    return {way: seconds[1:] for way, seconds in spent.items()}
 
 
 class Clocked(Team):
