@@ -82,7 +82,10 @@ def seconds_of_messages(rounds, pieces=20, numbers=124_000_000):
     pairs = list(zip(rows, others, strict=True))
 
     def summed_by_one_call():
-        return [reduce_scatter(y[rank], x, async_op=True) for x, y in pairs]
+        return [
+            reduce_scatter(y[rank], x.view(-1), async_op=True)
+            for x, y in pairs
+        ]
 
     def summed_by_us():
         works = [dist.all_to_all_single(y, x, async_op=True) for x, y in pairs]
@@ -92,7 +95,9 @@ def seconds_of_messages(rounds, pieces=20, numbers=124_000_000):
         ]
 
     def gathered():
-        return [all_gather(y, x[rank], async_op=True) for x, y in pairs]
+        return [
+            all_gather(y.view(-1), x[rank], async_op=True) for x, y in pairs
+        ]
 
     def broadcast():
         return [
