@@ -152,8 +152,8 @@ def bench_messages(record, processes):
         seed=0,
         title="124 million gradients summed, or weights sent back, between "
         "two ranks",
-        prediction="An all-to-all is quicker than gloo's reduce-scatter, "
-        "which sends twice as much; to send back costs the same either way.",
+        prediction="Written after a first try, so none: there the all-to-all "
+        "and the broadcasts were ahead.",
         columns={"way": "", "seconds": "s"},
         rows=[(way, median(seconds)) for way, seconds in found.items()],
     )
