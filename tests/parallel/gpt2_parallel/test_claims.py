@@ -144,18 +144,33 @@ def test_the_update_is_above_the_triad():
 def test_threads_gain_what_was_asked_and_ranks_do_not():
     table = claimed(
         "parallel/gpt2_parallel_speed:speed",
-        "Fork-join and tasks as expected. Two ranks gain 1.37 only",
+        "Fork-join and tasks as expected. Two ranks gain 1.31 only",
     )
     for way in ("fork-join", "tasks"):
-        assert table("gain", way=way, threads=2) > 1.85
-    assert round(table("gain", way="processes", threads=2), 2) == 1.37
+        assert table("gain", way=way, threads=2) > 1.8
+    assert round(table("gain", way="processes", threads=2), 2) == 1.31
+
+
+def test_our_messages_are_quicker_than_the_calls_made_for_it():
+    table = claimed(
+        "parallel/gpt2_parallel_speed:messages",
+        "Summed and sent back, 0.46 s instead of 0.72.",
+    )
+    theirs, ours = (
+        sum(table("seconds", way=way) for way in ways)
+        for ways in (
+            ("reduce-scatter", "all-gather"),
+            ("all-to-all, then a sum", "broadcasts"),
+        )
+    )
+    assert round(ours, 2) == 0.46 and round(theirs, 2) == 0.72
 
 
 def test_weak_scaling_looks_better():
     table = claimed(
         "parallel/gpt2_parallel_speed:scaling",
         "As expected, each way; over strong scaling with two texts the gap "
-        "is widest for ranks. Tasks even exceed 1.",
+        "is widest for ranks. Threads even exceed 1.",
     )
     gaps = {}
     for way in ("fork-join", "tasks", "processes"):
@@ -167,4 +182,5 @@ def test_weak_scaling_looks_better():
         assert weak > max(few, many)
         gaps[way] = weak - few
     assert max(gaps, key=gaps.get) == "processes"
-    assert table("efficiency", way="tasks", scaling="weak") > 1
+    for way in ("fork-join", "tasks"):
+        assert table("efficiency", way=way, scaling="weak") > 1

@@ -35,6 +35,32 @@ from llmnotes.transformer.gpt2_by_hand import GPT2, Tensors, calls, loops
 from llmnotes.transformer.gpt2_by_hand.model import Ids, check_ids
 
 
+@dataclass
+class Sum:
+    """Parts on their way, and where their sum goes."""
+
+    work: dist.Work
+    parts: Tensor  # (ranks, numbers of a part)
+    out: Tensor
+
+    def wait(self) -> None:
+        """Until they are there; then add them up, from rank 0 on."""
+        self.work.wait()
+        torch.sum(self.parts, 0, out=self.out)
+
+
+@dataclass
+class Several:
+    """Messages that are waited for together."""
+
+    works: list[dist.Work]
+
+    def wait(self) -> None:
+        """Until all are there."""
+        for work in self.works:
+            work.wait()
+
+
 class Replicas:
     """One rank's GPT-2; `weights` are copied into the order of stretches.
 
@@ -152,7 +178,7 @@ class Replicas:
         for sent in filter(None, left):
             sent.wait()
 
-    def send(self, stretch: Stretch) -> "dist.Work | Sum":
+    def send(self, stretch: Stretch) -> dist.Work | Sum:
         """Begin to sum a stretch's gradients over all ranks."""
         row = torch.from_numpy(self.grads[stretch.whole])
         return dist.all_reduce(row, async_op=True)
@@ -161,35 +187,9 @@ class Replicas:
         """What this rank updates: all of it."""
         return stretch.whole
 
-    def spread(self, stretch: Stretch) -> "Several | None":
+    def spread(self, stretch: Stretch) -> Several | None:
         """Nothing: all ranks have moved everything, to the same bits."""
         return None
-
-
-@dataclass
-class Sum:
-    """Parts on their way, and where their sum goes."""
-
-    work: dist.Work
-    parts: Tensor  # (ranks, numbers of a part)
-    out: Tensor
-
-    def wait(self) -> None:
-        """Until they are there; then add them up, from rank 0 on."""
-        self.work.wait()
-        torch.sum(self.parts, 0, out=self.out)
-
-
-@dataclass
-class Several:
-    """Messages that are waited for together."""
-
-    works: list[dist.Work]
-
-    def wait(self) -> None:
-        """Until all are there."""
-        for work in self.works:
-            work.wait()
 
 
 class Shards(Replicas):
