@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from llmnotes._site import charts, drawing, provenance, results, tables
 
@@ -385,3 +386,19 @@ def test_hostile_words_stay_words(result):
 )
 def test_a_tick_says_no_digit_too_many(value, shown):
     assert drawing._tick(value, "") == shown
+
+
+@pytest.mark.parametrize(
+    "low, high, ticks",
+    [
+        (1, 16, [1, 2, 4, 8, 16]),
+        (64, 4096, [64, 256, 1024, 4096]),
+        (64, 16384, [64, 1024, 16384]),
+        (64, 2048, [64, 256, 1024]),  # no step of two or three ends there
+    ],
+)
+def test_powers_of_two_have_room_and_a_tick_at_either_end(low, high, ticks):
+    axes = Figure().subplots()
+    axes.set_xscale("log")
+    drawing._ticks(axes.xaxis, [low, high])
+    assert axes.xaxis.get_major_locator().tick_values(0, 1).tolist() == ticks

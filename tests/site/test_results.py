@@ -223,9 +223,20 @@ def test_rounding_errors_may_differ_by_their_spread():
     assert results.differences(kept, {**kept, "rows": [[0.0], [2e-4]]})
 
 
-def test_what_is_compared_to_a_tolerance_has_no_column_without_a_limit():
+def test_without_a_spread_nothing_may_become_the_tolerance_s_square():
+    kept = a_result(rows=[[0.0], [0.0]])
+    for other, found in ((9e-7, 0), (2e-6, 1)):
+        near = {**kept, "rows": [[0.0], [other]]}
+        assert len(results.differences(kept, near)) == found
+
+
+def test_what_is_compared_to_a_tolerance_has_no_column_without_a_limit(
+    tmp_path,
+):
     with pytest.raises(ValueError, match=r"spread: n: got no limit"):
-        results.write("part/slug", "one", a_result(spread={"n": None}))
+        results.write(
+            "part/slug", "one", a_result(spread={"n": None}), tmp_path
+        )
 
 
 def test_exact_admits_no_difference_and_timing_any():

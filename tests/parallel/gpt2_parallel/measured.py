@@ -73,45 +73,41 @@ def seconds_of_ranks(rounds, batch=BATCH):
     return spent[1:]
 
 
-def seconds_of_messages(rounds, pieces=20, numbers=124_000_000):
-    """Seconds in which so many gradients are summed and weights sent back."""
-    ranks, rank = dist.get_world_size(), dist.get_rank()
-    each = numbers // (pieces * ranks)
-    rows = [torch.ones(ranks, each) for _ in range(pieces)]
-    others = [torch.zeros(ranks, each) for _ in range(pieces)]
-    pairs = list(zip(rows, others, strict=True))
+def messages(pairs):
+    """Ways to begin summing gradients, or sending weights back.
 
-    def summed_by_one_call():
-        return [
-            reduce_scatter(y[rank], x.view(-1), async_op=True)
-            for x, y in pairs
-        ]
+    `pairs` = what each rank gives of a stretch, and room for what it gets,
+    (ranks, numbers of a part) both.
+    """
+    rank = dist.get_rank()
 
-    def summed_by_us():
-        works = [dist.all_to_all_single(y, x, async_op=True) for x, y in pairs]
-        return [
-            Sum(work, y, x[rank])
-            for work, (x, y) in zip(works, pairs, strict=True)
-        ]
-
-    def gathered():
-        return [
-            all_gather(y.view(-1), x[rank], async_op=True) for x, y in pairs
-        ]
-
-    def broadcast():
-        return [
-            dist.broadcast(x[k], k, async_op=True)
-            for x, _ in pairs
-            for k in range(ranks)
-        ]
+    def by_us(x, y):
+        work = dist.all_to_all_single(y, x, async_op=True)
+        return [Sum(work, y, x[rank])]
 
     ways = {
-        "reduce-scatter": summed_by_one_call,
-        "all-to-all, then a sum": summed_by_us,
-        "all-gather": gathered,
-        "broadcasts": broadcast,
+        "reduce-scatter": lambda x, y: [
+            reduce_scatter(y[rank], x.view(-1), async_op=True)
+        ],
+        "all-to-all, then a sum": by_us,
+        "all-gather": lambda x, y: [
+            all_gather(y.view(-1), x[rank], async_op=True)
+        ],
+        "broadcasts": lambda x, y: [
+            dist.broadcast(part, k, async_op=True) for k, part in enumerate(x)
+        ],
     }
+    return {
+        name: lambda way=way: [w for x, y in pairs for w in way(x, y)]
+        for name, way in ways.items()
+    }
+
+
+def seconds_of_messages(rounds, pieces=20, numbers=124_000_000):
+    """Seconds in which so many gradients are summed, or weights sent back."""
+    shape = dist.get_world_size(), numbers // (pieces * dist.get_world_size())
+    pairs = [(torch.ones(shape), torch.zeros(shape)) for _ in range(pieces)]
+    ways = messages(pairs)
     spent = {way: [] for way in ways}
     for _ in range(rounds + 1):
         for way, go in ways.items():
